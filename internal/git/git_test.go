@@ -1,0 +1,400 @@
+package git_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ferry-chatops/ferry/internal/git"
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+const header = "Authorization: Basic c2VjcmV0LXRva2Vu"
+
+// A remote serves bare repositories over Git's smart HTTP protocol.
+type remote struct {
+	*httptest.Server
+	dir     string
+	fetches atomic.Int32 // packs asked for
+	before  func(w http.ResponseWriter, r *http.Request) bool
+}
+
+func serve(t *testing.T) *remote {
+	t.Helper()
+	r := &remote{dir: t.TempDir()}
+	out, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := &cgi.Handler{
+		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
+		Env:    []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1"},
+		Stderr: t.Output(),
+	}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.before != nil && r.before(w, req) {
+			return
+		}
+		if got := req.Header.Get("Authorization"); got != strings.TrimPrefix(header, "Authorization: ") {
+			w.Header().Set("WWW-Authenticate", "Basic")
+			http.Error(w, "token "+got+" is bad", http.StatusUnauthorized)
+			return
+		}
+		if strings.HasSuffix(req.URL.Path, "/git-upload-pack") {
+			r.fetches.Add(1)
+		}
+		if protocol := req.Header.Get("Git-Protocol"); protocol != "" {
+			h := *backend
+			h.Env = append(slices.Clone(h.Env), "GIT_PROTOCOL="+protocol)
+			h.ServeHTTP(w, req)
+			return
+		}
+		backend.ServeHTTP(w, req)
+	}))
+	t.Cleanup(r.Close)
+	r.git(t, nil, "init", "--quiet", "--bare", "fleet.git")
+	return r
+}
+
+func (r *remote) url() string { return r.URL + "/fleet.git" }
+
+func (r *remote) git(t *testing.T, in []byte, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir, cmd.Stdin = r.dir, bytes.NewReader(in)
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// blob is one entry of a tree, written without Git's checks of names.
+type blob struct{ mode, path, content string }
+
+// commit writes a tree of nested directories and commits it on main.
+func (r *remote) commit(t *testing.T, blobs ...blob) string {
+	t.Helper()
+	repo := filepath.Join(r.dir, "fleet.git")
+	var write func(prefix string) string
+	write = func(prefix string) string {
+		var lines bytes.Buffer
+		done := map[string]bool{}
+		for _, b := range blobs {
+			rest, ok := strings.CutPrefix(b.path, prefix)
+			if !ok {
+				continue
+			}
+			name, _, nested := strings.Cut(rest, "/")
+			switch {
+			case done[name]:
+			case nested:
+				fmt.Fprintf(&lines, "040000 tree %s\t%s\x00", write(prefix+name+"/"), name)
+			case b.mode == "160000":
+				fmt.Fprintf(&lines, "160000 commit %s\t%s\x00", strings.Repeat("1", 40), name)
+			default:
+				object := r.git(t, []byte(b.content), "-C", repo, "hash-object", "-w", "--stdin", "--no-filters")
+				fmt.Fprintf(&lines, "%s blob %s\t%s\x00", b.mode, object, name)
+			}
+			done[name] = true
+		}
+		return r.git(t, lines.Bytes(), "-C", repo, "mktree", "-z", "--missing")
+	}
+	sha := r.git(t, nil, "-C", repo, "commit-tree", "-m", "change", write(""))
+	r.git(t, nil, "-C", repo, "update-ref", "refs/heads/main", sha)
+	return sha
+}
+
+func trees(t *testing.T) *git.Trees {
+	t.Helper()
+	trees, err := git.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := trees.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return trees
+}
+
+func files(t *testing.T, tree fs.FS) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if !d.Type().IsRegular() {
+			t.Errorf("%s is no regular file: %v", path, d.Type())
+		}
+		content, err := fs.ReadFile(tree, path)
+		all[path] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestTreeHasExactlyTheBytesOfRegularFiles(t *testing.T) {
+	r := serve(t)
+	large, largest := strings.Repeat("x", 1<<20+1), strings.Repeat("y", 1<<20)
+	sha := r.commit(t,
+		blob{"100644", ".gitattributes", "*.yaml text eol=crlf ident filter=lfs\nsecret.yaml export-ignore\nsubst.yaml export-subst\n"},
+		blob{"100644", "apps/prod/podinfo.yaml", "a: 1\r\nb: $Id$\n"},
+		blob{"100755", "apps/run.sh", "#!/bin/sh\n"},
+		blob{"100644", "secret.yaml", "still: here\n"},
+		blob{"100644", "subst.yaml", "commit: $Format:%H$\n"},
+		blob{"100644", "empty.yaml", ""},
+		blob{"100644", "ünïcode name.yaml", "\x00\xff binary"},
+		blob{"100644", "line\nbreak.yaml", "odd: name\n"},
+		blob{"100644", "-rf", "looks like an option\n"},
+		blob{"100644", "largest.yaml", largest},
+		blob{"100644", "large.yaml", large},
+		blob{"120000", "link.yaml", "/etc/passwd"},
+		blob{"120000", "apps/up", "../../.."},
+		blob{"160000", "module", ""},
+		blob{"100644", `apps\prod\podinfo.yaml`, "not: a path\n"},
+		blob{"100644", "not\xffutf8.yaml", "no\n"},
+	)
+	tree, err := trees(t).Tree(t.Context(), r.url(), header, sha)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		".gitattributes":         "*.yaml text eol=crlf ident filter=lfs\nsecret.yaml export-ignore\nsubst.yaml export-subst\n",
+		"apps/prod/podinfo.yaml": "a: 1\r\nb: $Id$\n",
+		"apps/run.sh":            "#!/bin/sh\n",
+		"secret.yaml":            "still: here\n",
+		"subst.yaml":             "commit: $Format:%H$\n",
+		"empty.yaml":             "",
+		"ünïcode name.yaml":      "\x00\xff binary",
+		"line\nbreak.yaml":       "odd: name\n",
+		"-rf":                    "looks like an option\n",
+		"largest.yaml":           largest,
+	}
+	if diff := cmp.Diff(want, files(t, tree)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if err := fstest.TestFS(tree, "apps/prod/podinfo.yaml", "secret.yaml"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHistoryAndUpdates(t *testing.T) {
+	r, cache := serve(t), trees(t)
+	old := r.commit(t, blob{"100644", "a.yaml", "1"}, blob{"100644", "b.yaml", "same"})
+	first, err := cache.Tree(t.Context(), r.url(), header, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := r.commit(t, blob{"100644", "a.yaml", "2"}, blob{"100644", "b.yaml", "same"})
+	second, err := cache.Tree(t.Context(), r.url(), header, newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"a.yaml": "1", "b.yaml": "same"}, files(t, first)); diff != "" {
+		t.Errorf("old -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"a.yaml": "2", "b.yaml": "same"}, files(t, second)); diff != "" {
+		t.Errorf("new -want +got:\n%s", diff)
+	}
+}
+
+func TestOneFetchForManyCallers(t *testing.T) {
+	r, cache := serve(t), trees(t)
+	var alone int32
+	for _, content := range []string{"1", "2"} { // the second one tells the server what is there, in a request more
+		sha := r.commit(t, blob{"100644", "a.yaml", content})
+		if _, err := cache.Tree(t.Context(), r.url(), header, sha); err != nil {
+			t.Fatal(err)
+		}
+		alone = r.fetches.Swap(0)
+	}
+
+	sha := r.commit(t, blob{"100644", "a.yaml", "3"})
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if _, err := cache.Tree(t.Context(), r.url(), header, sha); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := r.fetches.Load(); got != alone {
+		t.Errorf("10 callers made %d requests, one makes %d", got, alone)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	r := serve(t)
+	sha := r.commit(t, blob{"100644", "a.yaml", "1"})
+	var many []blob
+	for i := range 65 {
+		many = append(many, blob{"100644", fmt.Sprintf("%d.bin", i), strings.Repeat("z", 1<<20)})
+	}
+	large := r.commit(t, many...)
+
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the redirect was followed")
+	}))
+	t.Cleanup(elsewhere.Close)
+
+	for name, test := range map[string]struct {
+		url, header, sha string
+		before           func(http.ResponseWriter, *http.Request) bool
+		code             gitops.Code
+	}{
+		"token rejected":  {r.url(), "Authorization: Basic d3Jvbmctc2VjcmV0", sha, nil, gitops.Denied},
+		"no token":        {r.url(), "", sha, nil, gitops.Denied},
+		"no commit":       {r.url(), header, strings.Repeat("0", 39) + "1", nil, gitops.NotFound},
+		"no repository":   {r.URL + "/other.git", header, sha, nil, gitops.NotFound},
+		"too large":       {r.url(), header, large, nil, gitops.Layout},
+		"nobody there":    {"http://127.0.0.1:1/fleet.git", header, sha, nil, gitops.Unreachable},
+		"server error":    {r.url(), header, sha, func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(502); return true }, gitops.Unreachable},
+		"moved elsewhere": {r.url(), header, sha, func(w http.ResponseWriter, req *http.Request) bool { http.Redirect(w, req, elsewhere.URL+req.URL.Path, 301); return true }, gitops.Config},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.before = test.before
+			_, err := trees(t).Tree(t.Context(), test.url, test.header, test.sha)
+			refusal, ok := errors.AsType[*gitops.Refusal](err)
+			if !ok {
+				t.Fatalf("not a refusal: %v", err)
+			}
+			if refusal.Code != test.code {
+				t.Errorf("code %s, want %s: %v", refusal.Code, test.code, err)
+			}
+			for _, secret := range []string{"d3Jvbmctc2VjcmV0", "c2VjcmV0LXRva2Vu"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error shows the credential: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingIsRunForBadNames(t *testing.T) {
+	t.Setenv("PATH", "") // there is no git to run
+	sha := strings.Repeat("a", 40)
+	for _, test := range []struct{ url, header, sha string }{
+		{"http://127.0.0.1:1/x.git", header, "main"},
+		{"http://127.0.0.1:1/x.git", header, "--upload-pack=touch"},
+		{"http://127.0.0.1:1/x.git", header, sha[:39]},
+		{"http://127.0.0.1:1/x.git", header, strings.ToUpper(sha)},
+		{"http://127.0.0.1:1/x.git", header, sha + "\n"},
+		{"http://127.0.0.1:1/x.git", "Authorization: x\r\nHost: y", sha},
+		{"http://user:password@127.0.0.1:1/x.git", header, sha},
+		{"ext::sh -c touch", header, sha},
+		{"file:///etc", header, sha},
+		{"--upload-pack=touch", header, sha},
+	} {
+		_, err := trees(t).Tree(t.Context(), test.url, test.header, test.sha)
+		if _, ran := errors.AsType[*gitops.Refusal](err); err == nil || ran {
+			t.Errorf("%q %q %q: %v", test.url, test.header, test.sha, err)
+		} else if strings.Contains(err.Error(), "password") {
+			t.Errorf("the error shows a password: %v", err)
+		}
+	}
+	_, err := trees(t).Tree(t.Context(), "http://127.0.0.1:1/x.git", header, sha)
+	if refusal, ok := errors.AsType[*gitops.Refusal](err); !ok || refusal.Code != gitops.Config {
+		t.Errorf("without git: %v", err)
+	}
+}
+
+func TestCloseEndsAFetchAndLeavesNothing(t *testing.T) {
+	r, dir := serve(t), t.TempDir()
+	sha := r.commit(t, blob{"100644", "a.yaml", "1"})
+	asked, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	r.before = func(http.ResponseWriter, *http.Request) bool {
+		once.Do(func() { close(asked) })
+		<-release
+		return true
+	}
+	t.Cleanup(func() { close(release) })
+	cache, err := git.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	go func() {
+		_, err := cache.Tree(t.Context(), r.url(), header, sha)
+		result <- err
+	}()
+	<-asked
+	if err := cache.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-result:
+		if err == nil {
+			t.Error("a tree came out of a closed cache")
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("git was not ended")
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// The credential and the surroundings' configuration: a git that tells what it was given.
+func TestWhatGitIsGiven(t *testing.T) {
+	bin, told := t.TempDir(), filepath.Join(t.TempDir(), "told")
+	script := "#!/bin/sh\n{ echo \"args: $*\"; env; } >>" + told + "\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("GITHUB_TOKEN", "canary-of-the-environment")
+	t.Setenv("GIT_SSH_COMMAND", "canary-command")
+	dir := t.TempDir()
+	cache, err := git.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cache.Close() })
+	if _, err := cache.Tree(t.Context(), "http://127.0.0.1:1/x.git", header, strings.Repeat("a", 40)); err == nil {
+		t.Fatal("no error")
+	}
+	raw, err := os.ReadFile(told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if strings.Contains(line, "canary") {
+			t.Errorf("git got %q", line)
+		}
+		if strings.HasPrefix(line, "args: ") && strings.Contains(line, "c2VjcmV0") {
+			t.Errorf("the credential is an argument: %q", line)
+		}
+	}
+	if !strings.Contains(string(raw), "=Authorization: Basic c2VjcmV0LXRva2Vu\n") {
+		t.Errorf("git was not given the credential:\n%s", raw)
+	}
+}
