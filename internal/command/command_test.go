@@ -1,0 +1,272 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+func change(app, env string) gitops.Change { return gitops.Change{Application: app, Environment: env} }
+
+func TestParse(t *testing.T) {
+	confirmed := change("podinfo", "prod")
+	confirmed.Confirm, confirmed.Until = "0123456789abcdef", time.Unix(1750000000, 0).UTC()
+	all := change("HelmRelease/apps/podinfo", "prod")
+	all.Image, all.Reason, all.Shared, all.PullRequest, all.Yes = "ghcr.io/x/podinfo", "fixes it", true, true, true
+	chart := change("apps/podinfo", "prod")
+	chart.Chart = true
+	reason := func(text string) gitops.Request {
+		c := change("a", "b")
+		c.Reason = text
+		return gitops.Promote{Change: c, Version: "1"}
+	}
+	plain := gitops.Promote{Change: change("podinfo", "prod"), Version: "7.0.0"}
+
+	for line, want := range map[string]gitops.Request{
+		"":                              gitops.Help{},
+		"   ":                           gitops.Help{},
+		"ferry":                         gitops.Help{},
+		"ferry --help":                  gitops.Help{},
+		"promote -h":                    gitops.Help{Topic: "promote"},
+		"promote podinfo --help":        gitops.Help{Topic: "promote"},
+		"help":                          gitops.Help{},
+		"help Promote":                  gitops.Help{Topic: "promote"},
+		"list":                          gitops.List{},
+		"LIST":                          gitops.List{},
+		"@botkube ferry list":           gitops.List{},
+		"<@U024BE7LH> ferry list":       gitops.List{},
+		"ferry list podinfo":            gitops.List{Application: "podinfo"},
+		"list ferry":                    gitops.List{Application: "ferry"},
+		"list apps/podinfo":             gitops.List{Application: "apps/podinfo"},
+		"list helmrelease/apps/Pod":     gitops.List{Application: "HelmRelease/apps/Pod"},
+		"list apps/source":              gitops.List{Application: "apps/source"},
+		"diff stage":                    gitops.Diff{Environment: "stage"},
+		"diff stage prod":               gitops.Diff{Environment: "stage", Other: "prod"},
+		"diff stage to prod":            gitops.Diff{Environment: "stage", Other: "prod"},
+		"diff on stage with prod":       gitops.Diff{Environment: "stage", Other: "prod"},
+		"diff prod-eu against prod":     gitops.Diff{Environment: "prod-eu", Other: "prod"},
+		"status":                        gitops.Status{},
+		"status podinfo on prod":        gitops.Status{Application: "podinfo", Environment: "prod"},
+		"status podinfo in prod-eu":     gitops.Status{Application: "podinfo", Environment: "prod-eu"},
+		"rollback podinfo on prod":      gitops.Rollback{Change: change("podinfo", "prod")},
+		"rollback podinfo to prod":      gitops.Rollback{Change: change("podinfo", "prod")},
+		"rollback a on b to 6.0.0":      gitops.Rollback{Change: change("a", "b"), To: "6.0.0"},
+		"promote podinfo@7.0.0 to prod": plain,
+		"Promote podinfo@7.0.0 ON prod": plain,
+		"promote <mailto:podinfo@7.0.0|podinfo@7.0.0> to prod":                                                        plain,
+		"promote <mailto:podinfo@7.0.0> to prod":                                                                      plain,
+		"promote “podinfo@7.0.0” to prod":                                                                             plain,
+		"promote pod\u200binfo@7.0.0 to\u00a0prod":                                                                    plain,
+		"promote podinfo@7.0.0 to prod --cluster-name=\"x y\" ":                                                       plain,
+		"promote --filter 7 podinfo@7.0.0 --all-clusters to prod":                                                     plain,
+		"promote podinfo@7.0.0 to prod --bk-cmd-header='Do it'":                                                       plain,
+		"promote a@v1.2.3+build_4 to prod":                                                                            gitops.Promote{Change: change("a", "prod"), Version: "v1.2.3+build_4"},
+		"promote <http://podinfo.io|podinfo.io>@1 to prod":                                                            gitops.Promote{Change: change("podinfo.io", "prod"), Version: "1"},
+		"promote podinfo from stage to prod":                                                                          gitops.Promote{Change: change("podinfo", "prod"), From: "stage"},
+		"promote podinfo to prod from stage":                                                                          gitops.Promote{Change: change("podinfo", "prod"), From: "stage"},
+		"promote podinfo@7 to prod --confirm 0123456789abcdef --until 1750000000":                                     gitops.Promote{Change: confirmed, Version: "7"},
+		"promote apps/podinfo@7 --chart to prod":                                                                      gitops.Promote{Change: chart, Version: "7"},
+		"promote —chart apps/podinfo@7 to prod":                                                                       gitops.Promote{Change: chart, Version: "7"},
+		`rollback helmRELEASE/apps/podinfo on prod --image=ghcr.io/x/podinfo --reason "fixes it" --shared --pr --yes`: gitops.Rollback{Change: all},
+		"promote a@1 to b --reason don''t":                                                                            reason("don't"),
+		`promote a@1 to b --reason "don''t stop"`:                                                                     reason("don't stop"),
+		"promote a@1 to b --reason don’t":                                                                             reason("don't"),
+		`promote a@1 to b --reason 'a  b'`:                                                                            reason("a b"),
+		`promote a@1 to b --reason="a; b | (c) &amp; &lt;d&gt;"`:                                                      reason("a; b | (c) & <d>"),
+		"promote a@1 to b --reason fixes%20%22it%22":                                                                  reason(`fixes "it"`),
+		"promote a@1 to b --reason 80%":                                                                               reason("80%"),
+		`promote a@1 to b --reason "at 80%25 of it"`:                                                                  reason("at 80%25 of it"),
+		`promote a@1 to b --reason "--yes"`:                                                                           reason("--yes"),
+		`promote a@1 to b --reason "see <https://x.io/Y|that page>"`:                                                  reason("see https://x.io/Y"),
+	} {
+		t.Run(line, func(t *testing.T) {
+			got, err := Parse(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for line, want := range map[string]struct{ reason, detail, next string }{
+		"promot podinfo@7.0.0 to prod":   {"Did you mean promote?", "Example: promote podinfo@7.0.0 to prod", "promote podinfo@7.0.0 to prod"},
+		"lsit":                           {"Did you mean list?", "Usage: list [APP]", "list"},
+		"prom":                           {"Did you mean promote?", "Usage: promote APP@VERSION to ENV [OPTIONS]", "help promote"},
+		"deploy it":                      {`"deploy" is not one of ferry's commands.`, "promote APP@VERSION to ENV [OPTIONS]", "help"},
+		"promote":                        {"The application, its version and the environment are missing.", "Example: promote podinfo@7.0.0 to prod", "help promote"},
+		"promote podinfo":                {"The version and the environment are missing.", "Example: promote podinfo@7.0.0 to prod", "help promote"},
+		"promote api to live":            {"The version is missing", "Example: promote api@7.0.0 to live", "help promote"},
+		"promote api@2":                  {"The environment to promote to is missing.", "Example: promote api@7.0.0 to prod", "help promote"},
+		"promote api@2 to":               {`After "to" the environment is missing.`, "", "help promote"},
+		"promote api@ to prod":           {"The version after the @ is missing.", "", "help promote"},
+		"promote @1 to prod":             {"The application is missing.", "", ""},
+		"promote api 2 to prod":          {"A version follows the application after an @: api@2.", "", ""},
+		"promote api@2 to prod now":      {`I do not know what "now" means here.`, "", ""},
+		"promote api@2 to prod to stage": {`I do not know what "to" means here.`, "", ""},
+		"promote api@2 to prod --reason so be it":                      {"If it belongs to the reason, put that in quotes.", "", ""},
+		"promote api@2 from stage to prod":                             {"The version is given twice", "", ""},
+		"promote api from prod to prod":                                {"from prod to itself", "", ""},
+		"promote api@${X} to prod":                                     {`"${X}" is not a version`, "", ""},
+		"promote api@{{.X}} to prod":                                   {"is not a version", "", ""},
+		"promote api@-1 to prod":                                       {"is not a version", "", ""},
+		"promote api@1 to pr":                                          {`An environment cannot be called "pr"`, "", ""},
+		"promote source@1 to prod":                                     {`An application cannot be called "source"`, "", ""},
+		"promote a/b/c@1 to prod":                                      {`"a" is not a kind of application`, "", ""},
+		"promote a/b/c/d@1 to prod":                                    {"is not an application", "", ""},
+		"promote api@sha256:0123 to prod":                              {"A digest is not a version", "", ""},
+		"promote api@" + strings.Repeat("1", 129) + " to prod":         {"129 characters long", "", ""},
+		"promote api@1 to prod --force":                                {"There is no option --force.", "", ""},
+		"promote api@1 to prod --raeson x":                             {"Did you mean --reason?", "", ""},
+		"promote api@1 to prod --pr --pr":                              {"--pr is given twice", "", ""},
+		"promote api@1 to prod --pr=no":                                {"--pr takes no value", "", ""},
+		"promote api@1 to prod --reason":                               {"--reason needs a value", "", ""},
+		"promote api@1 to prod --reason --yes":                         {"--reason needs a value", "", ""},
+		`promote api@1 to prod --reason ""`:                            {"--reason needs a value", "", ""},
+		"promote api@1 to prod --chart --image x":                      {"exclude each other", "", ""},
+		"promote api@1 to prod --confirm xyz --until 1":                {"is not the hash of a plan", "", ""},
+		"promote api@1 to prod --confirm 0123456789abcdef":             {"--confirm needs --until", "", ""},
+		"promote api@1 to prod --until 1":                              {"--until needs --confirm", "", ""},
+		"promote api@1 to prod --confirm 0123456789abcdef --until -1":  {"--until needs a value", "", ""},
+		"promote api@1 to prod --confirm 0123456789abcdef --until 1e9": {"is not a time", "", ""},
+		"promote api@1 to prod --reason " + strings.Repeat("x", 301):   {"301 bytes long", "", ""},
+		"promote api@1 to prod --reason a%0Ab%07":                      {"control character", "", ""},
+		"promote api@1 to prod; list":                                  {"The character ; has no meaning here", "", "help"},
+		"list &amp; list":                                              {"The character & has no meaning here", "", "help"},
+		"list `id`":                                                    {"The character ` has no meaning here", "", "help"},
+		"list $(id)":                                                   {"The character ( has no meaning here", "", "help"},
+		`list "podinfo`:                                                {"opened and never closed", "", "help"},
+		"list a\u202eb":                                                {"control character U+202E", "", "help"},
+		"list a\x1b[1m":                                                {"control character U+001B", "", "help"},
+		"list \xff":                                                    {"not valid UTF-8", "", "help"},
+		"list " + strings.Repeat("a", 64<<10):                          {"longer than 64 KB", "", "help"},
+		"list " + strings.Repeat("a", 300):                             {"is not an application", "", ""},
+		"list podinfo prod":                                            {`I do not know what "prod" means here.`, "", "help list"},
+		"list --chart":                                                 {"list takes no options", "", "help list"},
+		"diff":                                                         {"The environment is missing.", "Example: diff stage prod", "help diff"},
+		"diff stage to":                                                {`After "to" the other environment is missing.`, "", ""},
+		"diff stage stage":                                             {"stage is compared with itself", "", ""},
+		"diff stage prod test":                                         {`I do not know what "test" means here.`, "", ""},
+		"status podinfo":                                               {"The environment is missing.", "Example: status podinfo on prod", "help status"},
+		"status podinfo prod":                                          {`After the application come "on" and an environment, not "prod".`, "", ""},
+		"rollback":                                                     {"The application and the environment are missing.", "", "help rollback"},
+		"rollback podinfo":                                             {"The environment is missing.", "Example: rollback podinfo on prod", ""},
+		"rollback podinfo on prod 6.0.0":                               {`I do not know what "6.0.0" means here.`, "", ""},
+		"rollback podinfo on prod to":                                  {`After "to" the version is missing.`, "", ""},
+		"help me":                                                      {`"me" is not one of ferry's commands.`, "", "help"},
+		"help promot":                                                  {"Did you mean promote?", "", "help promote"},
+	} {
+		t.Run(line[:min(len(line), 60)], func(t *testing.T) {
+			got, err := Parse(line)
+			var r *gitops.Refusal
+			if !errors.As(err, &r) {
+				t.Fatalf("got %#v, %v; want a refusal", got, err)
+			}
+			if r.Code != gitops.Usage || !strings.Contains(r.Reason, want.reason) {
+				t.Errorf("refused with %s: %s\nwant %s", r.Code, r.Reason, want.reason)
+			}
+			if details := strings.Join(r.Details, "\n"); !strings.Contains(details, want.detail) {
+				t.Errorf("details:\n%s\nwant %s", details, want.detail)
+			}
+			if len(r.Next) == 0 || want.next != "" && r.Next[0] != want.next {
+				t.Errorf("next: %q, want first %q", r.Next, want.next)
+			}
+			for _, next := range r.Next {
+				if _, err := Parse(next); err != nil {
+					t.Errorf("next %q: %v", next, err)
+				}
+			}
+		})
+	}
+}
+
+// What help shows has to work.
+func TestManualIsTruthful(t *testing.T) {
+	manual, err := Usage("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range manual.Verbs {
+		for _, line := range verb.Examples {
+			r, err := Parse(line)
+			if err != nil {
+				t.Errorf("%q: %v", line, err)
+			} else if r.Verb() != verb.Name {
+				t.Errorf("%q is a %s", line, r.Verb())
+			}
+		}
+		for _, usage := range verb.Usage {
+			if !strings.HasPrefix(usage, verb.Name+" ") {
+				t.Errorf("usage %q of %s", usage, verb.Name)
+			}
+		}
+		one, err := Usage(verb.Name)
+		if err != nil || len(one.Verbs) != 1 || one.Verbs[0].Name != verb.Name {
+			t.Errorf("Usage(%s) = %v, %v", verb.Name, one, err)
+		}
+		for _, o := range verb.Options {
+			value := map[string]string{"--confirm": " 0123456789abcdef --until 1", "--until": " 1 --confirm 0123456789abcdef"}[o.word()]
+			if value == "" && takesValue(o.word()) {
+				value = " x"
+			}
+			if line := fmt.Sprintf("%s %s%s", verb.Examples[0], o.word(), value); !parses(line) {
+				t.Errorf("%q does not parse", line)
+			}
+		}
+	}
+}
+
+func parses(line string) bool {
+	_, err := Parse(line)
+	return err == nil
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"", "list", "diff stage to prod", "promote podinfo@7.0.0 to prod --reason don''t --pr", "rollback a/b on c to v1",
+		"promote <mailto:a@1|a@1> to b --confirm 0123456789abcdef --until 1750000000", "status podinfo on prod",
+		`promote a@1 to b --reason "x; (y) 'z' 80%" --image q/w`, "promote a@1 to b --reason a%20b%27c --shared --yes",
+		"promot a@1 to b", "help promote", "list “a”", "list &lt;a", "diff in on", "promote a@1 to b --reason=%E2%80%99x --chart",
+		"promote a@1 to b --reason \"--filter x\" --filter y", "promote a@1 to b --reason '&amp;lt;'",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		request, err := Parse(line)
+		if err != nil {
+			var refusal *gitops.Refusal
+			if !errors.As(err, &refusal) || refusal.Reason == "" || len(refusal.Next) == 0 {
+				t.Fatalf("Parse(%q): %#v", line, err)
+			}
+			for _, next := range refusal.Next {
+				if !parses(next) {
+					t.Fatalf("Parse(%q) advises %q, which does not parse", line, next)
+				}
+			}
+			return
+		}
+		written := Line(request)
+		again, err := Parse(written)
+		if err != nil {
+			t.Fatalf("Parse(%q) as %q: %v", line, written, err)
+		}
+		if diff := cmp.Diff(request, again); diff != "" {
+			t.Fatalf("Parse(%q) as %q: %s", line, written, diff)
+		}
+		if Line(again) != written {
+			t.Fatalf("Line is not stable: %q, then %q", written, Line(again))
+		}
+		if strings.ContainsAny(written, "()`';&|<>\\\n") || strings.Count(written, `"`)%2 != 0 {
+			t.Fatalf("Line(%#v) = %q does not pass through the host", request, written)
+		}
+	})
+}

@@ -1,0 +1,175 @@
+package command
+
+import (
+	"fmt"
+	"html"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+const maxLine = 64 << 10
+
+// A token is a word of the line. Quoted ones are never options.
+type token struct {
+	text   string
+	quoted bool
+}
+
+var (
+	// Slack writes links as <url>, <url|label>, <mailto:address|label>, and channels as <#C1|name>.
+	links   = regexp.MustCompile(`<([A-Za-z][A-Za-z0-9+.-]*:[^<>|\s]*|#[A-Z0-9]+)(?:\|([^<>]*))?>`)
+	mention = regexp.MustCompile(`^\s*<@[A-Z0-9]+(\|[^<>]*)?>`) // of the bot, in Slack
+	// A single curly quote between letters is an apostrophe; elsewhere it quotes.
+	apostrophe = regexp.MustCompile(`(\pL)[‘’](\pL)`)
+	quotes     = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'")
+	// Editors turn two dashes into one long one.
+	dashes = regexp.MustCompile(`(^|\s)[—–](\pL)`)
+	// The host doubles an odd apostrophe: don't arrives as don''t.
+	doubled = regexp.MustCompile(`(\pL)''(\pL)`)
+)
+
+// tokens cuts a line into words. It undoes what chat platforms do to a line: links, entities, curly quotes, long
+// dashes, invisible characters. Quotes group words; there is no escape character, and nothing is a shell.
+func tokens(line string) ([]token, error) {
+	if len(line) > maxLine {
+		return nil, usage("The line is longer than 64 KB.")
+	}
+	if !utf8.ValidString(line) {
+		return nil, usage("The line is not valid UTF-8 text.")
+	}
+	line = mention.ReplaceAllString(line, "")
+	line = links.ReplaceAllStringFunc(line, unlink)
+	line = html.UnescapeString(line)
+	line = strings.Map(visible, line)
+	if i := strings.IndexFunc(line, isForbidden); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(line[i:])
+		return nil, usage(fmt.Sprintf("The line holds the control character %U, which could hide what it says.", r))
+	}
+	line = apostrophe.ReplaceAllString(line, "$1'$2")
+	line = quotes.Replace(line)
+	line = dashes.ReplaceAllString(line, "$1--$2")
+
+	var (
+		words  []token
+		word   strings.Builder
+		begun  bool // a word has begun, though it may be empty: ""
+		quoted bool // it began with a quote
+		quote  rune // that is open
+		last   rune
+	)
+	flush := func() {
+		if begun {
+			words = append(words, token{word.String(), quoted})
+		}
+		word.Reset()
+		begun, quoted = false, false
+	}
+	for _, r := range line {
+		switch {
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			} else {
+				word.WriteRune(r)
+			}
+		case unicode.IsSpace(r):
+			flush()
+		case r == '"', r == '\'' && (!begun || last == '='):
+			quote = r
+			quoted = quoted || !begun
+			begun = true
+		case strings.ContainsRune(";&|<>`()", r):
+			return nil, usage(fmt.Sprintf("The character %c has no meaning here: ferry is not a shell. Put text that needs it in quotes.", r))
+		default:
+			begun = true
+			word.WriteRune(r)
+		}
+		last = r
+	}
+	if quote != 0 {
+		return nil, usage(fmt.Sprintf("A quote %c is opened and never closed.", quote))
+	}
+	flush()
+	return words, nil
+}
+
+// unlink gives a link's text back: the label where the platform made the link of plain text, else the address.
+func unlink(link string) string {
+	m := links.FindStringSubmatch(link)
+	address, label := m[1], m[2]
+	if strings.HasPrefix(address, "#") {
+		return "#" + label
+	}
+	if rest, ok := strings.CutPrefix(address, "mailto:"); ok {
+		if label != "" {
+			return label
+		}
+		return rest
+	}
+	_, bare, _ := strings.Cut(address, "://")
+	if label != "" && strings.TrimSuffix(bare, "/") == strings.TrimSuffix(label, "/") {
+		return label
+	}
+	return address
+}
+
+// visible drops characters of no width.
+func visible(r rune) rune {
+	switch r {
+	case '\u00ad', '\u200b', '\u200c', '\u200d', '\u2060', '\ufeff':
+		return -1
+	}
+	return r
+}
+
+// isForbidden finds control characters, and those that change the direction of the text around them.
+func isForbidden(r rune) bool {
+	switch {
+	case r == '\t', r == '\n', r == '\r':
+		return false
+	case r == '\u061c', r == '\u200e', r == '\u200f', r >= '\u202a' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
+		return true
+	}
+	return unicode.IsControl(r)
+}
+
+// withoutHostFlags drops the flags that Botkube takes for itself but leaves in where it could not read the line.
+func withoutHostFlags(words []token) []token {
+	var kept []token
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		flag, _, hasValue := strings.Cut(w.text, "=")
+		switch {
+		case w.quoted:
+			kept = append(kept, w)
+		case flag == "--all-clusters":
+		case slices.Contains([]string{"--cluster-name", "--filter", "--bk-cmd-header"}, flag):
+			if !hasValue {
+				i++
+			}
+		default:
+			kept = append(kept, w)
+		}
+	}
+	return kept
+}
+
+// withoutAddress drops a mention of the bot and the plugin's name before the verb.
+func withoutAddress(words []token) []token {
+	if len(words) > 0 && strings.HasPrefix(words[0].text, "@") {
+		words = words[1:]
+	}
+	if len(words) > 0 && words[0].text == "ferry" {
+		words = words[1:]
+	}
+	return words
+}
+
+func usage(reason string) *gitops.Refusal {
+	return &gitops.Refusal{Code: gitops.Usage, Title: "I cannot read this line", Reason: reason, Next: []string{"help"}}
+}

@@ -1,0 +1,141 @@
+package command
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+// A Manual is the answer to help: all verbs, or the one of Topic.
+type Manual struct {
+	Topic string
+	Verbs []Verb
+}
+
+// A Verb is one command as help shows it.
+type Verb struct {
+	Name     string
+	Does     string   // a sentence
+	Usage    []string // "promote APP@VERSION to ENV"
+	Examples []string // whole lines that parse
+	Notes    []string // sentences
+	Options  []Option
+}
+
+// An Option is one of a verb's.
+type Option struct {
+	Name string // "--image NAME"
+	Does string // a sentence
+}
+
+func (o Option) word() string {
+	word, _, _ := strings.Cut(o.Name, " ")
+	return word
+}
+
+// Usage gives the manual of all verbs for an empty topic, else of the verb that it names. A *gitops.Refusal of code
+// Usage for any other word.
+func Usage(topic string) (Manual, error) {
+	if topic == "" {
+		return Manual{Verbs: manualVerbs}, nil
+	}
+	for _, v := range manualVerbs {
+		if v.Name == topic {
+			return Manual{Topic: topic, Verbs: []Verb{v}}, nil
+		}
+	}
+	r := &gitops.Refusal{Code: gitops.Usage, Title: "No help for this",
+		Reason: fmt.Sprintf("%q is not one of ferry's commands.%s", short(topic), didYouMean(topic, verbs()))}
+	if guess := closest(topic, verbs()); guess != "" {
+		r.Next = append(r.Next, "help "+guess)
+	}
+	r.Next = append(r.Next, "help")
+	return Manual{}, r
+}
+
+func verbs() []string {
+	var names []string
+	for _, v := range manualVerbs {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+func optionWords() []string {
+	var words []string
+	for _, o := range changeOptions {
+		words = append(words, o.word())
+	}
+	return words
+}
+
+func takesValue(option string) bool {
+	for _, o := range changeOptions {
+		if o.word() == option {
+			return o.Name != option
+		}
+	}
+	return false
+}
+
+var changeOptions = []Option{
+	{"--chart", "The chart's version is meant, not an image's tag."},
+	{"--image NAME", "The tag of this container or image is meant."},
+	{"--reason TEXT", "Why; it is kept in the commit. Put it in quotes if it has blanks."},
+	{"--shared", "Agree that other environments fed by the same file change too."},
+	{"--pr", "Open a pull request even where ferry may commit."},
+	{"--yes", "Skip the card, where the environment's configuration allows it."},
+	{"--confirm HASH", "Do exactly what the card with this hash showed. The card's button and line hold it."},
+	{"--until UNIX", "When that confirmation expires, in seconds since 1970."},
+}
+
+const (
+	appNote = "APP is a name, NAMESPACE/NAME or KIND/NAMESPACE/NAME."
+	inNote  = "to, on and in mean the same before an environment."
+)
+
+var manualVerbs = []Verb{
+	{
+		Name:     "list",
+		Does:     "Shows every application in every environment: version, its kind, status and namespace.",
+		Usage:    []string{"list [APP]"},
+		Examples: []string{"list podinfo", "list"},
+		Notes:    []string{appNote},
+	},
+	{
+		Name:     "diff",
+		Does:     "Shows what differs between an environment and another, or all others: versions, images and replicas.",
+		Usage:    []string{"diff ENV [OTHER]"},
+		Examples: []string{"diff stage prod", "diff stage"},
+	},
+	{
+		Name:     "promote",
+		Does:     "Plans the change of a version in Git, shows the exact edit, and does it once confirmed.",
+		Usage:    []string{"promote APP@VERSION to ENV [OPTIONS]", "promote APP from ENV to ENV [OPTIONS]"},
+		Examples: []string{"promote podinfo@7.0.0 to prod", "promote podinfo from stage to prod", `promote podinfo@7.0.0 to prod --reason "fixes the login"`},
+		Notes:    []string{appNote, inNote},
+		Options:  changeOptions,
+	},
+	{
+		Name:     "rollback",
+		Does:     "Goes back to the release before the present one, or to the version given, the same way as promote.",
+		Usage:    []string{"rollback APP on ENV [to VERSION] [OPTIONS]"},
+		Examples: []string{"rollback podinfo on prod", "rollback podinfo on prod to 6.9.4"},
+		Notes:    []string{appNote, inNote},
+		Options:  changeOptions,
+	},
+	{
+		Name:     "status",
+		Does:     "Shows what became of ferry's newest change to an application, or of all recent ones.",
+		Usage:    []string{"status [APP on ENV]"},
+		Examples: []string{"status podinfo on prod", "status"},
+		Notes:    []string{appNote, inNote},
+	},
+	{
+		Name:     "help",
+		Does:     "Shows all commands, or how to use one.",
+		Usage:    []string{"help [VERB]"},
+		Examples: []string{"help promote", "help"},
+	},
+}
