@@ -1,0 +1,199 @@
+// Command ferry is ferry in a terminal: it starts the plugin that Botkube starts and answers the lines that one would
+// type in chat.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/charmbracelet/x/term"
+
+	"github.com/ferry-chatops/ferry/internal/localhost"
+)
+
+// version is set by the linker.
+var version = "v0.0.0-dev"
+
+// commands are the sub-commands. Each is a struct of its options with a method Run(context.Context, terminal) error, in
+// a file of its name.
+type commands struct {
+	Chat    chat        `cmd:"" help:"Talk to ferry: type lines, or the number of a button. Ends with quit."`
+	Run     runLine     `cmd:"" help:"Answer one line. Exit code: 0 done, 1 refused or failed, 2 not answered."`
+	Index   index       `cmd:"" help:"Work on the index in which Botkube finds the plugins."`
+	Version showVersion `cmd:"" help:"Show the version."`
+}
+
+// Exit codes.
+const (
+	exitDone    = 0
+	exitRefused = 1
+	exitUsage   = 2 // the command line is wrong, or no answer came about
+)
+
+// errRefused ends ferry run after an answer that says no.
+var errRefused = errors.New("refused")
+
+// A terminal is where a command reads and writes. Each of the three may as well be a file or a pipe.
+type terminal struct {
+	in, out, err *os.File
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// run gives the exit code of a command line.
+func run(ctx context.Context, args []string, t terminal) int {
+	exited := -1
+	var cli commands
+	parser, err := kong.New(&cli,
+		kong.Name("ferry"),
+		kong.Description("ferry moves releases between Kubernetes environments from chat. This is its terminal."),
+		kong.Writers(t.out, t.err),
+		kong.Exit(func(code int) { exited = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(t),
+	)
+	if err != nil {
+		fmt.Fprintln(t.err, "ferry:", err)
+		return exitUsage
+	}
+	chosen, err := parser.Parse(args)
+	if exited >= 0 { // help was shown
+		return exited
+	}
+	if err == nil {
+		err = chosen.Run()
+	}
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errRefused):
+		return exitRefused
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(t.err, "ferry: interrupted")
+		return exitUsage
+	default:
+		fmt.Fprintln(t.err, "ferry:", err)
+		return exitUsage
+	}
+}
+
+type showVersion struct{}
+
+// Run prints the version.
+func (showVersion) Run(t terminal) error {
+	_, err := fmt.Fprintln(t.out, version)
+	return err
+}
+
+// isTerminal says whether people read or type there.
+func isTerminal(file *os.File) bool { return term.IsTerminal(file.Fd()) }
+
+// styled says whether file shows styles and the user wants any (https://no-color.org).
+func styled(file *os.File) bool {
+	return isTerminal(file) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// A plugin holds the options of the commands that start it.
+type plugin struct {
+	Plugins    string   `placeholder:"DIR" help:"Directory of the plugin binaries, or the path or URL of an index. Default: where this program is."`
+	Config     []string `placeholder:"FILE" type:"path" env:"FERRY_CONFIG" help:"The plugin's configuration, as under executors in Botkube's; of several, a later one wins. Default: ./ferry.yaml if it exists."`
+	Kubeconfig string   `placeholder:"FILE" env:"KUBECONFIG" help:"Kubeconfig of the home cluster, one file. Default: ~/.kube/config if it exists."`
+	As         string   `placeholder:"NAME" help:"Who asks, as a user's name. Default: yours."`
+	Mention    string   `placeholder:"<@ID>" help:"Who asks, as a chat platform mentions the user: to try what access rules do."`
+	TextOnly   bool     `help:"Answer as on platforms without buttons."`
+	Env        []string `placeholder:"NAME" help:"A further environment variable that the plugin gets; besides a few that everything needs it gets GITHUB_TOKEN and GH_TOKEN."`
+	Verbose    bool     `short:"v" help:"Show the plugin's log."`
+
+	GithubTokenFromGh bool `help:"Give the plugin the token of GitHub's command line tool as GH_TOKEN."`
+}
+
+// start starts the plugin; the caller closes the host.
+func (p plugin) start(ctx context.Context, t terminal) (*localhost.Host, error) {
+	options := localhost.Options{
+		Plugins: p.Plugins, DisplayName: p.As, Mention: p.Mention, TextOnly: p.TextOnly, Log: io.Discard,
+	}
+	if options.DisplayName == "" {
+		if current, err := user.Current(); err == nil {
+			options.DisplayName = current.Username
+		}
+	}
+	if p.Verbose {
+		options.Log = t.err
+	}
+	if options.Plugins == "" {
+		program, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find the plugin: %w; name its directory with --plugins", err)
+		}
+		options.Plugins = filepath.Dir(program)
+	}
+	files := p.Config
+	if len(files) == 0 {
+		files = existing("ferry.yaml")
+	}
+	for _, file := range files {
+		config, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		options.Configs = append(options.Configs, config)
+	}
+	var err error
+	if options.Kubeconfig, err = p.kubeconfig(); err != nil {
+		return nil, err
+	}
+	for _, name := range append(p.Env, "GITHUB_TOKEN", "GH_TOKEN") {
+		if value, ok := os.LookupEnv(name); ok {
+			options.Environment = append(options.Environment, name+"="+value)
+		}
+	}
+	if p.GithubTokenFromGh {
+		token, err := githubToken()
+		if err != nil {
+			return nil, err
+		}
+		options.Environment = append(options.Environment, "GH_TOKEN="+token)
+	}
+	return localhost.Start(ctx, options)
+}
+
+// kubeconfig is empty where none is: the plugin says what to do then.
+func (p plugin) kubeconfig() ([]byte, error) {
+	file := p.Kubeconfig
+	if file == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, nil
+		}
+		if found := existing(filepath.Join(home, ".kube", "config")); found == nil {
+			return nil, nil
+		} else {
+			file = found[0]
+		}
+	}
+	config, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return config, nil
+}
+
+// existing is the file, if it exists.
+func existing(file string) []string {
+	if _, err := os.Stat(file); err != nil {
+		return nil
+	}
+	return []string{file}
+}

@@ -1,0 +1,161 @@
+package localhost
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kubeshop/botkube/pkg/api"
+)
+
+// A Session is a conversation: lines in, answers out, until "quit", "exit" or the end of input.
+type Session struct {
+	// Execute answers a line that begins with the plugin's name. An error is shown, and the conversation goes on.
+	Execute func(ctx context.Context, line string) ([]api.Message, error)
+
+	In  io.Reader
+	Out io.Writer // answers
+	Err io.Writer // everything else
+
+	Prompt   bool // ask for lines: input comes from a terminal
+	Styled   bool // Out is a terminal that shows styles
+	Progress bool // Err is a terminal: show there that an answer is awaited
+}
+
+// maxLine is how long a typed line may be, in bytes.
+const maxLine = 1 << 20
+
+// Run converses. It returns ctx's error when that ends it; otherwise, in the end, the lines that could not be answered as
+// an error. An answer is never an error, be it a refusal.
+func (s *Session) Run(ctx context.Context) error {
+	lines, failed := s.lines(ctx)
+	var choices []Choice
+	var unanswered error
+	for {
+		if s.Prompt {
+			fmt.Fprint(s.Out, "ferry> ")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case line, ok := <-lines:
+			if !ok {
+				if s.Prompt {
+					fmt.Fprintln(s.Out)
+				}
+				return errors.Join(unanswered, *failed)
+			}
+			line = strings.TrimSpace(line)
+			if line == "quit" || line == "exit" {
+				return unanswered
+			}
+			if line == "" {
+				continue
+			}
+			command, err := pick(line, choices)
+			if err != nil {
+				fmt.Fprintln(s.Err, err)
+				continue
+			}
+			if !s.Prompt || command != line {
+				fmt.Fprintln(s.Out, "> "+command) // what is answered: input from a file leaves no trace of itself
+			}
+			messages, err := s.await(ctx, command)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				fmt.Fprintln(s.Err, clean(err.Error()))
+				unanswered = errors.Join(unanswered, err)
+				continue
+			}
+			var answer string
+			answer, choices = Render(messages, s.Styled)
+			fmt.Fprintln(s.Out, answer)
+		}
+	}
+}
+
+// lines reads the input beside the conversation, so that the end of ctx ends it while it waits. The error is the input's,
+// to be read once the channel is closed.
+func (s *Session) lines(ctx context.Context) (<-chan string, *error) {
+	lines, failed := make(chan string), new(error)
+	go func() {
+		defer close(lines)
+		scanner := bufio.NewScanner(s.In)
+		scanner.Buffer(nil, maxLine)
+		for scanner.Scan() {
+			select {
+			case lines <- scanner.Text():
+			case <-ctx.Done():
+				return
+			}
+		}
+		if err := scanner.Err(); err != nil {
+			*failed = fmt.Errorf("read a line: %w", err)
+		}
+	}()
+	return lines, failed
+}
+
+// pick is the command that a line stands for: a choice's where the line is its number, else the line itself, with the
+// plugin's name before it.
+func pick(line string, choices []Choice) (string, error) {
+	if number, err := strconv.Atoi(line); err == nil {
+		if number < 1 || number > len(choices) {
+			if len(choices) == 0 {
+				return "", errors.New("the last answer has nothing to choose from; type a command, for example: list")
+			}
+			return "", fmt.Errorf("choose a number from 1 to %d, or type a command", len(choices))
+		}
+		return Command(choices[number-1].Line), nil
+	}
+	return Command(line), nil
+}
+
+// Command is the line with the plugin's name before it, as a host passes it on.
+func Command(line string) string {
+	line = strings.TrimSpace(hostFlags.ReplaceAllString(line, ""))
+	if first, _, _ := strings.Cut(line, " "); first == name {
+		return line
+	}
+	return strings.TrimSpace(name + " " + line)
+}
+
+// await shows on Err how long the answer takes.
+func (s *Session) await(ctx context.Context, command string) ([]api.Message, error) {
+	if s.Progress {
+		ctx, done := context.WithCancel(ctx)
+		shown := make(chan struct{})
+		go func() {
+			defer close(shown)
+			s.progress(ctx)
+		}()
+		defer func() {
+			done()
+			<-shown
+		}()
+	}
+	return s.Execute(ctx, command)
+}
+
+func (s *Session) progress(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for seconds := 1; ; seconds++ {
+		select {
+		case <-ctx.Done():
+			if seconds > 1 {
+				fmt.Fprint(s.Err, "\r\x1b[K")
+			}
+			return
+		case <-tick.C:
+			fmt.Fprintf(s.Err, "\rferry is working … %d s", seconds)
+		}
+	}
+}
