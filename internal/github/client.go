@@ -1,0 +1,248 @@
+// Package github reads and writes repositories through GitHub's REST and GraphQL interfaces, on github.com or an
+// Enterprise Server. It knows requests, answers and GitHub's rules; what to write, and why, is decided elsewhere.
+package github
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/go-github/v60/github"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/promotion"
+)
+
+const (
+	requestTimeout = 30 * time.Second // one request with its answer
+	headerTimeout  = 20 * time.Second
+	maxBody        = 32 << 20 // bytes of an answer; a page of 100 pull requests has about 2 MB
+	maxRedirects   = 3
+)
+
+// Config says which GitHub, as whom, and what of it.
+type Config struct {
+	// BaseURL is the root of an Enterprise Server, "https://github.example.com"; empty for github.com. It begins with
+	// https, but for this machine itself.
+	BaseURL string
+	// Token returns the credential. It is asked for each request, so that a rotated token counts at once.
+	Token func() (string, error)
+	// Allowed says whether the configuration lets ferry use a repository, "owner/name".
+	Allowed func(name string) bool
+	// Tree fetches the files of a commit from a clone URL, with a whole HTTP header as credential.
+	Tree func(ctx context.Context, remote, header, sha string) (fs.FS, error)
+}
+
+// A Client opens repositories. It implements promotion.Repositories.
+type Client struct {
+	config  Config
+	api     *github.Client
+	graphql string // URL
+	root    string // of clone URLs, without a slash at the end
+	log     *slog.Logger
+	sleep   func(context.Context, time.Duration) error
+}
+
+// New checks the configuration; it makes no request.
+func New(config Config, log *slog.Logger) (*Client, error) {
+	root, err := parseRoot(config.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	apiURL, graphqlURL := root.JoinPath("/api/v3/"), root.JoinPath("/api/graphql")
+	if root.Host == "github.com" {
+		apiURL = &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"}
+		graphqlURL = apiURL.JoinPath("graphql")
+	}
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.ResponseHeaderTimeout = headerTimeout
+	api := github.NewClient(&http.Client{
+		Transport:     &transport{base: base, api: apiURL, token: config.Token},
+		CheckRedirect: checkRedirect,
+		Timeout:       requestTimeout,
+	})
+	api.BaseURL, api.UserAgent = apiURL, "ferry"
+	return &Client{
+		config: config, api: api, graphql: graphqlURL.String(), root: strings.TrimSuffix(root.String(), "/"),
+		log: log, sleep: sleep,
+	}, nil
+}
+
+func parseRoot(base string) (*url.URL, error) {
+	if base == "" {
+		base = "https://github.com"
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, &gitops.Refusal{Code: gitops.Config, Reason: "github.baseURL in ferry's configuration is not a plain URL. Write the root of the Enterprise Server, as in https://github.example.com."}
+	}
+	ip := net.ParseIP(u.Hostname())
+	if here := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(); u.Scheme != "https" && (u.Scheme != "http" || !here) {
+		return nil, &gitops.Refusal{Code: gitops.Config, Reason: fmt.Sprintf("github.baseURL in ferry's configuration is %q. Write it with https://, or ferry's token could be read on the way.", base)}
+	}
+	return u, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// checkRedirect follows reads that GitHub answers with a repository's new address, on the same host only. A write is
+// never repeated elsewhere.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0]
+	if first.Method != http.MethodGet || req.URL.Host != first.URL.Host || req.URL.Scheme != first.URL.Scheme || len(via) > maxRedirects {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// transport adds the credential to requests for the API's own host, and bounds answers.
+type transport struct {
+	base  http.RoundTripper
+	api   *url.URL
+	token func() (string, error)
+}
+
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Host != t.api.Host || req.URL.Scheme != t.api.Scheme {
+		return nil, fmt.Errorf("request to %s instead of %s", req.URL.Host, t.api.Host)
+	}
+	value, err := credential(t.token)
+	if err != nil {
+		return nil, err
+	}
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", "Bearer "+value)
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxBody)
+	return resp, nil
+}
+
+var plainToken = regexp.MustCompile(`^[!-~]+$`)
+
+// credential reads the token and keeps everything out that could not be one.
+func credential(token func() (string, error)) (string, error) {
+	value, err := token()
+	if err != nil {
+		if refusal, ok := errors.AsType[*gitops.Refusal](err); ok {
+			return "", refusal
+		}
+		return "", &gitops.Refusal{Code: gitops.Config, Cause: err,
+			Reason: "ferry's token for GitHub cannot be read. Check what github.auth in ferry's configuration names."}
+	}
+	value = strings.TrimSpace(value)
+	if !plainToken.MatchString(value) {
+		return "", &gitops.Refusal{Code: gitops.Config,
+			Reason: "ferry's token for GitHub is empty or malformed. Check what github.auth in ferry's configuration names: it has to hold the token and nothing else."}
+	}
+	return value, nil
+}
+
+// Logins have letters, digits and hyphens; those of managed users an underscore too.
+var repositoryName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_-]{0,99})/([A-Za-z0-9._-]{1,100})$`)
+
+// Repository opens one that the configuration allows. It makes no request.
+func (c *Client) Repository(name string) (promotion.Repository, error) {
+	m := repositoryName.FindStringSubmatch(name)
+	if m == nil || m[2] == "." || m[2] == ".." {
+		return nil, &gitops.Refusal{Code: gitops.Config, Reason: fmt.Sprintf("%q is no name of a GitHub repository. Write OWNER/NAME in ferry's configuration.", name)}
+	}
+	if !c.config.Allowed(name) {
+		return nil, &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf(
+			"ferry's configuration does not name the repository %s, so ferry does not use it. Name it as the repository of an environment.", name)}
+	}
+	return &repository{c: c, owner: m[1], name: m[2]}, nil
+}
+
+// A repository implements promotion.Repository.
+type repository struct {
+	c           *Client
+	owner, name string
+}
+
+func (r *repository) String() string { return r.owner + "/" + r.name }
+
+// path gives the path of an API request below this repository: each part is one segment, whatever is in it.
+func (r *repository) path(parts ...string) string {
+	p := "repos/" + r.owner + "/" + r.name
+	for i, part := range parts {
+		if i%2 == 1 { // words of the API and values take turns
+			part = url.PathEscape(part)
+		}
+		p += "/" + part
+	}
+	return p
+}
+
+// request makes one request and decodes the answer into into.
+func (c *Client) request(ctx context.Context, method, path string, query url.Values, body, into any) error {
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	req, err := c.api.NewRequest(method, path, body)
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	_, err = c.api.Do(ctx, req, into)
+	return err
+}
+
+var backoff = []time.Duration{time.Second, 3 * time.Second}
+
+// get reads, and tries again where the fault may pass: server errors and broken connections.
+func (c *Client) get(ctx context.Context, path string, query url.Values, into any) error {
+	for try := 0; ; try++ {
+		err := c.request(ctx, http.MethodGet, path, query, nil, into)
+		if err == nil || ctx.Err() != nil || try == len(backoff) || !passing(err) {
+			return err
+		}
+		c.log.Debug("read GitHub again", "path", path, "after", backoff[try], "error", err)
+		if c.sleep(ctx, backoff[try]) != nil {
+			return err
+		}
+	}
+}
+
+// query posts a GraphQL document. Errors in the answer are a *graphqlError.
+func (c *Client) query(ctx context.Context, document string, variables map[string]any, data any) error {
+	answer := struct {
+		Data   any            `json:"data"`
+		Errors []graphqlFault `json:"errors"`
+	}{Data: data}
+	err := c.request(ctx, http.MethodPost, c.graphql, nil, map[string]any{"query": document, "variables": variables}, &answer)
+	if err == nil && len(answer.Errors) > 0 {
+		return &graphqlError{answer.Errors}
+	}
+	return err
+}
+
+// cloneURL and header are for the Tree function. GitHub takes a token as a password over Git's protocol.
+func (r *repository) cloneURL() string { return r.c.root + "/" + r.owner + "/" + r.name + ".git" }
+
+func (r *repository) header() (string, error) {
+	value, err := credential(r.c.config.Token)
+	if err != nil {
+		return "", err
+	}
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+value)), nil
+}

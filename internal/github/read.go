@@ -1,0 +1,315 @@
+package github
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+const (
+	perPage  = 100 // GitHub's maximum
+	maxPages = 5   // of one list, which bounds the time of an answer
+)
+
+var (
+	commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	// Git's rules for names of branches, see git help check-ref-format.
+	badBranch = regexp.MustCompile(`[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[-/]|^@$|[/.]$|(^|/)\.|\.lock(/|$)`)
+)
+
+func checkBranch(branch string) error {
+	if branch == "" || len(branch) > 200 || badBranch.MatchString(branch) {
+		return &gitops.Refusal{Code: gitops.Config, Reason: fmt.Sprintf("%q is no name of a branch.", branch)}
+	}
+	return nil
+}
+
+func checkCommit(sha string) error {
+	if !commitID.MatchString(sha) {
+		return fmt.Errorf("%q is not a whole commit id", sha)
+	}
+	return nil
+}
+
+// checkRevision takes a commit id or the name of a branch.
+func checkRevision(ref string) error {
+	if checkCommit(ref) == nil {
+		return nil
+	}
+	return checkBranch(ref)
+}
+
+// Head returns the commit that a branch points to.
+func (r *repository) Head(ctx context.Context, branch string) (string, error) {
+	if err := checkBranch(branch); err != nil {
+		return "", err
+	}
+	sha, err := r.ref(ctx, branch)
+	if err != nil {
+		return "", r.refuse(fmt.Sprintf("read branch %s of %s", branch, r), err)
+	}
+	return sha, nil
+}
+
+func (r *repository) ref(ctx context.Context, branch string) (string, error) {
+	var ref struct{ Object struct{ SHA string } }
+	if err := r.c.get(ctx, r.path("git/ref", "heads/"+branch), nil, &ref); err != nil {
+		return "", err
+	}
+	return ref.Object.SHA, checkCommit(ref.Object.SHA)
+}
+
+// Tree returns the files of a commit.
+func (r *repository) Tree(ctx context.Context, sha string) (fs.FS, error) {
+	header, err := r.header()
+	if err != nil {
+		return nil, err
+	}
+	return r.c.config.Tree(ctx, r.cloneURL(), header, sha)
+}
+
+// File returns one file at a commit or branch, of up to 1 MiB as in Tree.
+func (r *repository) File(ctx context.Context, path, ref string) ([]byte, error) {
+	if !fs.ValidPath(path) || path == "." {
+		return nil, fmt.Errorf("read file %q: %w", path, fs.ErrInvalid)
+	}
+	if err := checkRevision(ref); err != nil {
+		return nil, err
+	}
+	var raw json.RawMessage
+	err := r.c.get(ctx, r.path("contents", path), url.Values{"ref": {ref}}, &raw)
+	if a, ok := answerOf(err); ok && a.status == http.StatusNotFound {
+		return nil, fmt.Errorf("read %s at %s of %s: %w", path, ref, r, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, r.refuse(fmt.Sprintf("read %s of %s", path, r), err)
+	}
+	var file struct{ Type, Encoding, Content string }
+	if err := json.Unmarshal(raw, &file); err != nil || file.Type != "file" { // a directory is a list
+		return nil, fmt.Errorf("read %s at %s of %s: no regular file: %w", path, ref, r, fs.ErrNotExist)
+	}
+	// GitHub gives files over 1 MiB the encoding "none", and breaks base64 into lines.
+	content, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(file.Content, "\n", ""))
+	if err != nil || file.Encoding != "base64" {
+		return nil, &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("%s of %s is too large: ferry reads files of up to 1 MiB.", path, r), Cause: err}
+	}
+	return content, nil
+}
+
+// A commit is what ferry reads of one.
+type commit struct {
+	SHA     string
+	HTMLURL string `json:"html_url"`
+	Commit  struct {
+		Message   string
+		Committer struct{ Date time.Time }
+	}
+	Author *struct{ Login string } // nil if the e-mail address belongs to no account
+}
+
+func (c commit) word() gitops.Commit {
+	found := gitops.Commit{SHA: c.SHA, URL: c.HTMLURL, Message: c.Commit.Message, When: c.Commit.Committer.Date}
+	if c.Author != nil {
+		found.Author = c.Author.Login
+	}
+	return found
+}
+
+// Commits returns the newest commits of a branch that changed path, newest first.
+func (r *repository) Commits(ctx context.Context, branch, path string, limit int) ([]gitops.Commit, error) {
+	if err := checkRevision(branch); err != nil {
+		return nil, err
+	}
+	query := url.Values{"sha": {branch}}
+	if path != "" {
+		query.Set("path", path)
+	}
+	var found []gitops.Commit
+	for c, err := range pages[commit](ctx, r.c, r.path("commits"), query, min(limit, perPage)) {
+		if err != nil {
+			return nil, r.refuse(fmt.Sprintf("read the history of %s in %s", branch, r), err)
+		}
+		if len(found) == limit {
+			break
+		}
+		found = append(found, c.word())
+	}
+	return found, nil
+}
+
+// pages yields the items of a list, page by page as they are needed, or one error as the last.
+func pages[T any](ctx context.Context, c *Client, path string, query url.Values, size int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		query.Set("per_page", strconv.Itoa(size))
+		for page := 1; page <= maxPages; page++ {
+			query.Set("page", strconv.Itoa(page))
+			var items []T
+			if err := c.get(ctx, path, query, &items); err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if len(items) < size {
+				return
+			}
+		}
+	}
+}
+
+// Contains says whether commit is head or one of its ancestors.
+func (r *repository) Contains(ctx context.Context, head, commit string) (bool, error) {
+	if err := errors.Join(checkRevision(head), checkRevision(commit)); err != nil {
+		return false, err
+	}
+	if head == commit {
+		return true, nil
+	}
+	var comparison struct{ Status string }
+	err := r.c.get(ctx, r.path("compare", commit+"..."+head), url.Values{"per_page": {"1"}}, &comparison)
+	if a, ok := answerOf(err); ok && a.status == http.StatusNotFound && a.says("no common ancestor") {
+		return false, nil
+	}
+	if err != nil {
+		return false, r.refuse(fmt.Sprintf("compare %s with %s in %s", commit, head, r), err)
+	}
+	return comparison.Status == "ahead" || comparison.Status == "identical", nil
+}
+
+// Viewer is the login of our own credential; of an App "name[bot]".
+func (r *repository) Viewer(ctx context.Context) (string, error) {
+	var data struct{ Viewer struct{ Login string } }
+	if err := r.c.query(ctx, `query { viewer { login } }`, nil, &data); err != nil {
+		return "", r.refuse("ask whose token it uses", err)
+	}
+	if data.Viewer.Login == "" {
+		return "", r.refuse("ask whose token it uses", errors.New("no login in the answer"))
+	}
+	return data.Viewer.Login, nil
+}
+
+// harmless are the types of rules that a commit on an existing branch through the API meets. Commits by
+// createCommitOnBranch are signed by GitHub, have one parent, and never rewrite. A pattern for messages or addresses is
+// not among them: ferry cannot know that it holds.
+var harmless = map[string]bool{
+	"creation": true, "deletion": true, "non_fast_forward": true, "required_signatures": true, "required_linear_history": true,
+	"branch_name_pattern": true, "tag_name_pattern": true, "max_file_size": true, "max_file_path_length": true,
+	"file_extension_restriction": true, "copilot_code_review": true,
+}
+
+// ruleWording says what a rule asks for, to follow "because".
+var ruleWording = map[string]string{
+	"pull_request":           "changes of it need a pull request",
+	"required_status_checks": "changes of it need status checks",
+	"merge_queue":            "changes of it go through a merge queue",
+	"required_deployments":   "changes of it need deployments first",
+	"workflows":              "changes of it need workflows to pass",
+	"code_scanning":          "changes of it need code scanning",
+	"update":                 "updates of it are restricted",
+	"commit_message_pattern": "commit messages on it follow a pattern",
+}
+
+// Direct says whether the branch's rules let us commit to it. A right to bypass rules is not used.
+func (r *repository) Direct(ctx context.Context, branch string) (bool, string, error) {
+	if err := checkBranch(branch); err != nil {
+		return false, "", err
+	}
+	doing := fmt.Sprintf("read the rules of branch %s of %s", branch, r)
+	type rule struct{ Type string }
+	ruled := false
+	for found, err := range pages[rule](ctx, r.c, r.path("rules/branches", branch), url.Values{}, perPage) {
+		// Private repositories of a plan without rulesets have no rules, and say so like this.
+		if a, ok := answerOf(err); ok && a.status == http.StatusForbidden && a.says("upgrade to") {
+			break
+		}
+		if err != nil {
+			return false, "", r.refuse(doing, err)
+		}
+		ruled = true
+		if !harmless[found.Type] {
+			if wording := ruleWording[found.Type]; wording != "" {
+				return false, wording, nil
+			}
+			return false, fmt.Sprintf("it has the rule %q", found.Type), nil
+		}
+	}
+	if ruled {
+		return true, "", nil
+	}
+	// The details of classic protection need the right to administer: without them, take it for a no.
+	var classic struct{ Protected bool }
+	if err := r.c.get(ctx, r.path("branches", branch), nil, &classic); err != nil {
+		return false, "", r.refuse(doing, err)
+	}
+	if classic.Protected {
+		return false, "it has branch protection", nil
+	}
+	return true, "", nil
+}
+
+// A pullRequest is what ferry reads of one.
+type pullRequest struct {
+	Number         int
+	HTMLURL        string `json:"html_url"`
+	Title          string
+	Body           string
+	State          string
+	CreatedAt      time.Time  `json:"created_at"`
+	MergedAt       *time.Time `json:"merged_at"`
+	MergeCommitSHA string     `json:"merge_commit_sha"` // before the merge that of a trial
+	User           *struct{ Login string }
+	Head           struct {
+		Ref  string
+		Repo *struct { // nil if a fork is gone
+			FullName string `json:"full_name"`
+		}
+	}
+}
+
+func (p pullRequest) word() gitops.PullRequest {
+	found := gitops.PullRequest{Number: p.Number, URL: p.HTMLURL, Title: p.Title, Body: p.Body, Branch: p.Head.Ref, State: p.State, When: p.CreatedAt}
+	if p.User != nil {
+		found.Author = p.User.Login
+	}
+	if p.MergedAt != nil {
+		found.State, found.MergeCommit = "merged", p.MergeCommitSHA
+	}
+	return found
+}
+
+// PullRequests returns pull requests from branches of this repository that begin with prefix, newest first, out of the
+// newest 500 of all.
+func (r *repository) PullRequests(ctx context.Context, prefix string) ([]gitops.PullRequest, error) {
+	return r.pulls(ctx, url.Values{"state": {"all"}}, func(p pullRequest) bool { return strings.HasPrefix(p.Head.Ref, prefix) })
+}
+
+func (r *repository) pulls(ctx context.Context, query url.Values, wanted func(pullRequest) bool) ([]gitops.PullRequest, error) {
+	query.Set("sort", "created")
+	query.Set("direction", "desc")
+	var found []gitops.PullRequest
+	for p, err := range pages[pullRequest](ctx, r.c, r.path("pulls"), query, perPage) {
+		if err != nil {
+			return nil, r.refuse(fmt.Sprintf("list the pull requests of %s", r), err)
+		}
+		if p.Head.Repo != nil && strings.EqualFold(p.Head.Repo.FullName, r.String()) && wanted(p) {
+			found = append(found, p.word())
+		}
+	}
+	return found, nil
+}
