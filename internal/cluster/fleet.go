@@ -1,0 +1,242 @@
+// Package cluster reads the clusters behind the environments: what Flux applies there, in which version and how well,
+// as gitops.Application. It writes one thing, Flux's annotation reconcile.fluxcd.io/requestedAt.
+//
+// An application is a HelmRelease, or a Deployment, StatefulSet or DaemonSet that a Flux Kustomization applies and no
+// HelmRelease does. Workloads without Flux's labels are left out, and so are Flux's own controllers: nobody promotes
+// them through ferry. The candidates for a HelmRelease's version are its chart alone; the images that its workloads run
+// are in their containers.
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+// An Environment is a name that people promote to, and where it is found.
+type Environment struct {
+	Name    string
+	Cluster Access // where its pods run
+	Flux    Access // where its Flux objects are; the same as Cluster unless a hub manages it
+	// Namespaces holds its workloads; empty: all. A HelmRelease belongs to the environment if it lies in one of them or
+	// installs into one of them.
+	Namespaces []string
+	// FluxNamespaces are the ones in which Flux objects are looked for; empty: all.
+	FluxNamespaces []string
+}
+
+// Access says how a cluster is reached. The zero value is the current context of the home kubeconfig.
+type Access struct {
+	Context        string // empty: the current one
+	KubeconfigFile string // empty: Secret, or else the home kubeconfig
+	Secret         *SecretRef
+}
+
+// A SecretRef names a key of a Secret in the home cluster that holds a kubeconfig.
+type SecretRef struct{ Namespace, Name, Key string }
+
+// String names the access for people, and tells it from others.
+func (a Access) String() string {
+	s := "the kubeconfig that Botkube passes"
+	switch {
+	case a.KubeconfigFile != "":
+		s = "the kubeconfig file " + a.KubeconfigFile
+	case a.Secret != nil:
+		s = fmt.Sprintf("the kubeconfig in key %s of Secret %s/%s", a.Secret.Key, a.Secret.Namespace, a.Secret.Name)
+	}
+	if a.Context != "" {
+		s += ", context " + a.Context
+	}
+	return s
+}
+
+// Fleet reads the clusters of the environments. Kubeconfigs are read again for every call; clients live as long as the
+// content they were made from. It is safe for concurrent use.
+type Fleet struct {
+	home         []byte
+	impersonate  rest.ImpersonationConfig
+	environments []Environment
+	now          func() time.Time
+	open         func(*rest.Config) (client.Client, error)
+
+	mu      sync.Mutex
+	clients map[string]opened // by Access.String
+}
+
+var logOnce sync.Once
+
+// New makes a Fleet from the kubeconfig that the host passed and the environments in configuration order. The user and
+// groups that the host's kubeconfig impersonates are impersonated in every cluster. Without a kubeconfig it returns a
+// Refusal of code Config that says what to configure. No cluster is contacted.
+func New(home []byte, environments []Environment, log *slog.Logger) (*Fleet, error) {
+	logOnce.Do(func() { // both libraries write to standard error otherwise, which the host takes for errors
+		ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
+		klog.SetSlogLogger(log)
+	})
+	if len(home) == 0 {
+		return nil, &gitops.Refusal{
+			Code:   gitops.Config,
+			Reason: "Botkube passes no kubeconfig to ferry, so ferry can read no cluster. Give the plugin an rbac block in Botkube's configuration:",
+			Details: []string{
+				"context:", "  rbac:", "    group:", "      type: Static", "      prefix: \"\"", "      static:", "        values: [ferry]",
+			},
+		}
+	}
+	config, err := restConfig(home, Access{})
+	if err != nil {
+		return nil, err
+	}
+	return &Fleet{
+		home:         home,
+		impersonate:  config.Impersonate,
+		environments: environments,
+		now:          time.Now,
+		open:         open,
+		clients:      map[string]opened{},
+	}, nil
+}
+
+// Environments returns the configured names, in configuration order.
+func (f *Fleet) Environments() []string {
+	names := make([]string, len(f.environments))
+	for i, e := range f.environments {
+		names[i] = e.Name
+	}
+	return names
+}
+
+// Applications observes all applications of an environment, sorted by gitops.Key. Pods are not looked at. The API
+// server answers from its cache: what it says may be some milliseconds old.
+func (f *Fleet) Applications(ctx context.Context, environment string) ([]gitops.Application, error) {
+	e, workloads, flux, err := f.connect(ctx, environment)
+	if err != nil {
+		return nil, err
+	}
+	seen := newSnapshot()
+	if err := together(ctx, func(run func(func(context.Context) error)) {
+		for _, k := range fluxKinds {
+			flux.list(run, seen, k, e.FluxNamespaces, cached)
+		}
+		for _, k := range workloadKinds {
+			workloads.list(run, seen, k, e.Namespaces, cached)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	return applications(e, seen), nil
+}
+
+// Application observes one application closely, the problems of its pods included. It is a Refusal of code NotFound if
+// the application is gone.
+func (f *Fleet) Application(ctx context.Context, key gitops.Key) (gitops.Application, error) {
+	e, workloads, flux, err := f.connect(ctx, key.Environment)
+	if err != nil {
+		return gitops.Application{}, err
+	}
+	seen := newSnapshot()
+	if err := closely(ctx, e, workloads, flux, seen, key); err != nil {
+		return gitops.Application{}, err
+	}
+	for _, app := range applications(e, seen) {
+		if app.Key == key {
+			err := workloads.problems(ctx, seen, app.Workloads)
+			return app, err
+		}
+	}
+	return gitops.Application{}, &gitops.Refusal{
+		Code:   gitops.NotFound,
+		Reason: fmt.Sprintf("%s %s is not in %s.", key.Kind, key, key.Environment),
+		Next:   []string{"list"},
+	}
+}
+
+// Kustomizations returns all Flux Kustomizations of an environment, sorted by namespace and name.
+func (f *Fleet) Kustomizations(ctx context.Context, environment string) ([]gitops.Kustomization, error) {
+	e, _, flux, err := f.connect(ctx, environment)
+	if err != nil {
+		return nil, err
+	}
+	seen := newSnapshot()
+	if err := together(ctx, func(run func(func(context.Context) error)) {
+		for _, k := range []kind{kustomizations, gitRepositories, ociRepositories} {
+			flux.list(run, seen, k, e.FluxNamespaces)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	return seen.kustomizations(), nil
+}
+
+// Reconcile asks Flux to look again at the application's source, Kustomization and HelmRelease now, in this order.
+// What is not there is passed over. Without the right to annotate it returns a Refusal of code Denied.
+func (f *Fleet) Reconcile(ctx context.Context, app gitops.Application) error {
+	_, _, flux, err := f.connect(ctx, app.Environment)
+	if err != nil {
+		return err
+	}
+	var objects []gitops.Object
+	if app.Owner != nil {
+		objects = append(objects, app.Owner.Source.Object,
+			gitops.Object{Kind: kustomizations.name, Namespace: app.Owner.Namespace, Name: app.Owner.Name})
+	}
+	if app.Kind == helmReleases.name {
+		objects = append(objects, gitops.Object{Kind: app.Kind, Namespace: app.Namespace, Name: app.Name})
+	}
+	for _, o := range objects {
+		i := slices.IndexFunc(fluxKinds, func(k kind) bool { return k.name == o.Kind })
+		if i < 0 {
+			continue // a Bucket, say: it keeps to its interval
+		}
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, meta.ReconcileRequestAnnotation, f.now().UTC().Format(time.RFC3339Nano))
+		if err := flux.patch(ctx, fluxKinds[i], o, patch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Home is the UID of the home cluster's kube-system namespace, which tells clusters apart.
+func (f *Fleet) Home(ctx context.Context) (string, error) {
+	home, err := f.client(ctx, "the home cluster", Access{})
+	if err != nil {
+		return "", err
+	}
+	var system corev1.Namespace
+	if err := home.Get(ctx, client.ObjectKey{Name: "kube-system"}, &system); err != nil {
+		return "", refusal(ctx, home.environment, "get", "namespace kube-system", "", err)
+	}
+	return string(system.UID), nil
+}
+
+// connect returns an environment and readers of the cluster of its workloads and of the one of its Flux objects.
+func (f *Fleet) connect(ctx context.Context, name string) (Environment, reader, reader, error) {
+	i := slices.IndexFunc(f.environments, func(e Environment) bool { return e.Name == name })
+	if i < 0 {
+		return Environment{}, reader{}, reader{}, &gitops.Refusal{
+			Code:   gitops.NotFound,
+			Reason: fmt.Sprintf("There is no environment %q. ferry knows %s.", name, strings.Join(f.Environments(), ", ")),
+			Next:   []string{"list"},
+		}
+	}
+	e := f.environments[i]
+	workloads, err := f.client(ctx, name, e.Cluster)
+	if err != nil {
+		return Environment{}, reader{}, reader{}, err
+	}
+	flux, err := f.client(ctx, name, e.Flux)
+	return e, workloads, flux, err
+}

@@ -1,0 +1,185 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	helmv2 "github.com/fluxcd/helm-controller/api/v2"
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+// requestTimeout bounds one request, dialling included, so that a dead cluster is told fast.
+const requestTimeout = 10 * time.Second
+
+// An opened client, and the digest of the kubeconfig that it was made from.
+type opened struct {
+	content [sha256.Size]byte
+	client  client.Client
+}
+
+// client returns a reader for access, the same client for as long as the kubeconfig's content is the same.
+func (f *Fleet) client(ctx context.Context, environment string, access Access) (reader, error) {
+	raw, err := f.kubeconfig(ctx, environment, access)
+	if err != nil {
+		return reader{}, err
+	}
+	content := sha256.Sum256(raw)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known, ok := f.clients[access.String()]; ok && known.content == content {
+		return reader{known.client, environment}, nil
+	}
+	config, err := restConfig(raw, access)
+	if err != nil {
+		return reader{}, err
+	}
+	if f.impersonate.UserName != "" {
+		config.Impersonate = f.impersonate
+	}
+	c, err := f.open(config)
+	if err != nil {
+		return reader{}, unusable(access, "has certificates or addresses that cannot be used", err)
+	}
+	f.clients[access.String()] = opened{content, c}
+	return reader{c, environment}, nil
+}
+
+// kubeconfig reads the bytes behind access.
+func (f *Fleet) kubeconfig(ctx context.Context, environment string, access Access) ([]byte, error) {
+	switch {
+	case access.KubeconfigFile != "":
+		raw, err := os.ReadFile(access.KubeconfigFile)
+		if err != nil {
+			return nil, unusable(access, "cannot be read", err)
+		}
+		return raw, nil
+	case access.Secret != nil:
+		home, err := f.client(ctx, "the home cluster", Access{})
+		if err != nil {
+			return nil, err
+		}
+		var secret corev1.Secret
+		ref := *access.Secret
+		err = home.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, &secret)
+		if absent(err) {
+			return nil, unusable(access, "is not there: the home cluster has no such Secret", err)
+		}
+		if err != nil {
+			return nil, refusal(ctx, "the home cluster", "get", "secret "+ref.Name+" with the kubeconfig of "+environment, ref.Namespace, err)
+		}
+		if len(secret.Data[ref.Key]) == 0 {
+			return nil, unusable(access, "is not there: the Secret has no such key", nil)
+		}
+		return secret.Data[ref.Key], nil
+	default:
+		return f.home, nil
+	}
+}
+
+// restConfig reads the context of a kubeconfig that access means. Entries that run programs are refused. A kubeconfig
+// from a Secret must carry all it needs, or whoever writes the Secret could have ferry send its own files to a server.
+func restConfig(raw []byte, access Access) (*rest.Config, error) {
+	config, err := clientcmd.Load(raw)
+	if err != nil {
+		return nil, unusable(access, "is not a kubeconfig", nil) // the parser's error quotes the content
+	}
+	name := cmp.Or(access.Context, config.CurrentContext)
+	chosen, ok := config.Contexts[name]
+	if !ok {
+		return nil, unusable(access, fmt.Sprintf("has no context %q", name), nil)
+	}
+	cluster, user := config.Clusters[chosen.Cluster], config.AuthInfos[chosen.AuthInfo]
+	if cluster == nil || user == nil {
+		return nil, unusable(access, fmt.Sprintf("has a context %q whose cluster or user is missing", name), nil)
+	}
+	if user.Exec != nil || user.AuthProvider != nil {
+		return nil, staticToken(access)
+	}
+	if access.Secret != nil && slices.ContainsFunc([]string{cluster.CertificateAuthority, user.TokenFile, user.ClientCertificate, user.ClientKey},
+		func(path string) bool { return path != "" }) {
+		return nil, unusable(access, "points to files; put token and certificates into it (certificate-authority-data, token)", nil)
+	}
+	for _, c := range config.Clusters {
+		c.LocationOfOrigin = access.KubeconfigFile
+	}
+	for _, a := range config.AuthInfos {
+		a.LocationOfOrigin = access.KubeconfigFile
+	}
+	if access.KubeconfigFile != "" {
+		if err := clientcmd.ResolveLocalPaths(config); err != nil {
+			return nil, unusable(access, "has paths that cannot be resolved", err)
+		}
+	}
+	only := *clientcmdapi.NewConfig() // entries that are not used need not be valid
+	only.Clusters[chosen.Cluster], only.AuthInfos[chosen.AuthInfo], only.Contexts[name] = cluster, user, chosen
+	result, err := clientcmd.NewNonInteractiveClientConfig(only, name, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, unusable(access, "is not usable", err)
+	}
+	result.Timeout = requestTimeout
+	result.QPS = -1 // API servers share their capacity out themselves; a client that waits only looks slow
+	result.WarningHandler = rest.NoWarnings{}
+	result.UserAgent = "ferry"
+	return result, nil
+}
+
+func unusable(access Access, what string, cause error) error {
+	return &gitops.Refusal{
+		Code:   gitops.Config,
+		Reason: fmt.Sprintf("This access cannot be used: %s %s.", access, what),
+		Cause:  cause,
+	}
+}
+
+func staticToken(access Access) error {
+	return &gitops.Refusal{
+		Code:   gitops.Config,
+		Reason: fmt.Sprintf("ferry runs no credential programs, but one is named in %s. Use the token of a service account instead:", access),
+		Details: []string{
+			"kubectl create serviceaccount ferry --namespace ferry",
+			"kubectl create token ferry --namespace ferry --duration 8760h",
+			"kubectl config set-credentials ferry --token TOKEN --kubeconfig FILE",
+		},
+	}
+}
+
+var scheme = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		corev1.AddToScheme, appsv1.AddToScheme, helmv2.AddToScheme, kustomizev1.AddToScheme, sourcev1.AddToScheme,
+	} {
+		utilruntime.Must(add(s))
+	}
+	return s
+}()
+
+// open makes a client that knows the resources it reads, so that it needs no discovery: a new client costs nothing, and a
+// cluster without Flux answers 404 to a list.
+func open(config *rest.Config) (client.Client, error) {
+	mapper := apimeta.NewDefaultRESTMapper(nil)
+	for _, k := range slices.Concat(fluxKinds, workloadKinds) {
+		mapper.Add(k.version.WithKind(k.name), apimeta.RESTScopeNamespace)
+	}
+	mapper.Add(appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), apimeta.RESTScopeNamespace)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), apimeta.RESTScopeNamespace)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), apimeta.RESTScopeNamespace)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), apimeta.RESTScopeRoot)
+	return client.New(config, client.Options{Scheme: scheme, Mapper: mapper})
+}
