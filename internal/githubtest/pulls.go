@@ -1,0 +1,305 @@
+package githubtest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A pull is a pull request between two branches of one repository.
+type pull struct {
+	number                           int
+	title, body, author              string
+	head, base                       string // branches
+	headSHA, baseSHA                 string
+	state                            string // open or closed
+	draft                            bool
+	created, updated, closed, merged time.Time
+	mergedBy                         string
+	// mergeCommit is the commit on the base branch that a merge left.
+	mergeCommit string
+}
+
+// sync follows the head branches of open pull requests: a push moves refs/pull/N/head, deleting the branch closes.
+func (r *repository) sync() {
+	for _, p := range r.pulls {
+		if p.state != "open" {
+			continue
+		}
+		sha, err := r.branch(p.head)
+		switch {
+		case err != nil:
+			p.close()
+		case sha != p.headSHA:
+			if err := r.setRef(fmt.Sprintf("refs/pull/%d/head", p.number), sha, p.headSHA); err == nil {
+				p.headSHA, p.updated = sha, now()
+			}
+		}
+	}
+}
+
+func (p *pull) close() {
+	p.state, p.closed, p.updated = "closed", now(), now()
+}
+
+func (r *repository) pull(number int) *pull {
+	if number < 1 || number > len(r.pulls) {
+		return nil
+	}
+	r.sync()
+	return r.pulls[number-1]
+}
+
+// reviewsMissing says that the base branch's rules want approvals; nobody can give any here.
+func (p *pull) reviewsMissing(r *repository) string {
+	for _, rule := range r.rules[p.base] {
+		if n := fmt.Sprint(rule.parameters()["required_approving_review_count"]); rule.Type == "pull_request" && n != "0" && n != "<nil>" {
+			return fmt.Sprintf("At least %s approving review is required by reviewers with write access.", n)
+		}
+	}
+	return ""
+}
+
+// mergedTree merges a commit into a branch and returns the tree; false if there are conflicts.
+func (r *repository) mergedTree(branch, sha string) (tree string, clean bool) {
+	tree, err := r.line("merge-tree", "--write-tree", "refs/heads/"+branch, sha)
+	return tree, err == nil
+}
+
+var errConflict = errors.New("Pull Request is not mergeable") //nolint:staticcheck // GitHub's words
+
+// merge merges with one of GitHub's three methods. Its errors are *failure for what GitHub refuses.
+func (r *repository) merge(p *pull, login, method, title, message string) error {
+	if p.state != "open" || p.draft {
+		return fail(http.StatusMethodNotAllowed, "%s", errConflict)
+	}
+	base, err := r.branch(p.base)
+	if err != nil {
+		return fail(http.StatusMethodNotAllowed, "Base branch does not exist")
+	}
+	tree, clean := r.mergedTree(p.base, p.headSHA)
+	if !clean {
+		return fail(http.StatusMethodNotAllowed, "%s", errConflict)
+	}
+	commits, err := r.log("--reverse", "--topo-order", base+".."+p.headSHA)
+	if err != nil {
+		return err
+	}
+	var sha string
+	switch method {
+	case "", "merge":
+		text := cmp.Or(title, fmt.Sprintf("Merge pull request #%d from %s/%s", p.number, r.owner, p.head)) + "\n\n" + cmp.Or(message, p.title)
+		sha, err = r.writeCommit(tree, []string{base, p.headSHA}, person(login), gitHub, text)
+	case "squash":
+		sha, err = r.writeCommit(tree, []string{base}, person(p.author), gitHub, p.squashed(commits, title, message))
+	case "rebase":
+		sha, err = r.rebased(base, commits)
+	default:
+		return invalid("PullRequest", "merge_method", "invalid", "")
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.setRef("refs/heads/"+p.base, sha, base); err != nil {
+		return fail(http.StatusMethodNotAllowed, "Base branch was modified. Review and try the merge again.")
+	}
+	p.close()
+	p.merged, p.mergedBy, p.mergeCommit = p.closed, login, sha
+	return nil
+}
+
+// squashed is the message of a squash: that of the only commit, or the title and a list of the commits.
+func (p *pull) squashed(commits []commit, title, message string) string {
+	headline, body := p.title, ""
+	if len(commits) == 1 {
+		headline, body, _ = strings.Cut(commits[0].message, "\n")
+		body = strings.TrimPrefix(body, "\n")
+	} else {
+		for _, c := range commits {
+			body += "* " + c.message + "\n\n"
+		}
+	}
+	return strings.TrimSpace(cmp.Or(title, fmt.Sprintf("%s (#%d)", headline, p.number)) + "\n\n" + cmp.Or(message, body))
+}
+
+// rebased writes the commits anew on top of base. Git 2.39's merge-tree takes no merge base, so each step is given one
+// by a commit with base's tree and the parent of the commit that is picked.
+func (r *repository) rebased(base string, commits []commit) (string, error) {
+	for _, c := range commits {
+		if len(c.parents) != 1 {
+			return "", fail(http.StatusMethodNotAllowed, "This branch can't be rebased")
+		}
+		onto, err := r.commit(base)
+		if err != nil {
+			return "", err
+		}
+		step, err := r.writeCommit(onto.tree, c.parents, gitHub, gitHub, "step")
+		if err != nil {
+			return "", err
+		}
+		tree, err := r.line("merge-tree", "--write-tree", step, c.sha)
+		if err != nil {
+			return "", fail(http.StatusMethodNotAllowed, "This branch can't be rebased due to conflicts")
+		}
+		if base, err = r.writeCommit(tree, []string{base}, c.author, gitHub, c.message); err != nil {
+			return "", err
+		}
+	}
+	return base, nil
+}
+
+func (c *call) pulls() (int, any, error) {
+	q := c.URL.Query()
+	state, sort := cmp.Or(q.Get("state"), "open"), cmp.Or(q.Get("sort"), "created")
+	descending := q.Get("direction") == "desc" || q.Get("direction") == "" && sort == "created"
+	var found []*pull
+	for _, p := range c.repo.pulls {
+		head := q.Get("head")
+		if (state == "all" || state == p.state) && (head == "" || head == c.repo.owner+":"+p.head) && (q.Get("base") == "" || q.Get("base") == p.base) {
+			found = append(found, p)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *pull) int {
+		order := cmp.Compare(a.number, b.number)
+		if sort == "updated" {
+			order = cmp.Or(a.updated.Compare(b.updated), order)
+		}
+		if descending {
+			return -order
+		}
+		return order
+	})
+	list := []object{}
+	for _, p := range page(c, found) {
+		list = append(list, c.s.pullObject(c.repo, p, false))
+	}
+	return http.StatusOK, list, nil
+}
+
+func (c *call) createPull() (int, any, error) {
+	var in struct {
+		Title, Body, Head, Base string
+		Draft                   bool
+	}
+	if err := c.decode(&in); err != nil {
+		return 0, nil, err
+	}
+	head := strings.TrimPrefix(in.Head, c.repo.owner+":")
+	if in.Title == "" {
+		return 0, nil, invalid("PullRequest", "title", "missing_field", "")
+	}
+	headSHA, err := c.repo.branch(head)
+	if err != nil {
+		return 0, nil, invalid("PullRequest", "head", "invalid", "")
+	}
+	baseSHA, err := c.repo.branch(in.Base)
+	if err != nil {
+		return 0, nil, invalid("PullRequest", "base", "invalid", "")
+	}
+	if c.repo.isAncestor(headSHA, baseSHA) {
+		return 0, nil, invalid("PullRequest", "", "custom", fmt.Sprintf("No commits between %s and %s", in.Base, head))
+	}
+	for _, p := range c.repo.pulls {
+		if p.state == "open" && p.head == head && p.base == in.Base {
+			return 0, nil, invalid("PullRequest", "", "custom", fmt.Sprintf("A pull request already exists for %s:%s.", c.repo.owner, head))
+		}
+	}
+	p := &pull{
+		number: len(c.repo.pulls) + 1, title: in.Title, body: in.Body, author: c.login, head: head, base: in.Base, headSHA: headSHA,
+		baseSHA: baseSHA, state: "open", draft: in.Draft, created: now(), updated: now(),
+	}
+	if err := c.repo.setRef(fmt.Sprintf("refs/pull/%d/head", p.number), headSHA, zero); err != nil {
+		return 0, nil, err
+	}
+	c.repo.pulls = append(c.repo.pulls, p)
+	return http.StatusCreated, c.s.pullObject(c.repo, p, true), nil
+}
+
+// thePull is the one that the path names, or nil.
+func (c *call) thePull() *pull {
+	n, err := strconv.Atoi(c.PathValue("number"))
+	if err != nil {
+		return nil
+	}
+	return c.repo.pull(n)
+}
+
+func (c *call) pull() (int, any, error) {
+	p := c.thePull()
+	if p == nil {
+		return 0, nil, notFound
+	}
+	return http.StatusOK, c.s.pullObject(c.repo, p, true), nil
+}
+
+func (c *call) updatePull() (int, any, error) {
+	p := c.thePull()
+	if p == nil {
+		return 0, nil, notFound
+	}
+	var in struct{ Title, Body, State *string }
+	if err := c.decode(&in); err != nil {
+		return 0, nil, err
+	}
+	if in.State != nil && *in.State != "open" && *in.State != "closed" {
+		return 0, nil, invalid("PullRequest", "state", "invalid", "")
+	}
+	if in.State != nil && *in.State == "open" && p.state == "closed" {
+		if _, err := c.repo.branch(p.head); err != nil || !p.merged.IsZero() {
+			return 0, nil, invalid("PullRequest", "", "custom", "state cannot be changed. The pull request cannot be reopened.")
+		}
+		p.state, p.closed = "open", time.Time{}
+		c.repo.sync()
+	}
+	if in.State != nil && *in.State == "closed" && p.state == "open" {
+		p.close()
+	}
+	if in.Title != nil {
+		p.title = *in.Title
+	}
+	if in.Body != nil {
+		p.body = *in.Body
+	}
+	p.updated = now()
+	return http.StatusOK, c.s.pullObject(c.repo, p, true), nil
+}
+
+func (c *call) pullMerged() (int, any, error) {
+	if p := c.thePull(); p == nil || p.merged.IsZero() {
+		return 0, nil, notFound
+	}
+	return http.StatusNoContent, nil, nil
+}
+
+func (c *call) mergePull() (int, any, error) {
+	p := c.thePull()
+	if p == nil {
+		return 0, nil, notFound
+	}
+	var in struct {
+		CommitTitle   string `json:"commit_title"`
+		CommitMessage string `json:"commit_message"`
+		SHA           string `json:"sha"`
+		MergeMethod   string `json:"merge_method"`
+	}
+	if c.ContentLength > 0 {
+		if err := c.decode(&in); err != nil {
+			return 0, nil, err
+		}
+	}
+	if in.SHA != "" && in.SHA != p.headSHA {
+		return 0, nil, fail(http.StatusConflict, "Head branch was modified. Review and try the merge again.")
+	}
+	if reason := p.reviewsMissing(c.repo); reason != "" && p.state == "open" {
+		return 0, nil, fail(http.StatusMethodNotAllowed, "%s", reason)
+	}
+	if err := c.repo.merge(p, c.login, in.MergeMethod, in.CommitTitle, in.CommitMessage); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, object{"sha": p.mergeCommit, "merged": true, "message": "Pull Request successfully merged"}, nil
+}
