@@ -1,0 +1,147 @@
+package hosttest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kubeshop/botkube/pkg/api"
+	"github.com/kubeshop/botkube/pkg/bot"
+	"github.com/kubeshop/botkube/pkg/bot/interactive"
+	"github.com/kubeshop/botkube/pkg/execute"
+	"github.com/kubeshop/botkube/pkg/formatx"
+)
+
+// textProblems are the reasons for which a message would not arrive as it is on platforms without buttons.
+func textProblems(t *testing.T, m api.Message) []string {
+	t.Helper()
+	sent := asSent(t, m)
+	var problems []string
+	// Discord refuses more than 2000 characters. Botkube makes a file of as many bytes, but measures without the echo, the
+	// bold and the fences.
+	plain := interactive.MessageToPlaintext(sent, interactive.NewlineFormatter)
+	switch size := len(plain); {
+	case size == 0:
+		problems = append(problems, "no text")
+	case size > 1700 && size <= 2000:
+		problems = append(problems, "neither at most 1,700 bytes nor plainly more than 2,000, where it becomes a file")
+	case size <= 1700:
+		if rendered := bot.NewDiscordRenderer().MessageToMarkdown(sent); len([]rune(rendered)) > 2000 {
+			problems = append(problems, "more than the 2,000 characters that Discord takes")
+		}
+	}
+	for platform, rendered := range map[string]string{
+		"Discord":    bot.NewDiscordRenderer().MessageToMarkdown(sent),
+		"Mattermost": bot.NewMattermostRenderer().MessageToMarkdown(sent),
+	} {
+		if strings.Contains(rendered, "MISSING") || strings.Contains(rendered, "{{BotName}}") {
+			problems = append(problems, platform+" would show: "+rendered)
+		}
+	}
+	return problems
+}
+
+func TestTextPlatformsTakeEveryMessage(t *testing.T) {
+	for _, a := range answers(t) {
+		if a.Interactive {
+			continue
+		}
+		t.Run(a.Name, func(t *testing.T) {
+			if len(a.Messages) != 1 {
+				t.Fatalf("%d messages, of which only the first arrives", len(a.Messages))
+			}
+			for _, problem := range textProblems(t, a.Messages[0]) {
+				t.Error(problem)
+			}
+		})
+	}
+}
+
+func TestTextLimitsAreFound(t *testing.T) {
+	for name, test := range map[string]struct {
+		message api.Message
+		found   bool
+	}{
+		"a line":          {api.NewPlaintextMessage("100% done", false), false},
+		"1,800 bytes":     {api.NewPlaintextMessage(strings.Repeat("x", 1800), false), true},
+		"a file":          {api.NewPlaintextMessage(strings.Repeat("x", 2500), false), false},
+		"nothing":         {api.Message{}, true},
+		"many bold lines": {api.Message{Sections: slices.Repeat([]api.Section{{Base: api.Base{Header: "h"}}}, 420)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if problems := textProblems(t, test.message); len(problems) > 0 != test.found {
+				t.Errorf("found %q", problems)
+			}
+		})
+	}
+}
+
+// commandsOf are the commands in a message, a select's for each of its options.
+func commandsOf(m api.Message) []string {
+	var all []string
+	inputs := m.PlaintextInputs
+	for _, s := range m.Sections {
+		inputs = append(slices.Clone(inputs), s.PlaintextInputs...)
+		for _, b := range s.Buttons {
+			if b.Command != "" {
+				all = append(all, b.Command)
+			}
+		}
+		for _, item := range s.Selects.Items {
+			for _, group := range item.OptionGroups {
+				for _, o := range group.Options {
+					all = append(all, item.Command+" "+o.Value)
+				}
+			}
+		}
+	}
+	for _, input := range inputs {
+		all = append(all, input.Command)
+	}
+	return all
+}
+
+// words are those that the host finds in a command that was clicked.
+func words(command string) ([]string, error) {
+	flags, err := execute.ParseFlags(formatx.RemoveHyperlinks(strings.TrimSpace(strings.TrimPrefix(command, api.MessageBotNamePlaceholder))))
+	return flags.TokenizedCmd, err
+}
+
+func TestHostReadsEveryCommandAsWritten(t *testing.T) {
+	for _, a := range answers(t) {
+		t.Run(a.Name, func(t *testing.T) {
+			written := map[string][]string{}
+			for _, c := range a.Commands {
+				written[c.Command] = c.Tokens
+			}
+			for _, m := range a.Messages {
+				for _, command := range commandsOf(m) {
+					want, ok := written[command]
+					if !ok {
+						t.Errorf("the words of %q are not given", command)
+						continue
+					}
+					if !strings.HasPrefix(command, api.MessageBotNamePlaceholder+" ") {
+						t.Errorf("%q does not begin with the bot's name", command)
+					}
+					got, err := words(command)
+					if err != nil || !slices.Equal(got, want) {
+						t.Errorf("%q is read as %q (%v), written as %q", command, got, err, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestHostReadsWords(t *testing.T) {
+	for command, want := range map[string][]string{
+		`{{BotName}} ferry list --bk-cmd-header='All applications'`: {"ferry", "list"},
+		`{{BotName}} ferry rollback x on y --reason "two words"`:    {"ferry", "rollback", "x", "on", "y", "--reason", "two words"},
+		`{{BotName}} ferry list; rm`:                                {"ferry", "list"}, // and so this is one that ferry must not write
+	} {
+		if got, err := words(command); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q is read as %q (%v), want %q", command, got, err, want)
+		}
+	}
+}
