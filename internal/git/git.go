@@ -283,10 +283,13 @@ var errTooLarge = errors.New("tree over the limits")
 // read copies blobs, as git cat-file prints them, into an uncompressed archive in memory, which is an fs.FS.
 func read(ctx context.Context, g command, entries []entry) (fs.FS, error) {
 	var names strings.Builder
+	var total int
 	for _, e := range entries {
 		fmt.Fprintln(&names, e.object)
+		total += int(e.size)
 	}
 	var archive bytes.Buffer
+	archive.Grow(total)
 	err := g.run(ctx, strings.NewReader(names.String()), func(out *bufio.Reader) error {
 		w := zip.NewWriter(&archive)
 		for _, e := range entries {

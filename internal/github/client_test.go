@@ -177,6 +177,7 @@ func TestAnswersThatRefuseAWrite(t *testing.T) {
 		"bad path":           {fault("UNPROCESSABLE", "A path contains a malformed component"), nil, gitops.Denied, "malformed component"},
 		"token rejected":     {say(401, message("Bad credentials")), nil, gitops.Denied, "github.auth"},
 		"secondary limit":    {say(403, message("You have exceeded a secondary rate limit."), "Retry-After", "60"), nil, gitops.Unreachable, "rate limit"},
+		"too quickly":        {say(422, message("Validation Failed: was submitted too quickly")), nil, gitops.Unreachable, "rate limit"},
 		"server fault":       {say(502, ""), promotion.ErrOutcomeUnknown, gitops.Unreachable, "did not say"},
 		"timeout inside":     {fault("", "Something went wrong while executing your query. This may be the result of a timeout."), promotion.ErrOutcomeUnknown, gitops.Unreachable, "did not say"},
 		"dropped":            {drop, promotion.ErrOutcomeUnknown, gitops.Unreachable, "did not say"},

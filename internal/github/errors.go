@@ -72,7 +72,8 @@ func answerOf(err error) (answer, bool) {
 	}
 	a := answer{status: e.Response.StatusCode, header: e.Response.Header, message: strings.Join(messages, ": ")}
 	a.limited = a.status == http.StatusTooManyRequests ||
-		a.status == http.StatusForbidden && (a.header.Get("Retry-After") != "" || strings.Contains(strings.ToLower(a.message), "secondary rate limit"))
+		a.status == http.StatusForbidden && (a.header.Get("Retry-After") != "" || a.says("secondary rate limit")) ||
+		a.status == http.StatusUnprocessableEntity && a.says("submitted too quickly")
 	if a.limited {
 		a.until = a.reset()
 	}
