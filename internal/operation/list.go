@@ -1,0 +1,147 @@
+package operation
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+// observed is one environment's applications, or the reason why there are none.
+type observed struct {
+	environment string
+	apps        []gitops.Application
+	err         error
+}
+
+// observe reads environments side by side, each within what ctx leaves it.
+func observe(ctx context.Context, fleet Fleet, environments []string) []observed {
+	all := make([]observed, len(environments))
+	var wg sync.WaitGroup
+	for i, e := range environments {
+		wg.Go(func() {
+			apps, err := fleet.Applications(ctx, e)
+			all[i] = observed{e, apps, err}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// reason says in one line why an environment could not be read.
+func reason(err error) string {
+	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
+		return r.Reason
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "It did not answer in time."
+	}
+	return "It could not be read."
+}
+
+// identity is what makes an application the same in several environments. The namespace counts only where one
+// environment has the name twice: podinfo-stage/podinfo and podinfo-prod/podinfo are the same application.
+type identity struct{ kind, namespace, name string }
+
+func identities(all []observed) func(gitops.Application) identity {
+	twice := map[identity]bool{}
+	for _, o := range all {
+		count := map[identity]int{}
+		for _, a := range o.apps {
+			id := identity{kind: a.Kind, name: a.Name}
+			if count[id]++; count[id] > 1 {
+				twice[id] = true
+			}
+		}
+	}
+	return func(a gitops.Application) identity {
+		id := identity{kind: a.Kind, name: a.Name}
+		if twice[id] {
+			id.namespace = a.Namespace
+		}
+		return id
+	}
+}
+
+// List answers list [APPLICATION]: what runs in every environment, side by side. Environments that cannot be read are
+// named with their reason. It fails only where no environment has the application.
+func List(ctx context.Context, fleet Fleet, request gitops.List) (Listing, error) {
+	listing := Listing{Application: request.Application, Rows: []ListRow{}}
+	all := observe(ctx, fleet, fleet.Environments())
+	of := identities(all)
+	rows := map[identity]*ListRow{}
+	for _, o := range all {
+		if o.err != nil {
+			listing.Unreachable = append(listing.Unreachable, Unanswered{o.environment, reason(o.err)})
+			continue
+		}
+		listing.Environments = append(listing.Environments, o.environment)
+	}
+	for i, e := range listing.Environments {
+		j := slices.IndexFunc(all, func(o observed) bool { return o.environment == e })
+		for _, a := range all[j].apps {
+			if request.Application != "" && !named(a, request.Application) && !slices.Contains(a.Aliases(), request.Application) {
+				continue
+			}
+			id := of(a)
+			if rows[id] == nil {
+				rows[id] = &ListRow{Name: a.Name, Namespace: a.Namespace, Kind: a.Kind, Cells: make([]Cell, len(listing.Environments))}
+			}
+			rows[id].Cells[i] = cell(a)
+		}
+	}
+	for id, r := range rows {
+		if id.namespace != "" {
+			r.Name = id.namespace + "/" + id.name
+		}
+		for other := range rows {
+			if other != id && other.name == id.name && other.kind != id.kind {
+				r.Name = r.Kind + "/" + r.Namespace + "/" + id.name
+			}
+		}
+		listing.Rows = append(listing.Rows, *r)
+	}
+	slices.SortFunc(listing.Rows, func(a, b ListRow) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind))
+	})
+	if request.Application != "" && len(rows) == 0 {
+		if len(listing.Environments) == 0 {
+			return listing, nil
+		}
+		var apps []gitops.Application
+		for _, o := range all {
+			apps = append(apps, o.apps...)
+		}
+		slices.SortFunc(apps, func(a, b gitops.Application) int { return a.Compare(b.Key) })
+		return Listing{}, unknown(apps, enumerate(listing.Environments), request.Application)
+	}
+	return listing, nil
+}
+
+func cell(a gitops.Application) Cell {
+	c := Cell{Present: true, Namespace: a.Namespace, Version: "-", Health: a.Health}
+	if v, ok := a.Release(); ok {
+		c.Version, c.Kind = cmp.Or(v.Value, "-"), v.Kind
+		if v.Desired != "" && v.Desired != v.Value {
+			c.Desired = v.Desired
+		}
+	}
+	if a.Health != gitops.Ready {
+		c.Reason, c.Message = a.Reason, sentence(a.Message)
+	}
+	return c
+}
+
+// sentence cuts a sentence of a cluster's to what fits into a line of a list.
+func sentence(s string) string {
+	const most = 160
+	s = strings.Join(strings.Fields(s), " ")
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,390 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+const (
+	cardLife    = 15 * time.Minute // how long a card can be confirmed
+	longestLife = 30 * time.Minute // further ahead a confirmation may not reach, whatever it says
+	attempts    = 5                // at a branch that moves
+)
+
+// Promote answers promote APPLICATION@VERSION to ENVIRONMENT: with a card, or where that is confirmed, with what became
+// of it. Nothing is written unless a plan with exactly the confirmed hash can still be made. by is who asks.
+func (s *Service) Promote(ctx context.Context, request gitops.Promote, by string) (Result, error) {
+	if err := s.fresh(request.Change, promoteLine(request.Application, request.Version, request)); err != nil {
+		return Result{}, err
+	}
+	in, err := s.resolve(ctx, request)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.change(ctx, in, request.Change, by)
+}
+
+// fresh refuses a confirmation that came too late, or that would be valid for too long. line is what to type instead.
+func (s *Service) fresh(c gitops.Change, line string) error {
+	if c.Confirm == "" {
+		return nil
+	}
+	switch now := s.Now(); {
+	case now.After(c.Until):
+		return &gitops.Refusal{Code: gitops.Expired, Reason: fmt.Sprintf("It could be confirmed until %s. Ask again to see what it would do now.", c.Until.UTC().Format("15:04 MST")), Next: []string{line}}
+	case c.Until.Sub(now) > longestLife:
+		return &gitops.Refusal{Code: gitops.Usage, Reason: fmt.Sprintf("--until may be at most %d minutes ahead.", int(longestLife.Minutes())), Next: []string{line}}
+	}
+	return nil
+}
+
+// change plans and, where that is confirmed, writes and verifies.
+func (s *Service) change(ctx context.Context, in intent, asked gitops.Change, by string) (Result, error) {
+	warning, err := s.checkVersion(ctx, in)
+	if err != nil {
+		return Result{}, err
+	}
+	p, err := s.place(ctx, in.app, in.settings)
+	if err != nil {
+		return Result{}, err
+	}
+	plan, warnings, err := in.plan(p)
+	if errors.Is(err, errAlreadyThere) {
+		return s.alreadyThere(ctx, in, p)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	if warning != "" {
+		warnings = append(warnings, warning)
+	}
+	warnings = slices.Concat(in.warnings, warnings)
+	mode, why, err := s.mode(ctx, p, in.settings, asked.PullRequest)
+	if err != nil {
+		return Result{}, err
+	}
+	paused := suspended(in.app)
+	for _, object := range paused {
+		warnings = append(warnings, fmt.Sprintf("%s is suspended: Flux does nothing with this change until it is resumed.", object))
+	}
+	warnings = append(warnings, s.open(ctx, p, in.app)...)
+	card := func(warnings []string) Result {
+		return Result{Card: s.card(in, asked, plan, why, warnings)}
+	}
+	switch {
+	case asked.Confirm != "" && asked.Confirm != plan.Hash():
+		return card(append([]string{"The plan has changed since it was shown. This is the new one."}, warnings...)), nil
+	case asked.Confirm == "" && !asked.Yes:
+		return card(warnings), nil
+	case asked.Confirm == "" && !in.settings.ConfirmOptional:
+		return card(append([]string{fmt.Sprintf("--yes does not count in %s: its changes have to be confirmed.", in.app.Environment)}, warnings...)), nil
+	case asked.Confirm == "" && len(paused) > 0:
+		return card(append([]string{"--yes does not count while something is suspended."}, warnings...)), nil
+	}
+	release, err := s.claim(in.app.Key)
+	if err != nil {
+		return Result{}, err
+	}
+	defer release()
+	home, err := s.Cluster.Home(ctx)
+	if err != nil {
+		s.Log.Warn("read the home cluster's identity", "error", err) // a trailer without a value is left out
+	}
+	w := writer{Service: s, in: in, place: p, plan: plan, mode: mode, trailers: gitops.Trailers{
+		Promotion: s.NewID(), Home: home, Application: object(in.app.Key).String(), Environment: in.app.Environment,
+		From: plan.From, To: plan.To, RollbackOf: plan.RollbackOf, RequestedBy: by, Reason: asked.Reason,
+	}}
+	outcome, err := w.write(ctx)
+	if moved := (*errChanged)(nil); errors.As(err, &moved) {
+		plan = moved.plan
+		return card(append([]string{"The branch moved, and the plan changed with it. This is the new one."}, warnings...)), nil
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	outcome.Warnings = append(outcome.Warnings, warnings...)
+	return Result{Outcome: &outcome}, nil
+}
+
+// status is the line that asks what became of it.
+func (in intent) status() string { return fmt.Sprintf("status %s on %s", in.name, in.app.Environment) }
+
+func object(k gitops.Key) gitops.Object {
+	return gitops.Object{Kind: k.Kind, Namespace: k.Namespace, Name: k.Name}
+}
+
+// mode decides between a commit and a pull request, and says why.
+func (s *Service) mode(ctx context.Context, p place, settings Settings, asked bool) (Mode, string, error) {
+	request, commit := "pull request to "+p.branch, "commit to "+p.branch
+	if asked || settings.Mode == PullRequest {
+		return PullRequest, request, nil
+	}
+	if settings.Mode == Commit {
+		return Commit, commit, nil
+	}
+	direct, rule, err := p.repository.Direct(ctx, p.branch)
+	if err != nil {
+		return "", "", err
+	}
+	if direct {
+		return Auto, commit, nil
+	}
+	return PullRequest, fmt.Sprintf("%s, because of its rule %s", request, rule), nil
+}
+
+// open warns of pull requests of ours for the same application that nobody merged yet.
+func (s *Service) open(ctx context.Context, p place, app gitops.Application) (warnings []string) {
+	requests, err := p.repository.PullRequests(ctx, branchPrefix(app.Key))
+	if err != nil {
+		s.Log.Warn("list pull requests", "error", err)
+		return nil
+	}
+	for _, r := range requests {
+		if r.State == "open" {
+			warnings = append(warnings, fmt.Sprintf("Pull request #%d for it is still open: %s", r.Number, r.URL))
+		}
+	}
+	return warnings
+}
+
+func branchPrefix(k gitops.Key) string { return fmt.Sprintf("ferry/%s/%s/", k.Environment, k.Name) }
+
+func (s *Service) card(in intent, asked gitops.Change, plan gitops.Plan, mode string, warnings []string) *Card {
+	until := s.Now().Add(cardLife).Truncate(time.Second)
+	return &Card{
+		Plan: plan, Rollback: in.rollbackOf != "", Basis: in.basis, Direction: direction(plan.From, plan.To), Mode: mode,
+		Others: len(plan.Shared) > 0, Warnings: warnings, Until: until,
+		Confirm: confirmLine(in, asked, plan, until),
+	}
+}
+
+// confirmLine is the line that was asked, its options included, with the version resolved and the plan's hash.
+func confirmLine(in intent, asked gitops.Change, plan gitops.Plan, until time.Time) string {
+	var b strings.Builder
+	if in.rollbackOf != "" {
+		fmt.Fprintf(&b, "rollback %s on %s to %s", asked.Application, in.app.Environment, plan.To)
+	} else {
+		fmt.Fprintf(&b, "promote %s@%s to %s", asked.Application, plan.To, in.app.Environment)
+	}
+	for _, o := range []struct {
+		set  bool
+		text string
+	}{
+		{asked.Chart, "--chart"}, {asked.Image != "", "--image " + asked.Image}, {asked.Shared, "--shared"}, {asked.PullRequest, "--pr"},
+		{asked.Reason != "", "--reason " + percent(asked.Reason)},
+	} {
+		if o.set {
+			b.WriteString(" " + o.text)
+		}
+	}
+	b.WriteString(" --confirm " + plan.Hash() + " --until " + strconv.FormatInt(until.Unix(), 10))
+	return b.String()
+}
+
+// percent writes a reason so that no chat platform and no shell-like parser changes it.
+func percent(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// errChanged says that a branch moved and that the plan on its new head is another one.
+type errChanged struct{ plan gitops.Plan }
+
+func (e *errChanged) Error() string { return "the plan changed to " + e.plan.Hash() }
+
+// A writer carries one confirmed change through.
+type writer struct {
+	*Service
+	in       intent
+	place    place
+	plan     gitops.Plan
+	mode     Mode
+	trailers gitops.Trailers
+}
+
+func (w *writer) title() string {
+	if w.plan.RollbackOf != "" {
+		return fmt.Sprintf("Roll back %s to %s in %s", w.in.app.Name, w.plan.To, w.in.app.Environment)
+	}
+	return fmt.Sprintf("Promote %s to %s in %s", w.in.app.Name, w.plan.To, w.in.app.Environment)
+}
+
+func (w *writer) outcome(state State) Outcome {
+	return Outcome{State: state, Rollback: w.plan.RollbackOf != "", Application: w.in.app.Key, Kind: w.plan.Kind,
+		From: w.plan.From, To: w.plan.To, RequestedBy: w.trailers.RequestedBy}
+}
+
+// write commits and verifies, or opens a pull request.
+func (w *writer) write(ctx context.Context) (Outcome, error) {
+	if w.mode == PullRequest {
+		return w.request(ctx)
+	}
+	commit, err := w.commit(ctx, w.place.branch)
+	if errors.Is(err, ErrPullRequestRequired) && w.mode == Auto {
+		return w.request(ctx)
+	}
+	if err != nil {
+		return Outcome{}, w.refusal(err)
+	}
+	w.Log.Info("committed", "application", w.in.app.String(), "environment", w.in.app.Environment, "from", w.plan.From, "to", w.plan.To,
+		"commit", commit.SHA, "by", w.trailers.RequestedBy)
+	outcome := w.outcome(RollingOut)
+	outcome.Commit = commit
+	if err := w.Cluster.Reconcile(ctx, w.in.app); err != nil {
+		w.Log.Warn("ask Flux to reconcile", "error", err)
+		outcome.Warnings = append(outcome.Warnings, "Flux could not be asked to look at it now; it does at its own interval.")
+	}
+	return w.follow(ctx, outcome, w.in, w.place.repository), nil
+}
+
+// refusal words what the adapter could not.
+func (w *writer) refusal(err error) error {
+	switch {
+	case errors.Is(err, ErrPullRequestRequired):
+		return &gitops.Refusal{Code: gitops.Denied, Cause: err, Reason: fmt.Sprintf("%s takes changes through pull requests only. Ask for one with --pr.", w.place.branch)}
+	case errors.Is(err, ErrOutcomeUnknown):
+		return &gitops.Refusal{Code: gitops.Unreachable, Title: "It is not known whether this was written", Cause: err,
+			Reason: "GitHub did not say whether it took the commit, and it could not be found. Look before you repeat it.",
+			Next:   []string{w.in.status()}}
+	case errors.Is(err, ErrMoved):
+		return &gitops.Refusal{Code: gitops.Busy, Cause: err, Reason: fmt.Sprintf("%s moved %d times while this was being written. Nothing was written.", w.place.branch, attempts)}
+	}
+	return err
+}
+
+// commit writes the plan to a branch. Where the branch moved, it plans again; where the outcome is unknown, it looks for
+// its own commit before it repeats the write.
+func (w *writer) commit(ctx context.Context, branch string) (gitops.Commit, error) {
+	message := w.title() + "\n\n" + w.trailers.String()
+	var err error
+	unknown := false
+	for attempt := range attempts {
+		var commit gitops.Commit
+		commit, err = w.place.repository.Commit(ctx, branch, w.plan.Base, message, w.plan.Content)
+		switch {
+		case err == nil:
+			return commit, nil
+		case errors.Is(err, ErrOutcomeUnknown):
+			w.Log.Warn("commit", "attempt", attempt+1, "error", err)
+			unknown = true
+			found, known := w.own(ctx, branch)
+			if found.SHA != "" {
+				return found, nil
+			}
+			if !known {
+				return gitops.Commit{}, err
+			}
+		case errors.Is(err, ErrMoved):
+			if unknown { // an earlier attempt may have arrived after all
+				if found, _ := w.own(ctx, branch); found.SHA != "" {
+					return found, nil
+				}
+			}
+			if branch == w.place.branch {
+				if err := w.again(ctx); err != nil {
+					return gitops.Commit{}, err
+				}
+			}
+		default:
+			return gitops.Commit{}, err
+		}
+	}
+	return gitops.Commit{}, err
+}
+
+// again plans on the branch's new head. Only the same plan goes on.
+func (w *writer) again(ctx context.Context) error {
+	if err := w.refresh(ctx, &w.place); err != nil {
+		return err
+	}
+	plan, _, err := w.in.plan(w.place)
+	if errors.Is(err, errAlreadyThere) {
+		return &gitops.Refusal{Code: gitops.Changed, Title: "Somebody was faster",
+			Reason: fmt.Sprintf("%s states %s %s for %s by now. Nothing was written.", w.place.branch, w.plan.Kind, w.plan.To, w.in.app.Environment),
+			Next:   []string{w.in.status()}}
+	}
+	if err != nil {
+		return err
+	}
+	if plan.Hash() != w.plan.Hash() {
+		return &errChanged{plan}
+	}
+	w.plan = plan
+	return nil
+}
+
+// own looks for the commit of this very promotion: trailer and author, since anyone can write a trailer. It looks twice,
+// because GitHub's replicas lag; known is false where it could not look.
+func (w *writer) own(ctx context.Context, branch string) (commit gitops.Commit, known bool) {
+	const newest, lag = 20, 3 * time.Second
+	viewer, err := w.place.repository.Viewer(ctx)
+	if err != nil {
+		return gitops.Commit{}, false
+	}
+	for look := range 2 {
+		if look > 0 && !pause(ctx, lag) {
+			return gitops.Commit{}, false
+		}
+		commits, err := w.place.repository.Commits(ctx, branch, "", newest)
+		if err != nil {
+			w.Log.Warn("look for our commit", "error", err)
+			known = false
+			continue
+		}
+		known = true
+		for _, c := range commits {
+			if t, ok := gitops.ParseTrailers(c.Message); ok && t.Promotion == w.trailers.Promotion && c.Author == viewer {
+				return c, true
+			}
+		}
+	}
+	return gitops.Commit{}, known
+}
+
+// pause waits, and is false if the context ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// request opens a pull request from a branch of its own.
+func (w *writer) request(ctx context.Context) (Outcome, error) {
+	branch := branchPrefix(w.in.app.Key) + w.trailers.Promotion
+	if err := w.place.repository.CreateBranch(ctx, branch, w.plan.Base); err != nil {
+		return Outcome{}, err
+	}
+	if _, err := w.commit(ctx, branch); err != nil {
+		return Outcome{}, w.refusal(err)
+	}
+	body := fmt.Sprintf("%s: %s %s → %s\n\n```diff\n%s```\n\n%s", w.title(), w.plan.Kind, w.plan.From, w.plan.To, w.plan.Diff, w.trailers.String())
+	pr, err := w.place.repository.OpenPullRequest(ctx, branch, w.place.branch, w.title(), body)
+	if err != nil {
+		return Outcome{}, err
+	}
+	w.Log.Info("opened pull request", "application", w.in.app.String(), "environment", w.in.app.Environment, "number", pr.Number, "by", w.trailers.RequestedBy)
+	outcome := w.outcome(WaitsForMerge)
+	outcome.PullRequest = pr
+	outcome.Reason = "It goes on when somebody has merged the pull request."
+	outcome.Next = []string{w.in.status()}
+	return outcome, nil
+}

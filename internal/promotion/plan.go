@@ -1,0 +1,249 @@
+package promotion
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/layout"
+)
+
+// An intent is what a change is about, once its words are resolved to an application and a version.
+type intent struct {
+	name       string // as typed, for lines to type next
+	app        gitops.Application
+	version    gitops.Version // the field that is meant
+	to         string
+	rollbackOf string
+	basis      string // of a rollback
+	shared     bool   // agreed
+	warnings   []string
+	settings   Settings
+}
+
+// errAlreadyThere ends planning where Git states the wanted version.
+var errAlreadyThere = errors.New("git states this version already")
+
+// plan works out the edit at a place, and what it does to everything that is built from the branch.
+func (in intent) plan(p place) (gitops.Plan, []string, error) {
+	field, err := layout.Locate(p.tree, p.sites, in.app, in.version)
+	if err != nil {
+		return gitops.Plan{}, nil, err
+	}
+	if field.Value == in.to {
+		return gitops.Plan{}, nil, errAlreadyThere
+	}
+	edit, file, err := field.Edit(in.to)
+	if err != nil {
+		return gitops.Plan{}, nil, err
+	}
+	effect, unchecked, err := layout.Effect(p.tree, p.sites, file)
+	if err != nil {
+		return gitops.Plan{}, nil, err
+	}
+	before, err := fs.ReadFile(p.tree, file.Path)
+	if err != nil {
+		return gitops.Plan{}, nil, fmt.Errorf("read %s: %w", file.Path, err)
+	}
+	plan := gitops.Plan{
+		Application: in.app.Key, Kind: in.version.Kind, VersionName: in.version.Name,
+		Repository: p.name, Branch: p.branch, From: field.Value, To: in.to, Edits: []gitops.Edit{edit},
+		Rendered: effect[in.app.Environment], RollbackOf: in.rollbackOf,
+		Base: p.head, Diff: unified(file.Path, before, file.Content), Content: []gitops.File{file},
+	}
+	for environment := range effect {
+		if environment != in.app.Environment {
+			plan.Shared = append(plan.Shared, environment)
+		}
+	}
+	slices.Sort(plan.Shared)
+	if err := in.alone(plan, effect); err != nil {
+		return gitops.Plan{}, nil, err
+	}
+	var warnings []string
+	for _, e := range p.unread {
+		warnings = append(warnings, fmt.Sprintf("%s could not be read: whether this file feeds it too is not known.", e))
+	}
+	for _, s := range unchecked {
+		warnings = append(warnings, fmt.Sprintf("%s of %s cannot be built from this repository alone: whether this file feeds it too is not known.", s.Path, s.Environment))
+	}
+	return plan, warnings, nil
+}
+
+// alone refuses a plan that changes more than the version asked for, unless that was agreed to.
+func (in intent) alone(plan gitops.Plan, effect map[string][]gitops.Rendered) error {
+	var others []string
+	for environment, changes := range effect {
+		for _, c := range changes {
+			if environment != in.app.Environment || c.Object != in.version.Object && !sameButNamespace(c.Object, in.version.Object) {
+				others = append(others, fmt.Sprintf("%s: %s %s from %s to %s", environment, c.Object, c.Path, c.Old, c.New))
+			}
+		}
+	}
+	if len(others) == 0 || in.shared {
+		return nil
+	}
+	slices.Sort(others)
+	refusal := &gitops.Refusal{Code: gitops.Shared, Title: "This would change more than " + in.app.Name + " in " + in.app.Environment,
+		Details: others}
+	edit := plan.Edits[0]
+	refusal.Reason = fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared.", edit.File, edit.Line)
+	return refusal
+}
+
+// sameButNamespace compares objects where the build leaves the namespace to Flux.
+func sameButNamespace(built, live gitops.Object) bool {
+	return built.Namespace == "" && built.Kind == live.Kind && built.Name == live.Name
+}
+
+// checkVersion asks the chart's source whether it has the version. A source that cannot be read is a warning.
+func (s *Service) checkVersion(ctx context.Context, in intent) (warning string, err error) {
+	if in.version.Kind == gitops.ImageTag {
+		return fmt.Sprintf("Whether the registry has %s:%s is not checked.", in.version.Name, in.to), nil
+	}
+	if in.app.Helm == nil {
+		return "", nil
+	}
+	chart := in.app.Helm.Chart
+	if kind := chart.Source.Kind; kind == "GitRepository" || kind == "Bucket" {
+		return "", &gitops.Refusal{Code: gitops.Layout,
+			Reason: fmt.Sprintf("The chart of %s comes from %s, where Flux ignores the version field.", in.app.Name, chart.Source)}
+	}
+	if _, err := semver.NewVersion(in.to); err != nil {
+		return "", &gitops.Refusal{Code: gitops.BadVersion, Reason: fmt.Sprintf("%s is not a chart version: those look like 1.2.3.", in.to)}
+	}
+	offered, err := s.Charts.Versions(ctx, chart)
+	switch {
+	case err != nil:
+		s.Log.Warn("list chart versions", "chart", chart.Name, "source", chart.Source.String(), "error", err)
+		return fmt.Sprintf("Whether %s has version %s could not be checked: its source did not answer.", chart.Name, in.to), nil
+	case slices.Contains(offered, in.to):
+		return "", nil
+	}
+	const shown = 10
+	refusal := &gitops.Refusal{Code: gitops.NoSuchVersion, Title: fmt.Sprintf("%s has no version %s", chart.Name, in.to),
+		Reason: fmt.Sprintf("%s has %s.", chart.Source, strings.Join(offered[:min(shown, len(offered))], ", "))}
+	if len(offered) > shown {
+		refusal.Reason = fmt.Sprintf("The newest that %s has are %s.", chart.Source, strings.Join(offered[:shown], ", "))
+	}
+	if len(offered) == 0 {
+		refusal.Reason = fmt.Sprintf("%s has no version of it at all.", chart.Source)
+	}
+	return "", refusal
+}
+
+// direction compares versions where they have an order.
+func direction(from, to string) string {
+	a, errA := semver.NewVersion(from)
+	b, errB := semver.NewVersion(to)
+	switch {
+	case errA != nil || errB != nil:
+		return "change"
+	case a.LessThan(b):
+		return "upgrade"
+	case b.LessThan(a):
+		return "downgrade"
+	default:
+		return "change"
+	}
+}
+
+// suspended names what Flux does not look at on the way to the application.
+func suspended(app gitops.Application) []string {
+	var paused []string
+	if o := app.Owner; o != nil {
+		if o.Source.Condition.Suspended {
+			paused = append(paused, o.Source.String())
+		}
+		if o.Condition.Suspended {
+			paused = append(paused, fmt.Sprintf("Kustomization/%s/%s", o.Namespace, o.Name))
+		}
+	}
+	if h := app.Helm; h != nil {
+		if h.Chart.Condition.Suspended {
+			paused = append(paused, h.Chart.Source.String())
+		}
+		if h.Condition.Suspended {
+			paused = append(paused, fmt.Sprintf("HelmRelease/%s/%s", app.Namespace, app.Name))
+		}
+	}
+	return paused
+}
+
+// resolve turns promote's words into an intent.
+func (s *Service) resolve(ctx context.Context, request gitops.Promote) (intent, error) {
+	settings, err := s.settings(request.Environment)
+	if err != nil {
+		return intent{}, err
+	}
+	if request.From != "" {
+		if _, err := s.settings(request.From); err != nil {
+			return intent{}, err
+		}
+		if request.From == request.Environment {
+			return intent{}, &gitops.Refusal{Code: gitops.Usage, Title: "Nothing to promote", Reason: "Both environments are the same.",
+				Next: []string{"diff " + request.Environment}}
+		}
+	}
+	app, err := s.find(ctx, request.Environment, request.Application, func(name string) string {
+		return promoteLine(name, cmp.Or(request.Version, "VERSION"), request)
+	})
+	if err != nil {
+		return intent{}, err
+	}
+	version, err := app.Select(request.Chart, request.Image)
+	if err != nil {
+		return intent{}, err
+	}
+	in := intent{name: request.Application, app: app, version: version, to: request.Version, shared: request.Shared, settings: settings}
+	if request.From != "" {
+		if err := s.versionIn(ctx, request, &in); err != nil {
+			return intent{}, err
+		}
+	}
+	return in, nil
+}
+
+func promoteLine(name, version string, request gitops.Promote) string {
+	if request.From != "" {
+		return fmt.Sprintf("promote %s from %s to %s", name, request.From, request.Environment)
+	}
+	return fmt.Sprintf("promote %s@%s to %s", name, version, request.Environment)
+}
+
+// versionIn takes the version from what the same application runs in the environment promoted from.
+func (s *Service) versionIn(ctx context.Context, request gitops.Promote, in *intent) error {
+	app, like := in.app, in.version
+	again := func(name string) string { return promoteLine(name, "", request) }
+	name := request.Application
+	if !strings.Contains(name, "/") {
+		name = app.Name // a workload's name may have meant it
+	}
+	source, err := s.find(ctx, request.From, name, again)
+	if err != nil {
+		return err
+	}
+	if source.Kind != app.Kind {
+		return &gitops.Refusal{Code: gitops.Ambiguous,
+			Reason: fmt.Sprintf("%s is a %s in %s and a %s in %s: their versions may count different things.", app.Name, source.Kind, request.From, app.Kind, request.Environment)}
+	}
+	version, err := source.Select(like.Kind == gitops.ChartVersion, cmp.Or(request.Image, like.Container))
+	if err != nil {
+		return err
+	}
+	if version.Value == "" {
+		return &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("%s runs no version of %s at this moment.", request.From, app.Name), Next: []string{"list " + app.Name}}
+	}
+	if source.Health != gitops.Ready {
+		in.warnings = append(in.warnings, fmt.Sprintf("%s is %s in %s, not Ready.", app.Name, source.Health, request.From))
+	}
+	in.to = version.Value
+	return nil
+}

@@ -1,0 +1,121 @@
+package promotion
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// Verb is what the card offers: "Promote" or "Roll back".
+func (c Card) Verb() string {
+	if c.Rollback {
+		return "Roll back"
+	}
+	return "Promote"
+}
+
+// Blast says in a sentence what the change reaches.
+func (c Card) Blast() string {
+	files := map[string]bool{}
+	for _, e := range c.Plan.Edits {
+		files[e.File] = true
+	}
+	text := fmt.Sprintf("%s in %s", count(len(c.Plan.Edits), "line changes", "lines change"), count(len(files), "file", "files"))
+	if len(c.Plan.Shared) > 0 {
+		return text + ". It also reaches " + strings.Join(c.Plan.Shared, ", ") + "."
+	}
+	return text + "; only " + c.Plan.Application.Environment + " is fed by it."
+}
+
+// Changes are the rendered changes, a line each.
+func (c Card) Changes() []string {
+	var lines []string
+	for _, r := range c.Plan.Rendered {
+		lines = append(lines, fmt.Sprintf("%s %s: %s → %s", r.Object, r.Path, cmp.Or(r.Old, "-"), cmp.Or(r.New, "-")))
+	}
+	return lines
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Failed says that the change did not come, or that it cannot be told.
+func (o Outcome) Failed() bool {
+	return o.State == RolloutFailed || o.State == Unconfirmed || o.State == NotMerged
+}
+
+// Mark is one character for the state.
+func (o Outcome) Mark() string {
+	switch o.State {
+	case Verified, AlreadyThere:
+		return "✓"
+	case RolloutFailed, NotMerged:
+		return "✗"
+	case RollingOut, WaitsForMerge:
+		return "…"
+	case Paused:
+		return "‖"
+	case Unconfirmed:
+		return "?"
+	}
+	return "•"
+}
+
+// Headline is the outcome in a line: "podinfo 7.0.0 on prod: Verified".
+func (o Outcome) Headline() string {
+	version := ""
+	if o.To != "" {
+		version = " " + o.To
+	}
+	return fmt.Sprintf("%s %s%s on %s: %s", o.Mark(), o.Application.Name, version, o.Application.Environment, o.State)
+}
+
+// Change says from which version to which, and of which kind it is; empty where nothing was changed.
+func (o Outcome) Change() string {
+	if o.To == "" {
+		return ""
+	}
+	text := cmp.Or(o.From, "-") + " → " + o.To
+	if o.From == o.To || o.From == "" {
+		text = o.To
+	}
+	if o.Kind != "" {
+		text += " (" + string(o.Kind) + ")"
+	}
+	if o.Rollback {
+		text += ", rolled back"
+	}
+	return text
+}
+
+// Line is the outcome among others: "✓ apps/podinfo on prod: 6.9.4 → 7.0.0 (chart), Verified".
+func (o Outcome) Line() string {
+	line := fmt.Sprintf("%s %s on %s: ", o.Mark(), o.Application, o.Application.Environment)
+	if change := o.Change(); change != "" {
+		line += change + ", "
+	}
+	line += string(o.State)
+	if o.Commit.SHA != "" {
+		line += ", commit " + o.Commit.SHA[:min(len(o.Commit.SHA), 7)]
+	}
+	return line
+}
+
+// Text is the step in a line, its mark first.
+func (s Step) Text() string {
+	mark := "…"
+	switch {
+	case s.Failed:
+		mark = "✗"
+	case s.Done:
+		mark = "✓"
+	}
+	if s.Detail == "" {
+		return mark + " " + s.Name
+	}
+	return mark + " " + s.Name + ": " + s.Detail
+}

@@ -1,0 +1,48 @@
+package promotion
+
+import (
+	"fmt"
+	"strings"
+)
+
+// unified writes the difference of two texts as one hunk with three lines around it, as diff -u does. An edit touches
+// neighbouring lines only, so what lies between the first and the last difference is shown whole.
+func unified(file string, before, after []byte) string {
+	const around = 3
+	a, b := strings.SplitAfter(string(before), "\n"), strings.SplitAfter(string(after), "\n")
+	head := 0
+	for head < min(len(a), len(b)) && a[head] == b[head] {
+		head++
+	}
+	tail := 0
+	for tail < min(len(a), len(b))-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	from, endA, endB := max(0, head-around), min(len(a), len(a)-tail+around), min(len(b), len(b)-tail+around)
+	var out strings.Builder
+	fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n@@ -%d,%d +%d,%d @@\n", file, file, from+1, lines(a[from:endA]), from+1, lines(b[from:endB]))
+	write := func(sign string, list []string) {
+		for _, l := range list {
+			if l == "" { // what follows the last line end
+				continue
+			}
+			out.WriteString(sign + strings.TrimRight(l, "\r\n") + "\n")
+			if !strings.HasSuffix(l, "\n") {
+				out.WriteString("\\ No newline at end of file\n")
+			}
+		}
+	}
+	write(" ", a[from:head])
+	write("-", a[head:len(a)-tail])
+	write("+", b[head:len(b)-tail])
+	write(" ", a[len(a)-tail:endA])
+	return out.String()
+}
+
+func lines(list []string) int {
+	n := len(list)
+	if n > 0 && list[n-1] == "" {
+		n--
+	}
+	return n
+}

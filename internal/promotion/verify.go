@@ -1,0 +1,271 @@
+package promotion
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+// An expectation is what has to be seen in the cluster.
+type expectation struct {
+	version gitops.Version // the field; its Object, Kind and Container count
+	to      string
+	// contains says whether a commit of the branch has the promotion's commit among its ancestors, or is it.
+	contains func(sha string) bool
+	// known says that some commit has arrived. Without it only versions are compared (a change that is not ours).
+	known bool
+}
+
+// verify judges one observation of an application: the chain from the source to the pods, and where on it the change is.
+// It is pure; what a state means is told in the order of the chain, the first link that is not done gives the reason.
+func (e expectation) verify(app gitops.Application) (State, []Step, string) {
+	var steps []Step
+	state, reason := Verified, ""
+	settle := func(s State, why string) {
+		if state == Verified || s == RolloutFailed && state == RollingOut {
+			state, reason = s, why
+		}
+	}
+	add := func(step Step, paused bool) {
+		steps = append(steps, step)
+		switch {
+		case step.Done:
+		case step.Failed:
+			settle(RolloutFailed, step.Name+": "+step.Detail)
+		case paused:
+			settle(Paused, step.Name+" is suspended.")
+		default:
+			settle(RollingOut, "Waiting for "+step.Name+cmp.Or(prefixed(": ", step.Detail), "."))
+		}
+	}
+	if o := app.Owner; o != nil && e.known {
+		add(e.source(o.Source), o.Source.Condition.Suspended)
+		add(e.kustomization(*o), o.Condition.Suspended)
+	}
+	if app.Helm != nil {
+		add(e.helm(app), app.Helm.Condition.Suspended)
+	}
+	for _, w := range app.Workloads {
+		add(e.workload(app, w), false)
+	}
+	return state, steps, reason
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+// sha reads the commit from a revision of Flux: "main@sha1:<hex>", or in older ones "main/<hex>".
+func sha(revision string) string {
+	return revision[strings.LastIndexAny(revision, ":/")+1:]
+}
+
+func (e expectation) arrived(revision string) bool {
+	commit := sha(revision)
+	return commit != "" && e.contains(commit)
+}
+
+func (e expectation) source(s gitops.Source) Step {
+	step := Step{Name: s.Kind + " " + s.Namespace + "/" + s.Name}
+	switch {
+	case e.arrived(s.Revision):
+		step.Done, step.Detail = true, "has the commit"
+	case s.Condition.Stalled:
+		step.Failed, step.Detail = true, says(s.Condition)
+	case s.Condition.Status == "False":
+		step.Detail = says(s.Condition) // it fetches again
+	default:
+		step.Detail = "has not fetched the commit yet"
+	}
+	return step
+}
+
+// failures of kustomize-controller and helm-controller that they reach only by trying. Others, such as
+// DependencyNotReady, are waiting.
+var (
+	kustomizationFailures = []string{"BuildFailed", "ReconciliationFailed", "HealthCheckFailed", "PruneFailed", "ArtifactFailed"}
+	helmFailures          = []string{"InstallFailed", "UpgradeFailed", "TestFailed", "RollbackSucceeded", "RollbackFailed", "UninstallSucceeded",
+		"UninstallFailed", "ArtifactFailed", "RetriesExceeded", "MissingRollbackTarget"}
+)
+
+func (e expectation) kustomization(k gitops.Kustomization) Step {
+	step := Step{Name: "Kustomization " + k.Namespace + "/" + k.Name}
+	switch {
+	case e.arrived(k.Applied) && k.Condition.Status == "True":
+		step.Done, step.Detail = true, "applied it"
+	case e.arrived(k.Attempted) && k.Condition.Status == "False" && slices.Contains(kustomizationFailures, k.Condition.Reason),
+		k.Condition.Stalled && e.arrived(k.Attempted):
+		step.Failed, step.Detail = true, says(k.Condition)
+	case e.arrived(k.Attempted) || e.arrived(k.Applied):
+		step.Detail = cmp.Or(says(k.Condition), "is applying it")
+	case k.Condition.Status == "False":
+		step.Detail = says(k.Condition)
+	default:
+		step.Detail = "has not applied the commit yet"
+	}
+	return step
+}
+
+// helm looks for the version that was asked for; where an image was changed instead, for a release that is ready.
+func (e expectation) helm(app gitops.Application) Step {
+	h := app.Helm
+	step := Step{Name: "HelmRelease " + app.Namespace + "/" + app.Name}
+	newest := gitops.HelmDeployment{}
+	if len(h.History) > 0 {
+		newest = h.History[0]
+	}
+	attempted := e.version.Kind != gitops.ChartVersion || h.Attempted == e.to
+	asked := e.version.Kind != gitops.ChartVersion || e.version.Desired == "" || slices.ContainsFunc(app.Versions, func(v gitops.Version) bool {
+		return v.Kind == gitops.ChartVersion && v.Desired == e.to
+	})
+	switch {
+	case attempted && h.Condition.Status == "True" && newest.Status == "deployed" && (e.version.Kind != gitops.ChartVersion || newest.Version == e.to):
+		step.Done, step.Detail = true, "deployed "+newest.Version
+	case attempted && h.Condition.Status == "False" && slices.Contains(helmFailures, h.Condition.Reason), attempted && h.Condition.Stalled:
+		step.Failed, step.Detail = true, says(h.Condition)
+	case asked && h.Chart.Condition.Status == "False" && h.Chart.Version != e.to:
+		step.Detail = says(h.Chart.Condition)
+	case attempted:
+		step.Detail = cmp.Or(says(h.Condition), "is deploying it")
+	case h.Condition.Status == "False":
+		step.Detail = says(h.Condition)
+	default:
+		step.Detail = "runs " + cmp.Or(newest.Version, "nothing") + " still"
+	}
+	if !step.Done {
+		step.Detail = withProblems(step.Detail, app.Workloads)
+	}
+	return step
+}
+
+func (e expectation) workload(app gitops.Application, w gitops.Workload) Step {
+	step := Step{Name: w.Kind + " " + w.Namespace + "/" + w.Name}
+	current := true
+	if e.version.Kind == gitops.ImageTag && w.Object == e.version.Object {
+		current = slices.ContainsFunc(app.Versions, func(v gitops.Version) bool {
+			return v.Object == e.version.Object && v.Container == e.version.Container && v.Value == e.to
+		})
+	}
+	ready := fmt.Sprintf("%d of %d ready", w.Ready, w.Replicas)
+	switch {
+	case !current:
+		step.Detail = "has not got the new image yet"
+	case w.Health == gitops.Ready:
+		step.Done, step.Detail = true, ready
+	case w.Health == gitops.Failed && app.Helm == nil:
+		step.Failed, step.Detail = true, withProblems(cmp.Or(w.Message, ready), []gitops.Workload{w})
+	default: // of a HelmRelease, Helm says when it has failed: the failure seen may be of the release before
+		step.Detail = withProblems(ready, []gitops.Workload{w})
+	}
+	return step
+}
+
+func says(c gitops.Condition) string {
+	switch {
+	case c.Reason == "":
+		return c.Message
+	case c.Message == "":
+		return c.Reason
+	}
+	return c.Reason + ": " + c.Message
+}
+
+func withProblems(detail string, workloads []gitops.Workload) string {
+	for _, w := range workloads {
+		if len(w.Problems) > 0 {
+			return strings.TrimSuffix(detail, ".") + ". " + w.Problems[0]
+		}
+	}
+	return detail
+}
+
+// follow observes a committed change until it ends or the answer's time is over. It does not fail: what it could not
+// see is in the outcome.
+func (s *Service) follow(ctx context.Context, outcome Outcome, in intent, repository Repository) Outcome {
+	const look = 500 * time.Millisecond
+	begin := s.Now()
+	expected := s.expect(ctx, in, repository, outcome.Commit.SHA)
+	ctx, cancel := context.WithTimeout(ctx, in.settings.Wait)
+	defer cancel()
+	for {
+		app, err := s.Cluster.Application(ctx, in.app.Key)
+		switch {
+		case err == nil:
+			outcome.State, outcome.Steps, outcome.Reason = expected.verify(app)
+		case ctx.Err() == nil:
+			outcome.State, outcome.Reason = RollingOut, unseen(in.app.Key, err)
+		}
+		outcome.Elapsed = s.Now().Sub(begin)
+		if outcome.State != RollingOut || !pause(ctx, look) {
+			break
+		}
+	}
+	return in.next(outcome)
+}
+
+// unseen says why an application could not be observed.
+func unseen(key gitops.Key, err error) string {
+	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
+		return r.Reason
+	}
+	return fmt.Sprintf("%s in %s could not be observed.", key.Name, key.Environment)
+}
+
+// next completes an outcome by what makes sense to do about it.
+func (in intent) next(o Outcome) Outcome {
+	switch o.State {
+	case RolloutFailed, Unconfirmed:
+		o.Next = []string{fmt.Sprintf("rollback %s on %s", in.name, in.app.Environment), in.status()}
+	case RollingOut, Paused:
+		o.Next = []string{in.status()}
+	case Verified:
+		o.Next = []string{"list " + in.name}
+	}
+	return o
+}
+
+// expect prepares verification against a commit, or, where that is empty, against versions alone. Whether one commit
+// contains another is asked once for each pair.
+func (s *Service) expect(ctx context.Context, in intent, repository Repository, commit string) expectation {
+	known := map[string]bool{commit: true}
+	e := expectation{version: in.version, to: in.to, known: commit != ""}
+	e.contains = func(head string) bool {
+		yes, ok := known[head]
+		if !ok {
+			var err error
+			if yes, err = repository.Contains(ctx, head, commit); err != nil {
+				s.Log.Warn("compare commits", "head", head, "commit", commit, "error", err)
+				return false
+			}
+			known[head] = yes
+		}
+		return yes
+	}
+	return e
+}
+
+// alreadyThere answers a change that Git needs no edit for: the statement, and whether the cluster agrees.
+func (s *Service) alreadyThere(ctx context.Context, in intent, p place) (Result, error) {
+	outcome := Outcome{State: AlreadyThere, Application: in.app.Key, Kind: in.version.Kind, From: in.to, To: in.to}
+	app, err := s.Cluster.Application(ctx, in.app.Key)
+	if err != nil {
+		return Result{}, err
+	}
+	state, steps, reason := s.expect(ctx, in, p.repository, "").verify(app)
+	outcome.Steps = steps
+	outcome.Reason = fmt.Sprintf("Git states %s %s for it, and %s runs it.", in.version.Kind, in.to, in.app.Environment)
+	if state != Verified {
+		outcome.Reason = fmt.Sprintf("Git states %s %s for it already, but %s does not run it: %s", in.version.Kind, in.to, in.app.Environment, reason)
+	}
+	outcome.Next = []string{in.status(), "list " + in.name}
+	return Result{Outcome: &outcome}, nil
+}
