@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -218,7 +220,13 @@ func TestNoCredentialsAreSent(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 	}))
 	defer server.Close()
-	chart := gitops.Chart{Name: "podinfo", URL: "oci://" + strings.TrimPrefix(server.URL, "http://") + "/podinfo", Insecure: true, Source: gitops.Object{Kind: "OCIRepository"}}
+	host := strings.TrimPrefix(server.URL, "http://")
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	config := fmt.Sprintf(`{"auths": {%q: {"auth": "dXNlcjpwYXNzd29yZA=="}}}`, host)
+	if err := os.WriteFile(filepath.Join(os.Getenv("DOCKER_CONFIG"), "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	chart := gitops.Chart{Name: "podinfo", URL: "oci://" + host + "/podinfo", Insecure: true, Source: gitops.Object{Kind: "OCIRepository"}}
 	if got, err := New(time.Now).Versions(t.Context(), chart); err == nil {
 		t.Errorf("got %q without credentials", got)
 	}
