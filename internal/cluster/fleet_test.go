@@ -1,0 +1,461 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
+	"github.com/ferry-chatops/ferry/internal/promotion"
+)
+
+var (
+	_ operation.Fleet   = (*Fleet)(nil)
+	_ promotion.Cluster = (*Fleet)(nil)
+)
+
+// kubeconfig makes one with a context home for the server, and user's fields.
+func kubeconfig(server, user string) []byte {
+	return fmt.Appendf(nil, `{"apiVersion": "v1", "kind": "Config", "current-context": "home",
+		"contexts": [{"name": "home", "context": {"cluster": "c", "user": "u"}}],
+		"clusters": [{"name": "c", "cluster": {"server": %q}}],
+		"users": [{"name": "u", "user": {%s}}]}`, server, user)
+}
+
+func newFleet(t *testing.T, home []byte, environments ...Environment) *Fleet {
+	t.Helper()
+	f, err := New(home, environments, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// faked makes a Fleet of one environment prod, whose cluster holds objects and whose requests pass through funcs.
+func faked(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) (*Fleet, client.Client) {
+	t.Helper()
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(funcs).Build()
+	f := newFleet(t, kubeconfig("http://127.0.0.1:1", ""), Environment{Name: "prod"})
+	f.open = func(*rest.Config) (client.Client, error) { return c, nil }
+	return f, c
+}
+
+// refused returns err as a refusal of code, or fails.
+func refused(t *testing.T, err error, code gitops.Code) *gitops.Refusal {
+	t.Helper()
+	var r *gitops.Refusal
+	if !errors.As(err, &r) || r.Code != code {
+		t.Fatalf("got %v, want a refusal of code %s", err, code)
+	}
+	return r
+}
+
+func TestNoKubeconfigIsToldWithTheBlockToAdd(t *testing.T) {
+	_, err := New(nil, nil, slog.New(slog.DiscardHandler))
+	r := refused(t, err, gitops.Config)
+	if !strings.Contains(strings.Join(r.Details, "\n"), "rbac:") {
+		t.Errorf("details %q lack the rbac block", r.Details)
+	}
+}
+
+func TestApplicationsOfACluster(t *testing.T) {
+	f, _ := faked(t, interceptor.Funcs{}, gitRepository(), kustomization("apps"), helmRelease("shop", "podinfo"),
+		deployment("shop", "podinfo-web", byRelease("shop", "podinfo"), "podinfo:6.5.3"), deployment("shop", "api", byKustomization("apps"), "api:2"))
+	apps, err := f.Applications(t.Context(), "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"Deployment/shop/api Ready api=2 by apps from https://github.com/acme/fleet with api",
+		"HelmRelease/shop/podinfo Ready podinfo=6.5.3 by apps from https://github.com/acme/fleet with podinfo-web",
+	}
+	if diff := cmp.Diff(want, summary(apps)); diff != "" {
+		t.Error(diff)
+	}
+	for _, listed := range apps { // looked at closely, it is the same
+		one, err := f.Application(t.Context(), listed.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(listed, one); diff != "" {
+			t.Errorf("%s: %s", listed.Key, diff)
+		}
+	}
+}
+
+func TestEveryListIsOneRequest(t *testing.T) {
+	var mu sync.Mutex
+	lists := map[string]int{}
+	count := interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+		applied := (&client.ListOptions{}).ApplyOptions(options)
+		mu.Lock()
+		lists[fmt.Sprintf("%T %s %s", list, applied.Namespace, applied.AsListOptions().ResourceVersion)]++
+		mu.Unlock()
+		return c.List(ctx, list, options...)
+	}}
+	f, _ := faked(t, count)
+	f.environments[0].Namespaces = []string{"a", "b"}
+	if _, err := f.Applications(t.Context(), "prod"); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{}
+	for _, k := range []string{"v1.Deployment", "v1.StatefulSet", "v1.DaemonSet"} {
+		want["*"+k+"List a 0"], want["*"+k+"List b 0"] = 1, 1
+	}
+	for _, k := range []string{"v1.Kustomization", "v2.HelmRelease", "v1.GitRepository", "v1.OCIRepository", "v1.HelmRepository", "v1.HelmChart"} {
+		want["*"+k+"List  0"] = 1
+	}
+	if diff := cmp.Diff(want, lists); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestApplicationThatIsGone(t *testing.T) {
+	f, _ := faked(t, interceptor.Funcs{}, deployment("shop", "unmanaged", nil, "x:1"))
+	for _, key := range []gitops.Key{
+		{Environment: "prod", Namespace: "shop", Kind: "HelmRelease", Name: "podinfo"},
+		{Environment: "prod", Namespace: "shop", Kind: "Deployment", Name: "podinfo"},
+		{Environment: "prod", Namespace: "shop", Kind: "Deployment", Name: "unmanaged"},
+		{Environment: "prod", Namespace: "shop", Kind: "Secret", Name: "podinfo"},
+		{Environment: "prod-eu", Namespace: "shop", Kind: "Deployment", Name: "podinfo"},
+	} {
+		_, err := f.Application(t.Context(), key)
+		refused(t, err, gitops.NotFound)
+	}
+}
+
+// TestProblemsAreThoseOfTheNewestReplicaSet: pods of older templates are going anyway.
+func TestProblemsAreThoseOfTheNewestReplicaSet(t *testing.T) {
+	d := deployment("shop", "web", byKustomization("apps"), "web:bad")
+	d.Status.UpdatedReplicas, d.Status.AvailableReplicas = 0, 0
+	yes := true
+	set := func(name, revision string) *appsv1.ReplicaSet {
+		return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: name, UID: types.UID("uid-of-" + name), Labels: map[string]string{"app": "web"},
+			Annotations:     map[string]string{"deployment.kubernetes.io/revision": revision},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: d.UID, Controller: &yes}},
+		}}
+	}
+	pod := func(name, owner, reason string) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "shop", Name: name, Labels: map[string]string{"app": "web"},
+				OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: owner, UID: types.UID("uid-of-" + owner), Controller: &yes}},
+			},
+			Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}}}},
+		}
+	}
+	f, _ := faked(t, interceptor.Funcs{}, d, set("web-9", "9"), set("web-10", "10"),
+		pod("web-9-x", "web-9", "CrashLoopBackOff"), pod("web-10-x", "web-10", "ImagePullBackOff"))
+	app, err := f.Application(t.Context(), gitops.Key{Environment: "prod", Namespace: "shop", Kind: "Deployment", Name: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"web-10-x: ImagePullBackOff"}, app.Workloads[0].Problems); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestReconcileAsksSourceThenKustomizationThenRelease(t *testing.T) {
+	var patched []string
+	record := interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+		body, err := patch.Data(o)
+		if err != nil {
+			return err
+		}
+		patched = append(patched, fmt.Sprintf("%T %s %s %s", o, client.ObjectKeyFromObject(o), patch.Type(), body))
+		return c.Patch(ctx, o, patch, options...)
+	}}
+	f, c := faked(t, record, gitRepository(), kustomization("apps"), helmRelease("shop", "podinfo"))
+	f.now = func() time.Time { return time.Date(2026, 11, 20, 13, 0, 0, 1, time.FixedZone("CET", 3600)) }
+	app, err := f.Application(t.Context(), gitops.Key{Environment: "prod", Namespace: "shop", Kind: "HelmRelease", Name: "podinfo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Reconcile(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	body := ` application/merge-patch+json {"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"2026-11-20T12:00:00.000000001Z"}}}`
+	want := []string{"*v1.GitRepository flux-system/fleet" + body, "*v1.Kustomization flux-system/apps" + body, "*v2.HelmRelease shop/podinfo" + body}
+	if diff := cmp.Diff(want, patched); diff != "" {
+		t.Error(diff)
+	}
+	for _, o := range []client.Object{gitRepository(), kustomization("apps"), helmRelease("shop", "podinfo")} {
+		if err := c.Delete(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Reconcile(t.Context(), app); err != nil {
+		t.Errorf("reconcile what is gone: %v", err)
+	}
+}
+
+func TestErrorsOfRequests(t *testing.T) {
+	resource := schema.GroupResource{Group: "apps", Resource: "deployments"}
+	for name, test := range map[string]struct {
+		err    error
+		code   gitops.Code
+		reason string
+	}{
+		"forbidden":    {apierrors.NewForbidden(resource, "", errors.New("user canary")), gitops.Denied, "ferry may not list deployments in all namespaces (prod). Grant it with a role, or narrow the environment's namespaces."},
+		"unauthorized": {apierrors.NewUnauthorized("canary"), gitops.Denied, "prod does not accept the credentials of its kubeconfig."},
+		"unavailable":  {apierrors.NewServiceUnavailable("canary"), gitops.Unreachable, "prod does not answer: its API server says ServiceUnavailable."},
+		"too many":     {apierrors.NewTooManyRequests("canary", 1), gitops.Unreachable, "prod does not answer: its API server says TooManyRequests."},
+		"deadline":     {context.DeadlineExceeded, gitops.Unreachable, "prod does not answer: no response in time."},
+		"odd gateway":  {&apierrors.StatusError{ErrStatus: metav1.Status{Code: 502, Reason: "BadGateway", Message: "canary"}}, gitops.Unreachable, "prod does not answer: its API server says BadGateway."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, _ := faked(t, interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+				if _, ok := list.(*appsv1.DeploymentList); ok {
+					return test.err
+				}
+				return c.List(ctx, list, options...)
+			}})
+			_, err := f.Applications(t.Context(), "prod")
+			if r := refused(t, err, test.code); r.Reason != test.reason {
+				t.Errorf("reason %q, want %q", r.Reason, test.reason)
+			}
+		})
+	}
+	t.Run("patch forbidden", func(t *testing.T) {
+		f, _ := faked(t, interceptor.Funcs{Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+			return apierrors.NewForbidden(resource, "", nil)
+		}}, gitRepository())
+		err := f.Reconcile(t.Context(), gitops.Application{Key: gitops.Key{Environment: "prod"}, Owner: &gitops.Kustomization{
+			Source: gitops.Source{Object: gitops.Object{Kind: "GitRepository", Namespace: "flux-system", Name: "fleet"}},
+		}})
+		if r := refused(t, err, gitops.Denied); !strings.HasPrefix(r.Reason, "ferry may not patch gitrepositories in namespace flux-system (prod)") {
+			t.Errorf("reason %q does not say what is forbidden where", r.Reason)
+		}
+	})
+	t.Run("unexpected", func(t *testing.T) {
+		f, _ := faked(t, interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+			return errors.New("boom")
+		}})
+		var r *gitops.Refusal
+		if _, err := f.Kustomizations(t.Context(), "prod"); err == nil || errors.As(err, &r) {
+			t.Errorf("got %v, want an error that is no refusal", err)
+		}
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		f, _ := faked(t, interceptor.Funcs{List: func(ctx context.Context, _ client.WithWatch, _ client.ObjectList, _ ...client.ListOption) error {
+			cancel()
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		if _, err := f.Applications(ctx, "prod"); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want context.Canceled", err)
+		}
+	})
+	t.Run("no Flux", func(t *testing.T) {
+		f, _ := faked(t, interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if strings.Contains(fmt.Sprintf("%T", list), "Helm") {
+				return &apimeta.NoKindMatchError{}
+			}
+			return c.List(ctx, list, options...)
+		}}, deployment("shop", "api", byKustomization("apps"), "api:2"))
+		apps, err := f.Applications(t.Context(), "prod")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"Deployment/shop/api Ready api=2 with api"}, summary(apps)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestTheRealClient speaks HTTP to a stand-in API server without Flux, and with one Deployment.
+func TestTheRealClient(t *testing.T) {
+	var mu sync.Mutex
+	var paths []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		paths = append(paths, r.URL.Path)
+		mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		if r.Header.Get("Impersonate-User") != "ferry" || !slices.Equal(r.Header.Values("Impersonate-Group"), []string{"deployers"}) || r.Header.Get("Authorization") != "Bearer canary" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		switch r.URL.Path {
+		case "/apis/apps/v1/deployments":
+			d := *deployment("shop", "api", byKustomization("apps"), "api:2")
+			_ = json.NewEncoder(w).Encode(appsv1.DeploymentList{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "DeploymentList"}, Items: []appsv1.Deployment{d}})
+		case "/apis/apps/v1/statefulsets":
+			fmt.Fprint(w, `{"apiVersion": "apps/v1", "kind": "StatefulSetList", "items": []}`)
+		case "/apis/apps/v1/daemonsets":
+			fmt.Fprint(w, `{"apiVersion": "apps/v1", "kind": "DaemonSetList", "items": []}`)
+		case "/api/v1/namespaces/kube-system":
+			fmt.Fprint(w, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "1-2-3"}}`)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	home := kubeconfig(server.URL, `"token": "canary", "as": "ferry", "as-groups": ["deployers"]`)
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	write := func(content []byte) {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(kubeconfig(server.URL, `"token": "canary"`))
+	f := newFleet(t, home, Environment{Name: "prod"}, Environment{Name: "stage", Cluster: Access{KubeconfigFile: file}, Flux: Access{KubeconfigFile: file}})
+	if diff := cmp.Diff([]string{"prod", "stage"}, f.Environments()); diff != "" {
+		t.Error(diff)
+	}
+	for _, environment := range f.Environments() {
+		apps, err := f.Applications(t.Context(), environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"Deployment/shop/api Ready api=2 with api"}, summary(apps)); diff != "" {
+			t.Errorf("%s: %s", environment, diff)
+		}
+	}
+	if len(paths) != 18 {
+		t.Errorf("%d requests for two environments, want 9 each: %q", len(paths), paths)
+	}
+	if uid, err := f.Home(t.Context()); err != nil || uid != "1-2-3" {
+		t.Errorf("home is %q, %v; want 1-2-3", uid, err)
+	}
+
+	write(kubeconfig(server.URL, `"token": "stale"`)) // read again for the next command
+	_, err := f.Applications(t.Context(), "stage")
+	refused(t, err, gitops.Denied)
+
+	server.Close()
+	_, err = f.Applications(t.Context(), "prod")
+	if r := refused(t, err, gitops.Unreachable); r.Reason != "prod does not answer: connection refused." {
+		t.Errorf("reason %q", r.Reason)
+	}
+	_, err = f.Home(t.Context())
+	if strings.Contains(err.Error(), "canary") {
+		t.Errorf("error %q shows a token", err)
+	}
+}
+
+func TestASilentClusterEndsWithTheDeadline(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer server.Close()
+	f := newFleet(t, kubeconfig(server.URL, ""), Environment{Name: "prod"})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := f.Applications(ctx, "prod")
+	if r := refused(t, err, gitops.Unreachable); r.Reason != "prod does not answer: no response in time." {
+		t.Errorf("reason %q", r.Reason)
+	}
+}
+
+func TestAnUntrustedClusterIsTold(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.StartTLS()
+	defer server.Close()
+	f := newFleet(t, kubeconfig(server.URL, ""), Environment{Name: "prod"})
+	_, err := f.Applications(t.Context(), "prod")
+	if r := refused(t, err, gitops.Unreachable); r.Reason != "prod does not answer: its certificate is not trusted." {
+		t.Errorf("reason %q", r.Reason)
+	}
+}
+
+func TestKubeconfigsThatAreRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	inFile, inSecret := Access{KubeconfigFile: file}, Access{Secret: &SecretRef{Namespace: "ferry", Name: "prod", Key: "kubeconfig"}}
+	server := "https://127.0.0.1:1"
+	for name, test := range map[string]struct {
+		access  Access
+		content []byte
+		want    string
+	}{
+		"exec":           {inFile, kubeconfig(server, `"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "canary"}`), "runs no credential programs"},
+		"auth provider":  {inFile, kubeconfig(server, `"auth-provider": {"name": "gcp"}`), "runs no credential programs"},
+		"exec in Secret": {inSecret, kubeconfig(server, `"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "canary"}`), "runs no credential programs"},
+		"token file":     {inSecret, kubeconfig(server, `"tokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token"`), "points to files"},
+		"not YAML":       {inFile, []byte("token: [canary"), "is not a kubeconfig"},
+		"empty":          {inFile, nil, `has no context ""`},
+		"context":        {Access{KubeconfigFile: file, Context: "prod-eu"}, kubeconfig(server, ""), `has no context "prod-eu"`},
+		"no file":        {Access{KubeconfigFile: file + "-missing"}, nil, "cannot be read"},
+		"no Secret":      {Access{Secret: &SecretRef{Namespace: "ferry", Name: "missing", Key: "kubeconfig"}}, nil, "has no such Secret"},
+		"no key":         {Access{Secret: &SecretRef{Namespace: "ferry", Name: "prod", Key: "missing"}}, nil, "has no such key"},
+		"bad address":    {inFile, kubeconfig("http://%zz", ""), "cannot be used"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(file, test.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			home := fake.NewClientBuilder().WithScheme(scheme).WithObjects(&corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "ferry", Name: "prod"}, Data: map[string][]byte{"kubeconfig": test.content},
+			}).Build()
+			f := newFleet(t, kubeconfig("http://127.0.0.1:1", ""), Environment{Name: "prod", Cluster: test.access, Flux: test.access})
+			f.open = func(config *rest.Config) (client.Client, error) {
+				if config.Host == "http://127.0.0.1:1" {
+					return home, nil
+				}
+				return open(config)
+			}
+			_, err := f.Applications(t.Context(), "prod")
+			r := refused(t, err, gitops.Config)
+			if !strings.Contains(r.Reason, test.want) {
+				t.Errorf("reason %q, want one with %q", r.Reason, test.want)
+			}
+			if strings.Contains(err.Error(), "canary") {
+				t.Errorf("error %q shows the content", err)
+			}
+		})
+	}
+}
+
+func TestAKubeconfigFromASecretIsUsed(t *testing.T) {
+	ref := &SecretRef{Namespace: "ferry", Name: "prod", Key: "kubeconfig"}
+	hub := fake.NewClientBuilder().WithScheme(scheme).WithObjects(gitRepository(), kustomization("apps"), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ferry", Name: "prod"}, Data: map[string][]byte{"kubeconfig": kubeconfig("http://prod", `"token": "t"`)},
+	}).Build()
+	remote := fake.NewClientBuilder().WithScheme(scheme).WithObjects(deployment("shop", "api", byKustomization("apps"), "api:2")).Build()
+	f := newFleet(t, kubeconfig("http://home", `"as": "ferry"`), Environment{Name: "prod", Cluster: Access{Secret: ref}})
+	clients := map[string]client.Client{"http://home": hub, "http://prod": remote}
+	var as []string
+	f.open = func(config *rest.Config) (client.Client, error) {
+		as = append(as, config.Host+" as "+config.Impersonate.UserName)
+		return clients[config.Host], nil
+	}
+	for range 2 { // the second time with the same clients
+		apps, err := f.Applications(t.Context(), "prod")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"Deployment/shop/api Ready api=2 by apps from https://github.com/acme/fleet with api"}
+		if diff := cmp.Diff(want, summary(apps)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if diff := cmp.Diff([]string{"http://home as ferry", "http://prod as ferry"}, as); diff != "" {
+		t.Error(diff)
+	}
+}
