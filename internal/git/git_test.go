@@ -269,14 +269,17 @@ func TestRefusals(t *testing.T) {
 		before           func(http.ResponseWriter, *http.Request) bool
 		code             gitops.Code
 	}{
-		"token rejected":  {r.url(), "Authorization: Basic d3Jvbmctc2VjcmV0", sha, nil, gitops.Denied},
-		"no token":        {r.url(), "", sha, nil, gitops.Denied},
-		"no commit":       {r.url(), header, strings.Repeat("0", 39) + "1", nil, gitops.NotFound},
-		"no repository":   {r.URL + "/other.git", header, sha, nil, gitops.NotFound},
-		"too large":       {r.url(), header, large, nil, gitops.Layout},
-		"nobody there":    {"http://127.0.0.1:1/fleet.git", header, sha, nil, gitops.Unreachable},
-		"server error":    {r.url(), header, sha, func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(502); return true }, gitops.Unreachable},
-		"moved elsewhere": {r.url(), header, sha, func(w http.ResponseWriter, req *http.Request) bool { http.Redirect(w, req, elsewhere.URL+req.URL.Path, 301); return true }, gitops.Config},
+		"token rejected": {r.url(), "Authorization: Basic d3Jvbmctc2VjcmV0", sha, nil, gitops.Denied},
+		"no token":       {r.url(), "", sha, nil, gitops.Denied},
+		"no commit":      {r.url(), header, strings.Repeat("0", 39) + "1", nil, gitops.NotFound},
+		"no repository":  {r.URL + "/other.git", header, sha, nil, gitops.NotFound},
+		"too large":      {r.url(), header, large, nil, gitops.Layout},
+		"nobody there":   {"http://127.0.0.1:1/fleet.git", header, sha, nil, gitops.Unreachable},
+		"server error":   {r.url(), header, sha, func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(502); return true }, gitops.Unreachable},
+		"moved elsewhere": {r.url(), header, sha, func(w http.ResponseWriter, req *http.Request) bool {
+			http.Redirect(w, req, elsewhere.URL+req.URL.Path, 301)
+			return true
+		}, gitops.Config},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.before = test.before
