@@ -215,6 +215,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	for _, stage := range append(stages, "bad-image.yaml") {
 		kwok = append(kwok, "--config="+stage)
 	}
+	var started []*process
 	for name, args := range map[string][]string{
 		"kube-controller-manager": {
 			"--kubeconfig=controller-manager.kubeconfig", "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0",
@@ -225,11 +226,18 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 		"kwok":           kwok,
 	} {
 		p := program{name: c.Name + "/" + name, path: c.env.tools.Path(name), args: func([]int) []string { return args }}
-		if _, err := c.env.start(ctx, p); err != nil {
+		proc, err := c.env.start(ctx, p)
+		if err != nil {
 			return err
 		}
+		started = append(started, proc)
 	}
 	return poll(ctx, "wait for the node and the default service account", func(ctx context.Context) error {
+		for _, proc := range started {
+			if proc.hasEnded() {
+				return final{proc.failure()}
+			}
+		}
 		if err := c.client.Get(ctx, client.ObjectKey{Namespace: "default", Name: "default"}, &corev1.ServiceAccount{}); err != nil {
 			return err
 		}

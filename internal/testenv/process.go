@@ -97,12 +97,10 @@ func (e *Env) startOn(ctx context.Context, p program, ports []int) (*process, er
 		return proc, nil
 	}
 	err = poll(ctx, "wait for "+p.name, func(ctx context.Context) error {
-		select {
-		case <-proc.ended:
+		if proc.hasEnded() {
 			return final{proc.failure()}
-		default:
-			return p.ready(ctx, ports)
 		}
+		return p.ready(ctx, ports)
 	})
 	return proc, err
 }
@@ -134,6 +132,15 @@ func (p *process) end() {
 	p.expected.Store(true)
 	_ = p.cmd.Process.Kill() // fails only where it has ended already
 	<-p.ended
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // failure explains the end of a process with the last lines of its log.

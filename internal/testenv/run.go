@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,13 +64,9 @@ func newRun(records, parent string) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create the run's directory: %w", err)
 	}
-	f, err := os.CreateTemp(records, "*.json")
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create the run's record: %w", err), os.RemoveAll(dir))
-	}
-	r := &record{path: f.Name(), Owner: identify("owner", os.Getpid()), Dir: dir}
-	if err := errors.Join(f.Close(), r.save()); err != nil {
-		return nil, errors.Join(err, r.remove())
+	r := &record{path: filepath.Join(records, rand.Text()+".json"), Owner: identify("owner", os.Getpid()), Dir: dir}
+	if err := r.save(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return r, nil
 }
@@ -101,6 +98,18 @@ func (r *record) remove() error {
 	return os.Remove(r.path)
 }
 
+func readRecord(path string) (*record, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read a run's record: %w", err)
+	}
+	r := &record{path: path}
+	if err := json.Unmarshal(content, r); err != nil {
+		return nil, fmt.Errorf("read a run's record %s: %w", path, err)
+	}
+	return r, nil
+}
+
 // removeLeftovers ends the processes and removes the state of every run whose owner is gone. Runs that are alive, and
 // processes that merely have a recorded number, stay.
 func removeLeftovers(records string, log func(format string, args ...any)) error {
@@ -109,19 +118,12 @@ func removeLeftovers(records string, log func(format string, args ...any)) error
 		return fmt.Errorf("list earlier runs: %w", err)
 	}
 	for _, path := range paths {
-		content, err := os.ReadFile(path)
+		r, err := readRecord(path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // another run removed it first
 		}
 		if err != nil {
-			return fmt.Errorf("read an earlier run's record: %w", err)
-		}
-		if len(content) == 0 {
-			continue // being created
-		}
-		r := &record{path: path}
-		if err := json.Unmarshal(content, r); err != nil {
-			return fmt.Errorf("read an earlier run's record %s: %w", path, err)
+			return err
 		}
 		if r.Owner.alive() {
 			continue

@@ -141,16 +141,7 @@ func (e *Env) stop(keepLogs bool) {
 // Starting takes seconds and nearly a gigabyte a cluster, so have one test start it and run subtests in it.
 func Need(t testing.TB, o Options) *Env {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs clusters, not run with -short")
-	}
-	set, err := tools.Find(t.Context())
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	set := find(t)
 	if o.Log == nil {
 		o.Log = t.Logf
 	}
@@ -166,6 +157,22 @@ func Need(t testing.TB, o Options) *Env {
 		e.stop(t.Failed())
 	})
 	return e
+}
+
+// find locates the programs for a test, or skips or fails it.
+func find(t testing.TB) *tools.Set {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs clusters, not run with -short")
+	}
+	set, err := tools.Find(t.Context())
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return set
 }
 
 // errNotYet is what a poll's condition says while it waits.

@@ -130,7 +130,7 @@ func push(url string, c Chart, archive []byte) error {
 	repository := url + "/v2/charts/" + c.Name
 	for _, upload := range []struct {
 		method, url, contentType string
-		content                   []byte
+		content                  []byte
 	}{
 		{http.MethodPost, repository + "/blobs/uploads/?digest=" + digest(config), "application/octet-stream", config},
 		{http.MethodPost, repository + "/blobs/uploads/?digest=" + digest(archive), "application/octet-stream", archive},
