@@ -31,8 +31,8 @@ const header = "Authorization: Basic c2VjcmV0LXRva2Vu"
 type remote struct {
 	*httptest.Server
 	dir     string
-	fetches atomic.Int32 // packs asked for
-	before  func(w http.ResponseWriter, r *http.Request) bool
+	fetches atomic.Int32                                                      // packs asked for
+	before  atomic.Pointer[func(w http.ResponseWriter, r *http.Request) bool] // true: it has answered
 }
 
 func serve(t *testing.T) *remote {
@@ -48,7 +48,7 @@ func serve(t *testing.T) *remote {
 		Stderr: t.Output(),
 	}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if r.before != nil && r.before(w, req) {
+		if before := r.before.Load(); before != nil && (*before)(w, req) {
 			return
 		}
 		if got := req.Header.Get("Authorization"); got != strings.TrimPrefix(header, "Authorization: ") {
@@ -96,6 +96,7 @@ type blob struct{ mode, path, content string }
 func (r *remote) commit(t *testing.T, blobs ...blob) string {
 	t.Helper()
 	repo := filepath.Join(r.dir, "fleet.git")
+	objects := map[string]string{} // by content
 	var write func(prefix string) string
 	write = func(prefix string) string {
 		var lines bytes.Buffer
@@ -113,8 +114,10 @@ func (r *remote) commit(t *testing.T, blobs ...blob) string {
 			case b.mode == "160000":
 				fmt.Fprintf(&lines, "160000 commit %s\t%s\x00", strings.Repeat("1", 40), name)
 			default:
-				object := r.git(t, []byte(b.content), "-C", repo, "hash-object", "-w", "--stdin", "--no-filters")
-				fmt.Fprintf(&lines, "%s blob %s\t%s\x00", b.mode, object, name)
+				if objects[b.content] == "" {
+					objects[b.content] = r.git(t, []byte(b.content), "-C", repo, "hash-object", "-w", "--stdin", "--no-filters")
+				}
+				fmt.Fprintf(&lines, "%s blob %s\t%s\x00", b.mode, objects[b.content], name)
 			}
 			done[name] = true
 		}
@@ -177,6 +180,8 @@ func TestTreeHasExactlyTheBytesOfRegularFiles(t *testing.T) {
 		blob{"120000", "link.yaml", "/etc/passwd"},
 		blob{"120000", "apps/up", "../../.."},
 		blob{"160000", "module", ""},
+		blob{"100644", "../escape.yaml", "no\n"},
+		blob{"100644", "apps/../../escape.yaml", "no\n"},
 		blob{"100644", `apps\prod\podinfo.yaml`, "not: a path\n"},
 		blob{"100644", "not\xffutf8.yaml", "no\n"},
 	)
@@ -258,6 +263,11 @@ func TestRefusals(t *testing.T) {
 		many = append(many, blob{"100644", fmt.Sprintf("%d.bin", i), strings.Repeat("z", 1<<20)})
 	}
 	large := r.commit(t, many...)
+	many = nil
+	for i := range 20_001 {
+		many = append(many, blob{"100644", fmt.Sprintf("%d.yaml", i), ""})
+	}
+	full := r.commit(t, many...)
 
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the redirect was followed")
@@ -274,6 +284,7 @@ func TestRefusals(t *testing.T) {
 		"no commit":      {r.url(), header, strings.Repeat("0", 39) + "1", nil, gitops.NotFound},
 		"no repository":  {r.URL + "/other.git", header, sha, nil, gitops.NotFound},
 		"too large":      {r.url(), header, large, nil, gitops.Layout},
+		"too many":       {r.url(), header, full, nil, gitops.Layout},
 		"nobody there":   {"http://127.0.0.1:1/fleet.git", header, sha, nil, gitops.Unreachable},
 		"server error":   {r.url(), header, sha, func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(502); return true }, gitops.Unreachable},
 		"moved elsewhere": {r.url(), header, sha, func(w http.ResponseWriter, req *http.Request) bool {
@@ -282,7 +293,10 @@ func TestRefusals(t *testing.T) {
 		}, gitops.Config},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r.before = test.before
+			r.before.Store(nil)
+			if test.before != nil {
+				r.before.Store(&test.before)
+			}
 			_, err := trees(t).Tree(t.Context(), test.url, test.header, test.sha)
 			refusal, ok := errors.AsType[*gitops.Refusal](err)
 			if !ok {
@@ -333,11 +347,12 @@ func TestCloseEndsAFetchAndLeavesNothing(t *testing.T) {
 	sha := r.commit(t, blob{"100644", "a.yaml", "1"})
 	asked, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	r.before = func(http.ResponseWriter, *http.Request) bool {
+	hold := func(http.ResponseWriter, *http.Request) bool {
 		once.Do(func() { close(asked) })
 		<-release
 		return true
 	}
+	r.before.Store(&hold)
 	t.Cleanup(func() { close(release) })
 	cache, err := git.New(dir)
 	if err != nil {
