@@ -12,11 +12,14 @@ import (
 // maxTable is the widest table in columns of a fixed-width font that chat windows show without wrapping its lines.
 const maxTable = 110
 
-// Table aligns rows of cells in a fixed-width font, with two blanks between the columns and none at line ends.
-func Table(rows [][]string) string {
+// table aligns rows of cells in a fixed-width font, with two blanks between the columns and none at line ends. A cell is
+// one line of at most 60 characters.
+func table(rows [][]string) string {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
+			cell = cellText(cell)
+			row[i] = cell
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
@@ -69,10 +72,13 @@ func (l Listing) Table() string {
 		}
 		rows = append(rows, row)
 	}
-	table := Table(rows)
-	first, _, _ := strings.Cut(table, "\n")
-	if width(first) <= maxTable || len(l.Environments) < 2 {
-		return table
+	text := table(rows)
+	widest := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		widest = max(widest, width(line))
+	}
+	if widest <= maxTable || len(l.Environments) < 2 {
+		return text
 	}
 	rows = [][]string{append(head, "ENVIRONMENT", "VERSION")}
 	for _, r := range l.Rows {
@@ -82,7 +88,7 @@ func (l Listing) Table() string {
 			}
 		}
 	}
-	return Table(rows)
+	return table(rows)
 }
 
 // versionKind is the kind of version that the row counts, "" where the environments differ or it runs nowhere.
@@ -104,9 +110,9 @@ func (c Cell) text(namespace, kind string) string {
 	if !c.Present {
 		return "-"
 	}
-	text := mark(c.Health) + " " + cellText(c.Version)
+	text := mark(c.Health) + " " + c.Version
 	if c.Desired != "" {
-		text += " → " + cellText(c.Desired)
+		text += " → " + c.Desired
 	}
 	if kind == "" && c.Kind != "" {
 		text += " " + string(c.Kind)
@@ -185,9 +191,9 @@ func (c Comparison) Table(environment string) string {
 		if i > 0 && c.Rows[i-1].Application == name {
 			name = ""
 		}
-		rows = append(rows, []string{name, r.Field, cellText(r.Here), cellText(r.There)})
+		rows = append(rows, []string{name, r.Field, r.Here, r.There})
 	}
-	return Table(rows)
+	return table(rows)
 }
 
 // Summary counts what differs, in a sentence.

@@ -1,0 +1,629 @@
+package blueprints_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/kubeshop/botkube/pkg/api"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/blueprints"
+	"github.com/ferry-chatops/ferry/internal/blueprint"
+	"github.com/ferry-chatops/ferry/internal/command"
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
+	"github.com/ferry-chatops/ferry/internal/promotion"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// hostile is what a stranger could put into any field that reaches a message.
+const hostile = "<!channel> @everyone <@U1> 100%s 80%\n``` `x` **b** ![i](http://x/y) {{BotName}} {{ .Name }} \x1b[31m\u202etxt & \"q\" 'a'"
+
+// A sample is a value to show by a blueprint.
+type sample struct {
+	name   string // BLUEPRINT-CASE
+	data   any
+	golden bool // small enough to be read
+}
+
+func samples() []sample {
+	key := gitops.Key{Environment: "prod", Namespace: "apps", Kind: "HelmRelease", Name: "podinfo"}
+	cell := func(version string, health gitops.Health, reason string) operation.Cell {
+		return operation.Cell{Present: true, Namespace: "apps", Version: version, Kind: gitops.ChartVersion, Health: health, Reason: reason}
+	}
+	listing := operation.Listing{
+		Environments: []string{"stage", "prod"},
+		Rows: []operation.ListRow{
+			{Name: "api", Namespace: "apps", Kind: "Deployment", Cells: []operation.Cell{
+				{Present: true, Namespace: "apps", Version: "v1.4.0", Kind: gitops.ImageTag, Health: gitops.Ready}, {}}},
+			{Name: "podinfo", Namespace: "apps", Kind: "HelmRelease", Cells: []operation.Cell{
+				cell("7.0.0", gitops.Ready, ""),
+				{Present: true, Namespace: "apps", Version: "6.9.4", Desired: "7.0.0", Kind: gitops.ChartVersion, Health: gitops.Failed, Reason: "UpgradeFailed", Message: "timed out waiting for the condition"}}},
+		},
+	}
+	unreachable := operation.Listing{Environments: []string{"stage"}, Rows: listing.Rows[1:2],
+		Unreachable: []operation.Unanswered{{Environment: "prod", Reason: "connection refused"}}}
+	unreachable.Rows = []operation.ListRow{{Name: "podinfo", Namespace: "apps", Kind: "HelmRelease", Cells: listing.Rows[1].Cells[:1]}}
+	many := func(applications, environments int, text string) operation.Listing {
+		l := operation.Listing{}
+		for e := range environments {
+			l.Environments = append(l.Environments, fmt.Sprintf("env-%d", e))
+		}
+		for a := range applications {
+			row := operation.ListRow{Name: fmt.Sprintf("application-%03d", a), Namespace: "apps", Kind: "HelmRelease"}
+			for e := range environments {
+				c := cell(fmt.Sprintf("1.%d.%d", a, e), gitops.Ready, "")
+				if (a+e)%3 == 0 {
+					c.Health, c.Reason, c.Message = gitops.Failed, "UpgradeFailed", text
+				}
+				row.Cells = append(row.Cells, c)
+			}
+			l.Rows = append(l.Rows, row)
+		}
+		return l
+	}
+	hostileListing := operation.Listing{Environments: []string{"prod"}, Rows: []operation.ListRow{{Name: "podinfo", Namespace: "apps", Kind: "HelmRelease",
+		Cells: []operation.Cell{{Present: true, Namespace: "apps", Version: hostile, Desired: hostile, Kind: gitops.ImageTag, Health: gitops.Failed, Reason: "X", Message: hostile}}}},
+		Unreachable: []operation.Unanswered{{Environment: "eu", Reason: hostile}}}
+
+	suggestion := operation.Suggestion{Application: "podinfo", Version: "7.0.0", To: "prod", Command: "promote podinfo@7.0.0 to prod"}
+	difference := operation.Difference{Environment: "stage", Comparisons: []operation.Comparison{
+		{Other: "prod", Same: 3, Suggestions: []operation.Suggestion{suggestion}, Rows: []operation.DiffRow{
+			{Application: "podinfo", Field: "version", Here: "7.0.0", There: "6.9.4"}, {Application: "podinfo", Field: "replicas", Here: "1", There: "3"},
+			{Application: "worker", Field: "application", Here: "0.3.0", There: "-"}}},
+		{Other: "test", Same: 4}, {Other: "eu", Unreachable: "connection refused"}}}
+	manyDifferences := operation.Difference{Environment: "stage"}
+	for e := range 12 {
+		c := operation.Comparison{Other: fmt.Sprintf("env-%d", e)}
+		for a := range 500 {
+			name := fmt.Sprintf("application-%03d", a)
+			c.Rows = append(c.Rows, operation.DiffRow{Application: name, Field: "version", Here: strings.Repeat("7", 5000), There: "6"})
+			c.Suggestions = append(c.Suggestions, operation.Suggestion{Application: name, Version: "7", To: c.Other, Command: "promote " + name + "@7 to " + c.Other})
+		}
+		manyDifferences.Comparisons = append(manyDifferences.Comparisons, c)
+	}
+	hostileDifference := operation.Difference{Environment: "stage", Comparisons: []operation.Comparison{
+		{Other: "prod", Rows: []operation.DiffRow{{Application: "podinfo", Field: "image " + hostile, Here: hostile, There: "1"}}}, {Other: "eu", Unreachable: hostile}}}
+
+	plan := gitops.Plan{Application: key, Kind: gitops.ChartVersion, VersionName: "podinfo", Repository: "acme/fleet", Branch: "main", From: "6.9.4", To: "7.0.0",
+		Edits:    []gitops.Edit{{File: "apps/prod/podinfo.yaml", Line: 14, Path: "spec.chart.spec.version", Old: "6.9.4", New: "7.0.0"}},
+		Rendered: []gitops.Rendered{{Object: gitops.Object{Kind: "HelmRelease", Namespace: "apps", Name: "podinfo"}, Path: "spec.chart.spec.version", Old: "6.9.4", New: "7.0.0"}},
+		Diff:     "--- a/apps/prod/podinfo.yaml\n+++ b/apps/prod/podinfo.yaml\n@@ -11,7 +11,7 @@\n   chart:\n     spec:\n       chart: podinfo\n-      version: 6.9.4\n+      version: 7.0.0\n       sourceRef:\n         kind: HelmRepository\n         name: podinfo\n"}
+	until := time.Date(2026, 1, 2, 15, 30, 0, 0, time.UTC)
+	confirm := func(change gitops.Change) string {
+		change.Application, change.Environment, change.Confirm, change.Until = "podinfo", "prod", "0123456789abcdef", until
+		return command.Line(gitops.Promote{Change: change, Version: "7.0.0"})
+	}
+	card := promotion.Card{Plan: plan, Direction: "upgrade", Mode: "commit to main", Until: until, Confirm: confirm(gitops.Change{}),
+		Warnings: []string{"Anyone in this channel may promote."}}
+	back := card
+	back.Rollback, back.Basis, back.Direction = true, "Git history of apps/prod/podinfo.yaml and Helm's history", "downgrade"
+	back.Confirm = command.Line(gitops.Rollback{Change: gitops.Change{Application: "podinfo", Environment: "prod", Confirm: "0123456789abcdef", Until: until}, To: "6.9.4"})
+	hostileCard := card
+	hostileCard.Warnings = []string{hostile, hostile}
+	hostileCard.Plan.From, hostileCard.Plan.VersionName, hostileCard.Mode, hostileCard.Plan.Diff = hostile, hostile, hostile, hostile+"\n"+hostile
+	hostileCard.Plan.Rendered = []gitops.Rendered{{Object: gitops.Object{Kind: "A", Namespace: "b", Name: "c"}, Path: "x", Old: hostile, New: hostile}}
+	hostileCard.Confirm = confirm(gitops.Change{Reason: strings.Join(strings.Fields(strings.NewReplacer("\x1b", "", "\u202e", "").Replace(hostile)), " ")})
+	hugeCard := card
+	hugeCard.Plan.Diff = "--- a/x.yaml\n+++ b/x.yaml\n" + strings.Repeat(" unchanged: &anchor <line> 100%\n", 5000)
+	hugeCard.Plan.From, hugeCard.Mode, hugeCard.Basis = strings.Repeat("6", 5000), strings.Repeat("commit ", 700), strings.Repeat("é", 5000)
+	hugeCard.Confirm = confirm(gitops.Change{Reason: strings.Repeat("ü", 150), Image: strings.Repeat("a", 250)})
+	for i := range 500 {
+		hugeCard.Plan.Shared = append(hugeCard.Plan.Shared, fmt.Sprintf("env-%d", i))
+		hugeCard.Warnings = append(hugeCard.Warnings, strings.Repeat("warning ", 600))
+		hugeCard.Plan.Rendered = append(hugeCard.Plan.Rendered, gitops.Rendered{Object: gitops.Object{Kind: "ConfigMap", Namespace: "apps", Name: fmt.Sprint(i)}, Path: "data", Old: strings.Repeat("o", 5000), New: "n"})
+	}
+
+	commit := gitops.Commit{SHA: "3f2a1bc0000000000000000000000000000000aa", URL: "https://github.com/acme/fleet/commit/3f2a1bc"}
+	outcome := promotion.Outcome{State: promotion.Verified, Application: key, Kind: gitops.ChartVersion, From: "6.9.4", To: "7.0.0", Commit: commit, RequestedBy: "slack:U024BE7LH", Elapsed: 12300 * time.Millisecond,
+		Steps: []promotion.Step{{Name: "Commit", Done: true, Detail: "3f2a1bc on main"}, {Name: "GitRepository flux-system/fleet", Done: true}, {Name: "HelmRelease apps/podinfo", Done: true, Detail: "7.0.0"}},
+		Next:  []string{"list podinfo", "rollback podinfo on prod"}}
+	waiting := outcome
+	waiting.State, waiting.Reason, waiting.Next, waiting.Commit = promotion.WaitsForMerge, "Somebody has to merge the pull request.", []string{"status podinfo on prod"}, gitops.Commit{}
+	waiting.PullRequest = gitops.PullRequest{Number: 7, URL: "https://github.com/acme/fleet/pull/7", State: "open"}
+	waiting.Steps = []promotion.Step{{Name: "Pull request #7", Detail: "waits for merge"}}
+	failed := outcome
+	failed.State, failed.Reason, failed.Next = promotion.RolloutFailed, "podinfo-7d8: ImagePullBackOff: Back-off pulling image", []string{"status podinfo on prod", "rollback podinfo on prod"}
+	failed.Steps = append(append([]promotion.Step{}, outcome.Steps...), promotion.Step{Name: "Deployment apps/podinfo", Failed: true, Detail: "ImagePullBackOff"})
+	hostileOutcome := failed
+	hostileOutcome.Reason, hostileOutcome.RequestedBy, hostileOutcome.From, hostileOutcome.Warnings = hostile, hostile, hostile, []string{hostile}
+	hostileOutcome.Steps = []promotion.Step{{Name: hostile, Failed: true, Detail: hostile}}
+	hostileOutcome.Commit.URL = "javascript:alert(1)"
+	hugeOutcome := failed
+	hugeOutcome.Reason = strings.Repeat("reason & <more> % ", 300)
+	hugeOutcome.PullRequest.URL = "https://github.com/" + strings.Repeat("x", 5000)
+	for i := range 500 {
+		hugeOutcome.Warnings = append(hugeOutcome.Warnings, strings.Repeat("w", 5000))
+		hugeOutcome.Steps = append(hugeOutcome.Steps, promotion.Step{Name: fmt.Sprint("step ", i), Detail: strings.Repeat("d", 5000)})
+		hugeOutcome.Next = append(hugeOutcome.Next, fmt.Sprintf("status application-%03d on prod", i))
+	}
+	type recent = struct{ Outcomes []promotion.Outcome }
+	var recents []promotion.Outcome
+	for range 500 {
+		recents = append(recents, hugeOutcome)
+	}
+
+	_, usage := command.Parse("promote podinfo")
+	refusal := &gitops.Refusal{Code: gitops.Ambiguous, Reason: "podinfo runs in two namespaces.", Details: []string{"apps/podinfo", "demo/podinfo"}, Next: []string{"list apps/podinfo", "list demo/podinfo"}}
+	hugeRefusal := &gitops.Refusal{Code: gitops.NoSuchVersion, Reason: strings.Repeat("no ", 1700)}
+	for i := range 500 {
+		hugeRefusal.Details = append(hugeRefusal.Details, strings.Repeat("detail ", 700))
+		hugeRefusal.Next = append(hugeRefusal.Next, fmt.Sprintf("list application-%03d", i))
+	}
+
+	all := []sample{
+		{"list-small", listing, true}, {"list-unreachable", unreachable, true}, {"list-empty", operation.Listing{Environments: []string{"prod"}}, true}, {"list-hostile", hostileListing, true},
+		{"list-thirty", many(30, 2, "timed out"), false}, {"list-wide", many(3, 12, "timed out"), false}, {"list-huge", many(500, 3, strings.Repeat("long ", 1000)), false},
+		{"diff-small", difference, true}, {"diff-empty", operation.Difference{Environment: "prod"}, true}, {"diff-hostile", hostileDifference, true}, {"diff-huge", manyDifferences, false},
+		{"card-small", card, true}, {"card-rollback", back, true}, {"card-empty", promotion.Card{Plan: gitops.Plan{Application: key}}, true}, {"card-hostile", hostileCard, true}, {"card-huge", hugeCard, false},
+		{"outcome-small", outcome, true}, {"outcome-waiting", waiting, true}, {"outcome-failed", failed, true}, {"outcome-empty", promotion.Outcome{State: promotion.NoChange, Application: key}, true}, {"outcome-hostile", hostileOutcome, true}, {"outcome-huge", hugeOutcome, false},
+		{"refusal-small", refusal, true}, {"refusal-usage", usage, true}, {"refusal-empty", &gitops.Refusal{}, true}, {"refusal-huge", hugeRefusal, false},
+		{"refusal-hostile", &gitops.Refusal{Title: hostile, Reason: hostile, Details: []string{hostile}}, true},
+		{"recent-small", recent{[]promotion.Outcome{outcome, failed}}, true}, {"recent-empty", recent{}, true}, {"recent-hostile", recent{[]promotion.Outcome{hostileOutcome}}, true}, {"recent-huge", recent{recents}, false},
+	}
+	for _, topic := range []string{"", "list", "diff", "promote", "rollback", "status", "help"} {
+		manual, err := command.Usage(topic)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, sample{"help-" + topic, manual, topic == "" || topic == "promote"})
+	}
+	return all
+}
+
+func (s sample) blueprint() string {
+	name, _, _ := strings.Cut(s.name, "-")
+	return name
+}
+
+func load(t *testing.T) *blueprint.Set {
+	t.Helper()
+	set, err := blueprint.Load(blueprints.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+var platforms = map[string]blueprint.Platform{
+	"blocks": {Interactive: true, Plugin: "ferry"},
+	"text":   {Plugin: "ferry"},
+}
+
+func TestGolden(t *testing.T) {
+	set := load(t)
+	for _, s := range samples() {
+		if !s.golden {
+			continue
+		}
+		for kind, platform := range platforms {
+			t.Run(s.name+"/"+kind, func(t *testing.T) {
+				messages, err := set.Messages(s.blueprint(), s.data, platform)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := readable(messages)
+				if err != nil {
+					t.Fatal(err)
+				}
+				file := filepath.Join("testdata", s.name+"."+kind+".yaml")
+				if *update {
+					if err := os.WriteFile(file, got, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(string(want), string(got)); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
+}
+
+// readable writes messages as YAML without empty fields.
+func readable(messages []api.Message) ([]byte, error) {
+	raw, err := json.Marshal(messages)
+	if err != nil {
+		return nil, err
+	}
+	var value any
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return nil, err
+	}
+	return yaml.Marshal(withoutEmpty(value))
+}
+
+func withoutEmpty(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			value = withoutEmpty(value)
+			if m, ok := value.(map[string]any); ok && len(m) == 0 || value == "" || value == false || key == "timestamp" {
+				delete(v, key)
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = withoutEmpty(v[i])
+		}
+	}
+	return v
+}
+
+func TestEveryBlueprintHasSamplesAndFitsTheSchema(t *testing.T) {
+	raw, err := fs.ReadFile(blueprints.Files, "schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema jsonschema.Schema
+	if err := json.Unmarshal(raw, &schema); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := schema.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Glob(blueprints.Files, "*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	first := regexp.MustCompile(`^# Shown (when|after) .+\. Data: .+\.\n`)
+	for _, file := range files {
+		raw, err := fs.ReadFile(blueprints.Files, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !first.Match(raw) {
+			t.Errorf("%s does not begin with a comment that says when it is shown and what its data are", file)
+		}
+		var value any
+		if err := yaml.Unmarshal(raw, &value); err != nil {
+			t.Fatal(err)
+		}
+		if err := resolved.Validate(value); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		n := 0
+		for _, s := range samples() {
+			if s.blueprint()+".yaml" == file {
+				n++
+			}
+		}
+		if n < 3 {
+			t.Errorf("%s has %d samples", file, n)
+		}
+	}
+}
+
+// What Slack, Botkube and Discord refuse, cut or change, no message may hold.
+func TestLimits(t *testing.T) {
+	set := load(t)
+	for _, s := range samples() {
+		t.Run(s.name, func(t *testing.T) {
+			messages, err := set.Messages(s.blueprint(), s.data, platforms["blocks"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(messages) == 0 || len(messages) > 15 {
+				t.Errorf("%d messages", len(messages))
+			}
+			for i, m := range messages {
+				checkSlack(t, i, m)
+			}
+			messages, err = set.Messages(s.blueprint(), s.data, platforms["text"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(messages) != 1 || len(messages[0].Sections) != 0 {
+				t.Fatalf("%d messages, want one of text", len(messages))
+			}
+			text := messages[0].BaseBody.Plaintext
+			if n := len(text); n == 0 || n > 1700 && n <= 2000 {
+				t.Errorf("%d bytes are too long for Discord and too short for a file", n)
+			}
+			if strings.Count(text, "```")%2 != 0 || !utf8.ValidString(text) {
+				t.Errorf("broken text: %s", text)
+			}
+			harmless(t, text)
+			for _, typed := range regexp.MustCompile("`ferry ([^`]*)`").FindAllStringSubmatch(text, -1) {
+				if _, err := command.Parse(typed[1]); err != nil {
+					t.Errorf("%q: %v", typed[1], err)
+				}
+			}
+		})
+	}
+}
+
+func checkSlack(t *testing.T, i int, m api.Message) {
+	t.Helper()
+	const bot = "<@U024BE7LHXY>"
+	m.ReplaceBotNamePlaceholder(bot)
+	if n := len(markdown(m)); n >= 2900 || n == 0 {
+		t.Errorf("message %d has %d bytes of Markdown", i, n)
+	}
+	long := func(what string, text string, limit int) {
+		if n := utf8.RuneCountInString(text); n > limit {
+			t.Errorf("message %d: %s has %d characters, %d are the limit", i, what, n, limit)
+		}
+		if !utf8.ValidString(text) {
+			t.Errorf("message %d: %s is not valid UTF-8: %q", i, what, text)
+		}
+	}
+	// shown is text that Slack's renderer formats first; sprintf says so.
+	shown := func(what, text string, sprintf bool) {
+		if sprintf {
+			if text = fmt.Sprintf(text, []any{}...); strings.Contains(text, "%!") {
+				t.Errorf("message %d: %s becomes %s", i, what, text)
+			}
+		}
+		long(what, text, 3000)
+		harmless(t, text)
+		if strings.ContainsAny(text, "<>") {
+			t.Errorf("message %d: %s is not escaped: %s", i, what, text)
+		}
+	}
+	if len(m.Sections) == 0 {
+		shown("base body", m.BaseBody.Plaintext, false)
+		shown("code", m.BaseBody.CodeBlock, false)
+		if m.BaseBody.CodeBlock == "" || strings.Contains(m.BaseBody.CodeBlock, "```") {
+			t.Errorf("message %d: code %q", i, m.BaseBody.CodeBlock)
+		}
+		return
+	}
+	ids := map[string]bool{}
+	unique := func(id string) {
+		if ids[id] {
+			t.Errorf("message %d: id %q is used twice", i, id)
+		}
+		ids[id] = true
+	}
+	blocks := 0
+	runs := func(cmd string) {
+		rest, ok := strings.CutPrefix(cmd, bot+" ferry --bk-cmd-header='")
+		if !ok {
+			t.Errorf("message %d: command %q has no address", i, cmd)
+		}
+		if _, err := command.Parse(cmd); err != nil {
+			t.Errorf("message %d: %q: %v", i, cmd, err)
+		}
+		if strings.ContainsAny(rest, "()`;&|<>\\\n") || strings.Count(rest, "'") != 1 || strings.Count(rest, `"`)%2 != 0 {
+			t.Errorf("message %d: %q does not pass through the host", i, cmd)
+		}
+	}
+	for _, s := range m.Sections {
+		blocks += 5
+		if s.Header == "" && s.Description == "" && s.Body == (api.Body{}) && len(s.TextFields)+len(s.BulletLists)+len(s.Buttons)+len(s.Selects.Items)+len(s.Context) == 0 {
+			t.Errorf("message %d has an empty section", i)
+		}
+		shown("header", s.Header, false)
+		shown("description", s.Description, true)
+		shown("plain text", s.Body.Plaintext, true)
+		shown("code", s.Body.CodeBlock, true)
+		if strings.Contains(s.Body.CodeBlock, "```") {
+			t.Errorf("message %d: code %q", i, s.Body.CodeBlock)
+		}
+		if len(s.TextFields) > 10 {
+			t.Errorf("message %d: %d fields", i, len(s.TextFields))
+		}
+		for _, f := range s.TextFields {
+			shown("field", f.Key+f.Value, false)
+			long("field", f.Key+f.Value, 1990)
+		}
+		for _, l := range s.BulletLists {
+			if l.Title == "" || len(l.Items) == 0 {
+				t.Errorf("message %d: list %+v", i, l)
+			}
+			shown("list", l.Title+strings.Join(l.Items, "\n• "), true)
+		}
+		if len(s.Buttons) > 25 {
+			t.Errorf("message %d: %d buttons", i, len(s.Buttons))
+		}
+		for _, b := range s.Buttons {
+			long("button name", b.Name, 75)
+			long("button command", b.Command, 2000)
+			long("button address", b.URL, 3000)
+			if b.Name == "" {
+				t.Errorf("message %d: a button without a name", i)
+			}
+			if b.Command != "" {
+				unique(b.Command[:min(len(b.Command), 250)])
+				runs(b.Command)
+			} else {
+				unique(b.URL[:min(len(b.URL), 250)])
+			}
+		}
+		if len(s.Selects.Items) > 0 {
+			unique(s.Selects.ID)
+		}
+		for _, c := range s.Selects.Items {
+			unique(c.Command)
+			long("select command", c.Command, 255)
+			long("placeholder", c.Name, 150)
+			for _, g := range c.OptionGroups {
+				long("group", g.Name, 75)
+				if len(g.Options) == 0 || len(g.Options) > 100 {
+					t.Errorf("message %d: %d options", i, len(g.Options))
+				}
+				for _, o := range g.Options {
+					long("option", o.Name, 75)
+					long("option", o.Value, 75)
+					runs(c.Command + " " + o.Value)
+				}
+			}
+		}
+		for _, c := range s.Context {
+			blocks++
+			shown("context", c.Text, false)
+		}
+	}
+	if blocks > 50 {
+		t.Errorf("message %d: %d blocks", i, blocks)
+	}
+}
+
+func harmless(t *testing.T, text string) {
+	t.Helper()
+	for _, bad := range []string{"@everyone", "<!channel", "<@U1>", "{{BotName}}", "\x1b", "\u202e", "](http"} {
+		if bad == "](http" && strings.Contains(text, "![i") && !strings.Contains(text, "\u200b") {
+			continue // Slack knows no such links
+		}
+		if strings.Contains(text, bad) && bad != "](http" {
+			t.Errorf("%q holds %q", text, bad)
+		}
+	}
+}
+
+// markdown is what Botkube measures: its interactive.RenderMessage with Slack's formatters.
+func markdown(m api.Message) string {
+	var b strings.Builder
+	line := func(s string) { b.WriteString(s + "\n") }
+	bold := func(s string) string { return "*" + s + "*" }
+	block := func(s string) string { return "```\n" + strings.TrimSpace(s) + "\n```" }
+	if m.BaseBody.Plaintext != "" {
+		line(m.BaseBody.Plaintext)
+	}
+	if m.BaseBody.CodeBlock != "" {
+		line(block(m.BaseBody.CodeBlock))
+	}
+	for _, s := range m.Sections {
+		line("")
+		line(bold(s.Header))
+		if len(s.TextFields) > 0 {
+			line(bold("Fields"))
+			for _, f := range s.TextFields {
+				line(fmt.Sprintf(" • %s: %s", bold(f.Key), f.Value))
+			}
+			line("")
+		}
+		line(s.Description)
+		line(s.Body.Plaintext)
+		if s.Body.CodeBlock != "" {
+			line(block(s.Body.CodeBlock))
+		}
+		for _, l := range s.BulletLists {
+			line("")
+			line(bold(l.Title))
+			for _, item := range l.Items {
+				line(" • " + item)
+			}
+		}
+		if len(s.Selects.Items) > 0 {
+			line("")
+			line(bold("Available options"))
+		}
+		for _, c := range s.Selects.Items {
+			for _, g := range c.OptionGroups {
+				line(" • " + g.Name)
+				for _, o := range g.Options {
+					line("    • `" + o.Value + "`")
+				}
+			}
+		}
+		for _, button := range s.Buttons {
+			if button.URL != "" {
+				line(button.Name + ": " + button.URL)
+			} else {
+				line("  • `" + button.Command + "`")
+			}
+		}
+		for _, c := range s.Context {
+			line(c.Text)
+		}
+	}
+	return b.String()
+}
+
+// TestWriteMessages writes every sample as JSON, for a run through Botkube's own renderers and its command parser,
+// which live in a module of their own.
+func TestWriteMessages(t *testing.T) {
+	dir := os.Getenv("FERRY_MESSAGES_OUT")
+	if dir == "" {
+		dir = filepath.Join("..", "bin", "messages")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	type line struct {
+		Command string   `json:"command"`
+		Tokens  []string `json:"tokens"`
+	}
+	type file struct {
+		Name        string        `json:"name"`
+		Interactive bool          `json:"interactive"`
+		Messages    []api.Message `json:"messages"`
+		Commands    []line        `json:"commands"`
+	}
+	set := load(t)
+	header := regexp.MustCompile(`^\{\{BotName\}\} (ferry) --bk-cmd-header='[^']*' (.*)$`)
+	for _, s := range samples() {
+		for kind, platform := range platforms {
+			messages, err := set.Messages(s.blueprint(), s.data, platform)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := file{Name: s.name, Interactive: platform.Interactive, Messages: messages}
+			add := func(cmd string) {
+				parts := header.FindStringSubmatch(cmd)
+				if parts == nil {
+					t.Fatalf("%s: %q has no address", s.name, cmd)
+				}
+				out.Commands = append(out.Commands, line{cmd, append([]string{"ferry"}, words(parts[2])...)})
+			}
+			for _, m := range messages {
+				for _, section := range m.Sections {
+					for _, b := range section.Buttons {
+						if b.Command != "" {
+							add(b.Command)
+						}
+					}
+					for _, c := range section.Selects.Items {
+						for _, o := range c.OptionGroups[0].Options {
+							add(c.Command + " " + o.Value)
+						}
+					}
+				}
+			}
+			raw, err := json.MarshalIndent(out, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := filepath.Join(dir, s.name+"."+kind+".json")
+			if err := os.WriteFile(name, raw, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if back, err := os.ReadFile(name); err != nil || !bytes.Equal(back, raw) {
+				t.Fatalf("read %s back: %v", name, err)
+			}
+		}
+	}
+}
+
+// words cuts a line at blanks outside of double quotes.
+func words(line string) []string {
+	var out []string
+	for i, part := range strings.Split(line, `"`) {
+		if i%2 == 1 {
+			out = append(out, part)
+		} else {
+			out = append(out, strings.Fields(part)...)
+		}
+	}
+	return out
+}

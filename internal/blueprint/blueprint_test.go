@@ -1,0 +1,275 @@
+package blueprint
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"unicode/utf8"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/kubeshop/botkube/pkg/api"
+)
+
+var update = flag.Bool("update", false, "write the schema and golden files anew")
+
+var slack = Platform{Interactive: true, Plugin: "ferry"}
+
+func parse(t *testing.T, text string) *Set {
+	t.Helper()
+	set, err := Load(fstest.MapFS{"x.yaml": {Data: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func show(t *testing.T, text string, data any, p Platform) []api.Message {
+	t.Helper()
+	messages, err := parse(t, text).Messages("x", data, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return messages
+}
+
+func TestSchemaIsCurrent(t *testing.T) {
+	const file = "../../blueprints/schema.json"
+	schema, err := jsonschema.For[Blueprint](nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema.Schema = "https://json-schema.org/draft/2020-12/schema"
+	schema.Title = "A message of ferry"
+	want, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, '\n')
+	if *update {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("schema.json is not what the types say: go test ./internal/blueprint -update")
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"sections: []":                                               "at least one",
+		"sections: [{haeder: x}]":                                    "haeder",
+		"sections: [{header: '{{ .X'}]":                              "sections[0].header",
+		"sections: [{header: '{{ end }}'}]":                          "sections[0].header",
+		"sections: [{header: '{{ env \"HOME\" }}'}]":                 `function "env" not defined`,
+		"sections: [{when: 'not ('}]":                                "sections[0].when",
+		"sections: [{buttons: [{name: a}]}]":                         "either command or url",
+		"sections: [{buttons: [{name: a, command: b, style: red}]}]": "neither primary nor danger",
+		"sections: [{header: '{{ define \"a\" }}x{{ end }}'}]":       "sections[0].header",
+	} {
+		_, err := Load(fstest.MapFS{"x.yaml": {Data: []byte(text)}})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "x.yaml") {
+			t.Errorf("%s: %v; want %q", text, err, want)
+		}
+	}
+}
+
+func TestMessagesRefusesDataThatDoesNotFit(t *testing.T) {
+	set := parse(t, "sections: [{header: '{{ .Name }}'}]")
+	if _, err := set.Messages("x", map[string]any{"Other": 1}, slack); err == nil {
+		t.Error("a missing key is shown as nothing")
+	}
+	if _, err := set.Messages("y", nil, slack); err == nil {
+		t.Error("a blueprint that does not exist shows something")
+	}
+	set = parse(t, "sections: [{forEach: .Name, header: x}]")
+	if _, err := set.Messages("x", map[string]any{"Name": "a"}, slack); err == nil {
+		t.Error("forEach goes over a string")
+	}
+}
+
+// A value that looks like YAML or like a template stays the text that it is.
+func TestValuesAddNoStructure(t *testing.T) {
+	value := "x\"\n  buttons: [{name: Own, command: list}]\n{{ .Secret }}{{BotName}} <!channel> @everyone ``` 100%d"
+	m := show(t, "sections: [{header: '{{ . }}', description: '{{ . }}', code: '{{ . }}', buttons: [{name: Go, command: list}]}]", value, slack)[0]
+	if len(m.Sections) != 1 || len(m.Sections[0].Buttons) != 1 {
+		t.Fatalf("%+v", m)
+	}
+	s := m.Sections[0]
+	for _, text := range []string{s.Header, s.Description, s.Body.CodeBlock} {
+		for _, bad := range []string{"<!", "@everyone", api.MessageBotNamePlaceholder} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%q holds %s", text, bad)
+			}
+		}
+		if !strings.Contains(text, "{{ .Secret }}") {
+			t.Errorf("%q lost or executed the value's template", text)
+		}
+	}
+	if strings.Contains(s.Body.CodeBlock, "```") {
+		t.Errorf("%q ends its code block", s.Body.CodeBlock)
+	}
+	if !strings.Contains(s.Description, "100%%d") || !strings.Contains(s.Header, "100%d") {
+		t.Errorf("percent signs: description %q, header %q", s.Description, s.Header)
+	}
+}
+
+func TestCommandsGetAddressAndTitle(t *testing.T) {
+	m := show(t, `sections:
+- buttons:
+  - {name: "It's (a) 'go'", command: "list podinfo"}
+  - {name: Go, command: "promote a@1 to b --reason xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx1"}
+  - {name: Go, command: "promote a@1 to b --reason xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx2"}
+  - {name: Again, command: "list podinfo"}
+  - {name: Bad, url: "javascript:alert(1)"}
+  - {name: Site, url: "https://example.com/x"}
+`, nil, slack)[0]
+	buttons := m.Sections[0].Buttons
+	if len(buttons) != 4 {
+		t.Fatalf("%d buttons: %+v", len(buttons), buttons)
+	}
+	if want := "{{BotName}} ferry --bk-cmd-header='Its a go' list podinfo"; buttons[0].Command != want {
+		t.Errorf("got %q, want %q", buttons[0].Command, want)
+	}
+	if buttons[1].Command[:200] == buttons[2].Command[:200] {
+		t.Error("two buttons have the same id in Slack")
+	}
+	if buttons[3].URL != "https://example.com/x" || buttons[3].Command != "" {
+		t.Errorf("%+v", buttons[3])
+	}
+}
+
+func TestRefusedMarksTheFirstMessage(t *testing.T) {
+	for _, p := range []Platform{slack, {Plugin: "ferry"}} {
+		for data, want := range map[bool]api.MessageType{true: Refused, false: api.DefaultMessage} {
+			m := show(t, "refused: .\nsections: [{header: x}]", data, p)
+			if m[0].Type != want {
+				t.Errorf("%v on %+v: type %q", data, p, m[0].Type)
+			}
+		}
+	}
+}
+
+func TestLongDetailBecomesPages(t *testing.T) {
+	var code strings.Builder
+	code.WriteString("--- a/file\n+++ b/file\n")
+	for range 200 {
+		code.WriteString(" " + strings.Repeat("é", 40) + "\n")
+	}
+	m := show(t, "sections: [{header: x}]\ndetails: [{title: Diff, head: 2, code: '{{ . }}'}]", code.String(), slack)
+	lines := 0
+	for i, page := range m[1:] {
+		if !strings.HasPrefix(page.BaseBody.CodeBlock, "--- a/file\n+++ b/file\n ") || len(page.Sections) != 0 {
+			t.Errorf("page %d begins %.40q", i, page.BaseBody.CodeBlock)
+		}
+		if n := size(page); n > maxMessage {
+			t.Errorf("page %d has %d bytes", i, n)
+		}
+		lines += strings.Count(page.BaseBody.CodeBlock, "é\n") + 1
+	}
+	if lines != 200 || !strings.HasPrefix(m[1].BaseBody.Plaintext, "Diff (1 of ") {
+		t.Errorf("%d lines on %d pages, the first titled %q", lines, len(m)-1, m[1].BaseBody.Plaintext)
+	}
+}
+
+func TestTooManyPagesSayWhatIsLeftOut(t *testing.T) {
+	code := strings.Repeat(strings.Repeat("x", 99)+"\n", 1000)
+	m := show(t, "sections: [{header: x}]\ndetails: [{code: '{{ . }}', more: Ask for one.}]", code, slack)
+	if len(m) != maxMessages {
+		t.Fatalf("%d messages", len(m))
+	}
+	shown := 0
+	for _, page := range m[1:] {
+		shown += strings.Count(page.BaseBody.CodeBlock, strings.Repeat("x", 99))
+	}
+	last := m[len(m)-1].BaseBody.CodeBlock
+	var left int
+	if m := regexpLeft.FindStringSubmatch(last); m != nil {
+		left = atoi(m[1])
+	}
+	if shown+left != 1000 || left == 0 || !strings.Contains(last, "Ask for one.") {
+		t.Errorf("%d lines shown, %d said to be left out", shown, left)
+	}
+}
+
+func TestTextIsOneMessage(t *testing.T) {
+	const blueprint = `sections:
+- header: Head
+  buttons:
+  - {name: Promote, command: promote a@1 to b, style: primary}
+  - {name: Pull request, url: "https://example.com/1"}
+details: [{title: Diff, code: '{{ . }}'}]`
+	for _, c := range []struct {
+		name  string
+		code  string
+		least int
+		most  int
+	}{
+		{"short", "-a\n+b", 10, 1700},
+		{"cut", strings.Repeat("line é\n", 280), 1000, 1700},
+		{"file", strings.Repeat("line é\n", 1000), 2500, 10000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := show(t, blueprint, c.code, Platform{Plugin: "ferry"})
+			text := m[0].BaseBody.Plaintext
+			if len(m) != 1 || len(m[0].Sections) != 0 || !utf8.ValidString(text) {
+				t.Fatalf("%+v", m)
+			}
+			if len(text) < c.least || len(text) > c.most {
+				t.Errorf("%d bytes", len(text))
+			}
+			if strings.Count(text, "```") != 2 || !strings.Contains(text, "To promote: `ferry promote a@1 to b`") || !strings.Contains(text, "Pull request: https://example.com/1") {
+				t.Error(text)
+			}
+			if c.name == "cut" && !strings.Contains(text, "left out") {
+				t.Error("it does not say that it was cut")
+			}
+		})
+	}
+}
+
+var regexpLeft = regexp.MustCompile(`… (\d+) more lines are left out`)
+
+func atoi(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
+}
+
+func FuzzText(f *testing.F) {
+	for _, seed := range []string{"", "a", "```", "%!s(x)", "<@U1> @everyone", strings.Repeat("é`", 3000), "{{BotName}}", "\x1b[1m\u202e", strings.Repeat("&\n", 2000)} {
+		f.Add(seed)
+	}
+	set, err := Load(fstest.MapFS{"x.yaml": {Data: []byte(`sections:
+- {header: 'H {{ . }}', description: '{{ . }}', code: '{{ . }}', textFields: [{key: k, value: '{{ . }}'}], bulletList: {items: [{text: '{{ code . }}'}]}, context: [{text: '{{ . }}'}]}
+details: [{title: '{{ . }}', code: '{{ . }}'}]`)}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		for _, p := range []Platform{slack, {Plugin: "ferry"}} {
+			messages, err := set.Messages("x", value, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range messages {
+				if p.Interactive && size(m) > maxMessage {
+					t.Errorf("%d bytes", size(m))
+				}
+				raw, err := json.Marshal(m)
+				if err != nil || strings.Contains(string(raw), api.MessageBotNamePlaceholder) || strings.Contains(string(raw), "@everyone") {
+					t.Errorf("%v: %s", err, raw)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,327 @@
+package blueprint
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"regexp"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A template is a blueprint with all its strings parsed.
+type template struct {
+	blueprint Blueprint
+	texts     map[string]*texttemplate.Template // by source text
+}
+
+// An answer is a blueprint executed: plain text in the order it is shown, nothing escaped or cut yet.
+type answer struct {
+	refused  bool
+	sections []section
+	details  []detail
+}
+
+type section struct {
+	header, description string
+	fields              []field
+	code                string
+	head                int
+	bulletTitle         string
+	bullets             []string
+	buttons             []button
+	selects             []choice
+	context             []string
+}
+
+type field struct{ key, value string }
+
+type button struct{ name, command, url, style string }
+
+type choice struct {
+	name, command string
+	options       []field // name and value
+}
+
+type detail struct {
+	title, code, more string
+	head              int
+}
+
+// A scope is what a template is executed over. The item is wrapped in a slice of one, which a range unpacks into the
+// dot whatever it is; a with would skip an empty one.
+type scope struct {
+	Root  any
+	Index int
+	Item  []any
+	// taken is the value of a forEach expression.
+	taken any
+}
+
+// Take keeps the value of an expression.
+func (s *scope) Take(v any) string { s.taken = v; return "" }
+
+const (
+	opening = "{{ $scope := . }}{{ $root := .Root }}{{ $index := .Index }}{{ range .Item }}"
+	closing = "{{ end }}"
+)
+
+// functions are all that templates may call beside the language's own. There is none that reaches outside.
+var functions = texttemplate.FuncMap{
+	// code puts a value between back-quotes.
+	"code": func(v any) string { return "`" + strings.ReplaceAll(oneLine(fmt.Sprint(v)), "`", "ˋ") + "`" },
+	// join joins strings.
+	"join": func(separator string, items []string) string { return strings.Join(items, separator) },
+	// first keeps the first items of a list; after gives those behind them.
+	"first": func(n int, list any) any { return part(list, 0, n) },
+	"after": func(n int, list any) any { return part(list, n, math.MaxInt) },
+	// label makes a button's name of a command: "promote a@1 to b --yes" is "Promote a@1 to b".
+	"label": label,
+	// begins says whether a text begins so.
+	"begins": func(beginning, text string) bool { return strings.HasPrefix(text, beginning) },
+	// plural counts: plural 2 "environment" "environments" is "2 environments".
+	"plural": func(n int, one, many string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return fmt.Sprintf("%d %s", n, many)
+	},
+	// seconds rounds a duration for people.
+	"seconds": func(d time.Duration) string { return d.Round(time.Second).String() },
+	// clock gives a time of day.
+	"clock": func(t time.Time) string { return t.UTC().Format("15:04 UTC") },
+	// short cuts a commit's hash.
+	"short": func(sha string) string { return sha[:min(len(sha), 7)] },
+}
+
+// part slices a list, which may be shorter.
+func part(list any, from, to int) any {
+	v := reflect.ValueOf(list)
+	to = min(to, v.Len())
+	return v.Slice(min(from, to), to).Interface()
+}
+
+func label(command string) string {
+	command, _, _ = strings.Cut(command, " --")
+	r, size := utf8.DecodeRuneInString(command)
+	return string(unicode.ToUpper(r)) + command[size:]
+}
+
+func compile(b Blueprint) (*template, error) {
+	t := &template{blueprint: b, texts: map[string]*texttemplate.Template{}}
+	if err := t.parse(reflect.ValueOf(b), ""); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// parse goes through all strings of the blueprint; those of fields When, ForEach and Refused are expressions.
+func (t *template) parse(v reflect.Value, at string) error {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return t.parse(v.Elem(), at)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if err := t.parse(v.Index(i), fmt.Sprintf("%s[%d]", at, i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			value := v.Field(i)
+			if value.Kind() == reflect.String && value.String() != "" {
+				switch name {
+				case "when", "refused":
+					value = reflect.ValueOf(condition(value.String()))
+				case "forEach":
+					value = reflect.ValueOf(selection(value.String()))
+				}
+			}
+			if err := t.parse(value, strings.TrimPrefix(at+"."+name, ".")); err != nil {
+				return err
+			}
+		}
+	case reflect.String:
+		text := v.String()
+		parsed, err := texttemplate.New(at).Option("missingkey=error").Funcs(functions).Parse(opening + text + closing)
+		if err != nil {
+			return err
+		}
+		if len(parsed.Templates()) > 1 {
+			return fmt.Errorf("%s: a blueprint defines no templates", at)
+		}
+		t.texts[text] = parsed
+	}
+	return nil
+}
+
+func condition(expression string) string { return "{{ if " + expression + " }}true{{ end }}" }
+func selection(expression string) string { return "{{ $scope.Take (" + expression + ") }}" }
+
+// An execution runs a template's strings and keeps the first error.
+type execution struct {
+	texts map[string]*texttemplate.Template
+	root  any
+	err   error
+}
+
+// An item is where an execution stands: the blueprint's data or an item of it.
+type item struct {
+	index int
+	value any
+}
+
+func (e *execution) run(text string, at item) (string, *scope) {
+	s := &scope{Root: e.root, Index: at.index, Item: []any{at.value}}
+	if e.err != nil || text == "" {
+		return "", s
+	}
+	var b strings.Builder
+	e.err = e.texts[text].Execute(&b, s)
+	return b.String(), s
+}
+
+// text executes a string that may have several lines.
+func (e *execution) text(text string, at item) string {
+	s, _ := e.run(text, at)
+	return strings.Trim(clean(s), "\n")
+}
+
+// line executes a string of one line.
+func (e *execution) line(text string, at item) string { return oneLine(e.text(text, at)) }
+
+func (e *execution) when(expression string, at item) bool {
+	if expression == "" {
+		return true
+	}
+	s, _ := e.run(condition(expression), at)
+	return s == "true"
+}
+
+// each gives the items of a forEach for which when holds; without a forEach, the place itself.
+func (e *execution) each(forEach, when string, at item) []item {
+	items := []item{at}
+	if forEach != "" {
+		items = nil
+		_, s := e.run(selection(forEach), at)
+		if e.err != nil {
+			return nil
+		}
+		list := reflect.ValueOf(s.taken)
+		if !list.IsValid() {
+			return nil
+		}
+		if list.Kind() != reflect.Slice && list.Kind() != reflect.Array {
+			e.err = fmt.Errorf("forEach: %s is not a list", forEach)
+			return nil
+		}
+		for i := range list.Len() {
+			items = append(items, item{i, list.Index(i).Interface()})
+		}
+	}
+	var kept []item
+	for _, i := range items {
+		if e.when(when, i) {
+			kept = append(kept, i)
+		}
+	}
+	return kept
+}
+
+func (t *template) execute(data any) (answer, error) {
+	e := &execution{texts: t.texts, root: data}
+	top := item{value: data}
+	a := answer{refused: t.blueprint.Refused != "" && e.when(t.blueprint.Refused, top)}
+	for _, s := range t.blueprint.Sections {
+		for _, at := range e.each(s.ForEach, s.When, top) {
+			if one := e.section(s, at); !one.empty() {
+				a.sections = append(a.sections, one)
+			}
+		}
+	}
+	for _, d := range t.blueprint.Details {
+		for _, at := range e.each(d.ForEach, d.When, top) {
+			if code := e.text(d.Code, at); code != "" {
+				a.details = append(a.details, detail{title: e.line(d.Title, at), code: code, more: e.line(d.More, at), head: d.Head})
+			}
+		}
+	}
+	if e.err == nil && len(a.sections) == 0 {
+		e.err = fmt.Errorf("it shows nothing for %T", data)
+	}
+	return a, e.err
+}
+
+func (e *execution) section(s Section, at item) section {
+	out := section{header: e.line(s.Header, at), description: e.text(s.Description, at), code: e.text(s.Code, at), head: s.Head}
+	for _, f := range s.TextFields {
+		for _, i := range e.each(f.ForEach, f.When, at) {
+			if value := e.line(f.Value, i); value != "" {
+				out.fields = append(out.fields, field{e.line(f.Key, i), value})
+			}
+		}
+	}
+	if s.BulletList != nil {
+		out.bulletTitle = e.line(s.BulletList.Title, at)
+		out.bullets = e.lines(s.BulletList.Items, at)
+	}
+	for _, b := range s.Buttons {
+		for _, i := range e.each(b.ForEach, b.When, at) {
+			out.buttons = append(out.buttons, button{e.line(b.Name, i), e.line(b.Command, i), e.line(b.URL, i), e.line(b.Style, i)})
+		}
+	}
+	for _, c := range s.Selects {
+		for _, i := range e.each("", c.When, at) {
+			one := choice{name: e.line(c.Name, i), command: e.line(c.Command, i)}
+			for _, o := range c.Options {
+				for _, j := range e.each(o.ForEach, o.When, i) {
+					one.options = append(one.options, field{e.line(o.Name, j), e.line(o.Value, j)})
+				}
+			}
+			out.selects = append(out.selects, one)
+		}
+	}
+	out.context = e.lines(s.Context, at)
+	return out
+}
+
+func (e *execution) lines(lines []Line, at item) []string {
+	var out []string
+	for _, l := range lines {
+		for _, i := range e.each(l.ForEach, l.When, at) {
+			if text := e.line(l.Text, i); text != "" {
+				out = append(out, text)
+			}
+		}
+	}
+	return out
+}
+
+func (s section) empty() bool {
+	return s.header == "" && s.description == "" && s.code == "" &&
+		len(s.fields)+len(s.bullets)+len(s.buttons)+len(s.selects)+len(s.context) == 0
+}
+
+var blanks = regexp.MustCompile(`\s+`)
+
+func oneLine(s string) string { return strings.TrimSpace(blanks.ReplaceAllString(s, " ")) }
+
+// clean drops what hides or reorders text on a screen: control characters, terminal sequences, changes of direction.
+func clean(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return r
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, s)
+}
