@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
-	"github.com/kubeshop/botkube/pkg/api"
-
 	"github.com/ferry-chatops/ferry/internal/localhost"
-	"github.com/ferry-chatops/ferry/internal/plugin/executor"
 )
 
 type runLine struct {
@@ -25,42 +21,50 @@ func (r runLine) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	defer host.Close()
-	messages, err := host.Execute(ctx, localhost.Command(joinLine(r.Line)))
+	line, err := joinLine(r.Line)
 	if err != nil {
 		return err
 	}
-	if err := r.print(t, messages); err != nil {
+	answer, err := host.Execute(ctx, localhost.Command(line))
+	if err != nil {
+		return err
+	}
+	if err := r.print(t, answer); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
-	if messages[0].Type == executor.Refused {
+	if answer.Refused() {
 		return errRefused
 	}
 	return nil
 }
 
-func (r runLine) print(t terminal, messages []api.Message) error {
+func (r runLine) print(t terminal, answer localhost.Answer) error {
 	if r.Output == "json" {
-		encoder := json.NewEncoder(t.out)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(messages)
+		return answer.WriteJSON(t.out)
 	}
-	text, _ := localhost.Render(messages, styled(t.out))
+	text, _ := answer.Render(styled(t.out))
 	_, err := fmt.Fprint(t.out, text)
 	return err
 }
 
 // joinLine makes a line of arguments. A single one is the line already; several lost their quotes to the shell, so those
-// that need some get them back.
-func joinLine(args []string) string {
+// that need some get them back. The language has no escape for a quote.
+func joinLine(args []string) (string, error) {
 	if len(args) == 1 {
-		return args[0]
+		return args[0], nil
 	}
 	quoted := make([]string, len(args))
 	for i, arg := range args {
-		if quoted[i] = arg; arg == "" || strings.ContainsAny(arg, " \t\n\"'`\\;&|<>()") {
-			quoted[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(arg) + `"`
+		switch {
+		case arg != "" && !strings.ContainsAny(arg, " \t\n\"'`;&|<>()"):
+			quoted[i] = arg
+		case !strings.Contains(arg, `"`):
+			quoted[i] = `"` + arg + `"`
+		case !strings.Contains(arg, "'"):
+			quoted[i] = "'" + arg + "'"
+		default:
+			return "", fmt.Errorf("a word cannot hold both kinds of quotes: %s", arg)
 		}
 	}
-	return strings.Join(quoted, " ")
+	return strings.Join(quoted, " "), nil
 }

@@ -106,14 +106,14 @@ func locate(ctx context.Context, plugins, cache string) (string, error) {
 	return fetch(ctx, location, binary, cache)
 }
 
-// Execute gives the plugin's answer to a line: at least one message. A plugin that ended since the last line is started
+// Execute gives the plugin's answer to a line. A plugin that ended since the last line is started
 // again. One that ends while it answers is not asked a second time, for it may have done half of what was asked.
-func (h *Host) Execute(ctx context.Context, line string) ([]api.Message, error) {
+func (h *Host) Execute(ctx context.Context, line string) (Answer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	plugin, err := h.running()
 	if err != nil {
-		return nil, err
+		return Answer{}, err
 	}
 	in := executor.ExecuteInput{
 		Command: line,
@@ -129,14 +129,14 @@ func (h *Host) Execute(ctx context.Context, line string) ([]api.Message, error) 
 	out, err := plugin.executor.Execute(ctx, in)
 	switch {
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return Answer{}, ctx.Err()
 	case status.Code(err) == codes.Unavailable:
 		h.stop()
-		return nil, fmt.Errorf("the plugin ended while it answered and is started again for the next line; look whether the line was carried out before repeating it%s", plugin.lastWords())
+		return Answer{}, fmt.Errorf("the plugin ended while it answered and is started again for the next line; look whether the line was carried out before repeating it%s", plugin.lastWords())
 	case err != nil:
-		return nil, fmt.Errorf("execute %q: %w", line, err)
+		return Answer{}, fmt.Errorf("execute %q: %w", line, err)
 	}
-	return append([]api.Message{out.Message}, out.Messages...), nil
+	return Answer{Messages: append([]api.Message{out.Message}, out.Messages...), TextOnly: h.options.TextOnly}, nil
 }
 
 // Close ends the plugin.

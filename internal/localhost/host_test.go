@@ -22,6 +22,7 @@ import (
 	"github.com/kubeshop/botkube/pkg/api"
 	"github.com/kubeshop/botkube/pkg/api/source"
 
+	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/plugin/executor"
 )
 
@@ -54,10 +55,8 @@ func (echo) Respond(ctx context.Context, in executor.Input) []api.Message {
 		<-ctx.Done()
 	case "environment":
 		text = strings.Join(os.Environ(), "\n")
-	case "card":
-		return []api.Message{{Sections: []api.Section{{Buttons: api.Buttons{
-			{Name: "Echo", Command: "{{BotName}} ferry again --bk-cmd-header='Again'"},
-		}}}}}
+	case "refuse":
+		return []api.Message{{Type: blueprint.Refused, BaseBody: api.Body{Plaintext: "no"}}}
 	default:
 		text = fmt.Sprintf("%s|%t|%s|%s|%s|%s", in.Line, in.Interactive, in.Mention, in.DisplayName, in.Kubeconfig, bytes.Join(in.Configs, []byte("+")))
 	}
@@ -111,11 +110,11 @@ func start(t *testing.T, options Options) *Host {
 
 func execute(t *testing.T, host *Host, line string) string {
 	t.Helper()
-	messages, err := host.Execute(t.Context(), line)
+	answer, err := host.Execute(t.Context(), line)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return messages[0].BaseBody.Plaintext
+	return answer.Messages[0].BaseBody.Plaintext
 }
 
 func TestPluginGetsWhatBotkubeWouldSend(t *testing.T) {
@@ -132,14 +131,27 @@ func TestPluginGetsWhatBotkubeWouldSend(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.options.Plugins, test.options.Log = install(t, executorFile), io.Discard
-			messages, err := start(t, test.options).Execute(t.Context(), "ferry list")
+			answer, err := start(t, test.options).Execute(t.Context(), "ferry list")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(messages) != test.messages || messages[0].BaseBody.Plaintext != test.want {
+			if messages := answer.Messages; len(messages) != test.messages || messages[0].BaseBody.Plaintext != test.want {
 				t.Errorf("got %d messages, the first %q, want %d and %q", len(messages), messages[0].BaseBody.Plaintext, test.messages, test.want)
 			}
 		})
+	}
+}
+
+func TestRefusalIsTold(t *testing.T) {
+	host := start(t, Options{Plugins: install(t, executorFile)})
+	for line, want := range map[string]bool{"ferry refuse": true, "ferry list": false} {
+		answer, err := host.Execute(t.Context(), line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Refused() != want {
+			t.Errorf("%s: refused is %t, want %t", line, answer.Refused(), want)
+		}
 	}
 }
 

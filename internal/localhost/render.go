@@ -1,9 +1,10 @@
 package localhost
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -11,21 +12,34 @@ import (
 	"github.com/kubeshop/botkube/pkg/api"
 )
 
-// A Choice is a button or an option of a select: the line that it stands for.
-type Choice struct {
-	Name string
-	Line string // as it would be typed: "ferry list"
+// An Answer is what the plugin says to one line: at least one message.
+type Answer struct {
+	Messages []api.Message
+	TextOnly bool // written for platforms without buttons
 }
 
-// Render shows the messages of one answer as text and gives the choices in it, the one numbered 1 first. Styled text has
-// escape sequences for a terminal; plain text has none, and shows beside each choice what to type instead. Nothing that
-// a message holds reaches the terminal as a control character.
-//
-// Messages are those for Slack: its links and entities are undone, and so are doubled percent signs where Botkube's
-// renderer formats the text once more.
-func Render(messages []api.Message, styled bool) (string, []Choice) {
-	r := renderer{styled: styled}
-	for i, message := range messages {
+// refused is the type of a first message that says no. Botkube's renderers know only their own types and show any other
+// like a plain message, so nobody sees it in chat.
+const refused api.MessageType = "ferry/refused"
+
+// Refused says whether nothing was done: ferry refused or failed.
+func (a Answer) Refused() bool { return a.Messages[0].Type == refused }
+
+// WriteJSON writes the messages as the host gets them.
+func (a Answer) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(a.Messages)
+}
+
+// Render shows the answer as text. Buttons and options of selects are numbered; choices holds the lines that they stand
+// for, as they would be typed ("ferry list"), the one numbered 1 first. Styled text has escape sequences
+// for a terminal; plain text has none, and shows beside each choice what to type instead. Nothing that a message holds
+// reaches the terminal as a control character.
+func (a Answer) Render(styled bool) (text string, choices []string) {
+	r := renderer{styled: styled, slack: !a.TextOnly}
+	for i, message := range a.Messages {
 		if i > 0 {
 			r.gap()
 		}
@@ -36,8 +50,9 @@ func Render(messages []api.Message, styled bool) (string, []Choice) {
 
 type renderer struct {
 	styled  bool
+	slack   bool // texts are written for Slack
 	out     strings.Builder
-	choices []Choice
+	choices []string
 }
 
 var (
@@ -66,40 +81,40 @@ func (r *renderer) message(m api.Message) {
 // section follows the order of Botkube's renderer for Slack.
 func (r *renderer) section(s api.Section) {
 	if s.Header != "" {
-		r.line(headerStyle, text(s.Header, false))
+		r.line(headerStyle, r.text(s.Header, false))
 	}
-	r.plain(text(s.Description, true))
+	r.plain(r.text(s.Description, true))
 	width := 0
 	for _, field := range s.TextFields {
-		width = max(width, lipgloss.Width(text(field.Key, false)))
+		width = max(width, lipgloss.Width(r.text(field.Key, false)))
 	}
 	for _, field := range s.TextFields {
 		if !field.IsEmpty() {
-			key := text(field.Key, false)
-			r.write(r.style(keyStyle, key+":"+strings.Repeat(" ", width-lipgloss.Width(key))) + " " + text(field.Value, false) + "\n")
+			key := r.text(field.Key, false)
+			r.write(r.style(keyStyle, key+":"+strings.Repeat(" ", width-lipgloss.Width(key))) + " " + r.text(field.Value, false) + "\n")
 		}
 	}
 	r.body(s.Body, true)
 	r.inputs(s.PlaintextInputs)
 	for _, list := range s.BulletLists {
 		if list.Title != "" {
-			r.line(headerStyle, text(list.Title, true))
+			r.line(headerStyle, r.text(list.Title, true))
 		}
 		for _, item := range list.Items {
-			r.plain("• " + text(item, true))
+			r.plain("• " + r.text(item, true))
 		}
 	}
 	r.buttons(s.Buttons)
 	r.selects(s.Selects)
 	r.multiSelect(s.MultiSelect)
 	for _, item := range s.Context {
-		r.line(faintStyle, text(item.Text, false))
+		r.line(faintStyle, r.text(item.Text, false))
 	}
 }
 
 func (r *renderer) body(b api.Body, formatted bool) {
-	r.plain(text(b.Plaintext, formatted))
-	r.code(text(b.CodeBlock, formatted))
+	r.plain(r.text(b.Plaintext, formatted))
+	r.code(r.text(b.CodeBlock, formatted))
 }
 
 // code shows a block as it is, and the changed lines of a diff in their colours.
@@ -122,34 +137,34 @@ func (r *renderer) code(block string) {
 
 func (r *renderer) buttons(buttons api.Buttons) {
 	for _, button := range buttons {
-		label := text(button.Name, false)
+		name := label(button.Name)
 		// A description that only repeats the command says nothing new here.
-		if description := strings.TrimSpace(text(button.Description, false)); description != "" && description != typed(button.Command) {
-			label += " – " + description
+		if description := strings.TrimSpace(r.text(button.Description, false)); description != "" && description != typed(button.Command) {
+			name += " – " + description
 		}
 		switch {
 		case button.URL != "":
-			r.plain(label + ": " + clean(button.URL))
+			r.plain(name + ": " + clean(button.URL))
 		case button.Command != "":
 			style := lipgloss.NewStyle()
 			if button.Style == api.ButtonStyleDanger {
 				style = dangerStyle
 			}
-			r.choice(style, label, button.Command)
+			r.choice(style, name, button.Command)
 		}
 	}
 }
 
 func (r *renderer) selects(selects api.Selects) {
 	for _, item := range selects.Items {
-		r.line(keyStyle, text(item.Name, false)+":")
+		r.line(keyStyle, label(item.Name)+":")
 		for _, group := range item.OptionGroups {
 			for _, option := range group.Options {
-				label := text(option.Name, false)
-				if group.Name != "" && group.Name != item.Name {
-					label = text(group.Name, false) + ": " + label
+				name := option.Name
+				if group.Name != item.Name {
+					name = group.Name + ": " + name
 				}
-				r.choice(lipgloss.NewStyle(), label, item.Command+" "+option.Value)
+				r.choice(lipgloss.NewStyle(), label(name), item.Command+" "+option.Value)
 			}
 		}
 	}
@@ -159,28 +174,28 @@ func (r *renderer) multiSelect(multi api.MultiSelect) {
 	if len(multi.Options) == 0 {
 		return
 	}
-	r.line(keyStyle, text(multi.Name, false)+":")
+	r.line(keyStyle, label(multi.Name)+":")
 	r.body(multi.Description, false)
 	for _, option := range multi.Options {
-		r.choice(lipgloss.NewStyle(), text(option.Name, false), multi.Command+" "+option.Value)
+		r.choice(lipgloss.NewStyle(), label(option.Name), multi.Command+" "+option.Value)
 	}
 }
 
 func (r *renderer) inputs(inputs api.LabelInputs) {
 	for _, input := range inputs {
-		r.plain(text(input.Text, false) + ": type " + typed(input.Command) + "…")
+		r.plain(label(input.Text) + ": type " + typed(input.Command) + "…")
 	}
 }
 
-func (r *renderer) choice(style lipgloss.Style, label, command string) {
+func (r *renderer) choice(style lipgloss.Style, name, command string) {
 	line := typed(command)
-	r.choices = append(r.choices, Choice{Name: label, Line: line})
+	r.choices = append(r.choices, line)
 	number := fmt.Sprintf("[%d]", len(r.choices))
 	if r.styled {
-		r.write(numberStyle.Render(number) + " " + r.style(style, label) + "\n")
+		r.write(numberStyle.Render(number) + " " + r.style(style, name) + "\n")
 		return
 	}
-	r.write(number + " " + label + "   " + line + "\n")
+	r.write(number + " " + name + "   " + line + "\n")
 }
 
 func (r *renderer) plain(s string) {
@@ -217,20 +232,31 @@ var link = regexp.MustCompile(`<((?:https?|mailto):[^<>|\s]+)(?:\|([^<>]*))?>`)
 // entities are the three characters that Slack's text has as entities.
 var entities = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
 
-// text is a message's text for a terminal. formatted says that Botkube formats it once more, where %% becomes %.
-func text(s string, formatted bool) string {
-	s = link.ReplaceAllStringFunc(s, func(whole string) string {
-		if parts := link.FindStringSubmatch(whole); parts[2] != "" && parts[2] != parts[1] {
-			return parts[2] + " (" + parts[1] + ")"
-		} else {
-			return parts[1]
+// text is what a reader sees of a message's text. That of interactive messages is written for Slack: links and entities
+// are undone. formatted says that Botkube's renderer for Slack formats it once more, where %% becomes %.
+func (r *renderer) text(s string, formatted bool) string {
+	if r.slack {
+		s = link.ReplaceAllStringFunc(s, unlink)
+		s = entities.Replace(s)
+		if formatted {
+			s = strings.ReplaceAll(s, "%%", "%")
 		}
-	})
-	s = entities.Replace(s)
-	if formatted {
-		s = strings.ReplaceAll(s, "%%", "%")
 	}
-	s = strings.ReplaceAll(s, api.MessageBotNamePlaceholder+" ", "")
+	return label(s)
+}
+
+// unlink writes a link as its label and address.
+func unlink(whole string) string {
+	parts := link.FindStringSubmatch(whole)
+	if parts[2] == "" || parts[2] == parts[1] {
+		return parts[1]
+	}
+	return parts[2] + " (" + parts[1] + ")"
+}
+
+// label is text without markup, as names of buttons are.
+func label(s string) string {
+	s = strings.ReplaceAll(s, api.MessageBotNamePlaceholder+" "+name, name) // here, the plugin alone is spoken to
 	return clean(strings.ReplaceAll(s, api.MessageBotNamePlaceholder, name))
 }
 
@@ -256,5 +282,5 @@ var hostFlags = regexp.MustCompile(`\s+--(?:bk-cmd-header|cluster-name|filter)(?
 func typed(command string) string {
 	command = strings.TrimPrefix(strings.TrimSpace(command), api.MessageBotNamePlaceholder)
 	command = hostFlags.ReplaceAllString(command, "")
-	return strings.Join(slices.Collect(strings.SplitSeq(strings.TrimSpace(clean(command)), "\n")), " ")
+	return strings.TrimSpace(strings.ReplaceAll(clean(command), "\n", " "))
 }

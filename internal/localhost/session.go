@@ -9,14 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/kubeshop/botkube/pkg/api"
 )
 
 // A Session is a conversation: lines in, answers out, until "quit", "exit" or the end of input.
 type Session struct {
 	// Execute answers a line that begins with the plugin's name. An error is shown, and the conversation goes on.
-	Execute func(ctx context.Context, line string) ([]api.Message, error)
+	Execute func(ctx context.Context, line string) (Answer, error)
 
 	In  io.Reader
 	Out io.Writer // answers
@@ -34,7 +32,7 @@ const maxLine = 1 << 20
 // an error. An answer is never an error, be it a refusal.
 func (s *Session) Run(ctx context.Context) error {
 	lines, failed := s.lines(ctx)
-	var choices []Choice
+	var choices []string
 	var unanswered error
 	for {
 		if s.Prompt {
@@ -62,10 +60,10 @@ func (s *Session) Run(ctx context.Context) error {
 				fmt.Fprintln(s.Err, err)
 				continue
 			}
-			if !s.Prompt || command != line {
-				fmt.Fprintln(s.Out, "> "+command) // what is answered: input from a file leaves no trace of itself
+			if !s.Prompt || command != Command(line) { // neither a file's lines nor what a number stands for are to be seen yet
+				fmt.Fprintln(s.Out, "> "+clean(command))
 			}
-			messages, err := s.await(ctx, command)
+			answer, err := s.await(ctx, command)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -74,9 +72,9 @@ func (s *Session) Run(ctx context.Context) error {
 				unanswered = errors.Join(unanswered, err)
 				continue
 			}
-			var answer string
-			answer, choices = Render(messages, s.Styled)
-			fmt.Fprintln(s.Out, answer)
+			var text string
+			text, choices = answer.Render(s.Styled)
+			fmt.Fprintln(s.Out, text)
 		}
 	}
 }
@@ -105,7 +103,7 @@ func (s *Session) lines(ctx context.Context) (<-chan string, *error) {
 
 // pick is the command that a line stands for: a choice's where the line is its number, else the line itself, with the
 // plugin's name before it.
-func pick(line string, choices []Choice) (string, error) {
+func pick(line string, choices []string) (string, error) {
 	if number, err := strconv.Atoi(line); err == nil {
 		if number < 1 || number > len(choices) {
 			if len(choices) == 0 {
@@ -113,7 +111,7 @@ func pick(line string, choices []Choice) (string, error) {
 			}
 			return "", fmt.Errorf("choose a number from 1 to %d, or type a command", len(choices))
 		}
-		return Command(choices[number-1].Line), nil
+		return Command(choices[number-1]), nil
 	}
 	return Command(line), nil
 }
@@ -128,7 +126,7 @@ func Command(line string) string {
 }
 
 // await shows on Err how long the answer takes.
-func (s *Session) await(ctx context.Context, command string) ([]api.Message, error) {
+func (s *Session) await(ctx context.Context, command string) (Answer, error) {
 	if s.Progress {
 		ctx, done := context.WithCancel(ctx)
 		shown := make(chan struct{})

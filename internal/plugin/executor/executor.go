@@ -12,9 +12,8 @@ import (
 	botkube "github.com/kubeshop/botkube/pkg/api/executor"
 )
 
-// Refused is the type of an answer's first message when nothing was done: ferry refused or failed. Botkube's renderers
-// tell only their own types apart and show any other like a plain message, so users do not see it; programs do.
-const Refused api.MessageType = "ferry/refused"
+// refused is the type of an answer that failed here, the one that blueprints give to refusals too.
+const refused api.MessageType = "ferry/refused"
 
 // maxMessages is how many messages the host takes beside the first; it drops the rest without a word.
 const maxMessages = 15
@@ -112,7 +111,7 @@ func (e *Executor) respond(ctx context.Context, in Input) (messages []api.Messag
 
 // fault is an answer without percent signs or markup, so that every platform shows it as it is.
 func fault(reason string) api.Message {
-	return api.Message{Type: Refused, BaseBody: api.Body{Plaintext: reason +
+	return api.Message{Type: refused, BaseBody: api.Body{Plaintext: reason +
 		" If the line was a promotion or a rollback, look with \"ferry list\" whether it was carried out before repeating it."}}
 }
 

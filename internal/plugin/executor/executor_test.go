@@ -14,6 +14,7 @@ import (
 	botkube "github.com/kubeshop/botkube/pkg/api/executor"
 	"google.golang.org/grpc"
 
+	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/plugin/hostlog"
 )
 
@@ -123,9 +124,13 @@ func TestMessagesBeyondTheHostsLimitAreCounted(t *testing.T) {
 }
 
 func TestMarkOfARefusalReachesTheHost(t *testing.T) {
-	got := execute(t, true, []api.Message{{Type: Refused, BaseBody: api.Body{Plaintext: "no"}}})
-	if got[0].Type != Refused {
-		t.Errorf("type %q, want %q", got[0].Type, Refused)
+	for name, answer := range map[string][]api.Message{
+		"of the responder": {{Type: blueprint.Refused, BaseBody: api.Body{Plaintext: "no"}}},
+		"of a mistake":     nil,
+	} {
+		if got := execute(t, true, answer); got[0].Type != blueprint.Refused {
+			t.Errorf("%s: type %q, want %q", name, got[0].Type, blueprint.Refused)
+		}
 	}
 }
 
@@ -154,7 +159,7 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := out.Message.BaseBody.Plaintext; out.Message.Type != Refused || !strings.Contains(got, "mistake") || strings.Contains(got, "ghp_") || strings.Contains(got, "%") {
+	if got := out.Message.BaseBody.Plaintext; out.Message.Type != blueprint.Refused || !strings.Contains(got, "mistake") || strings.Contains(got, "ghp_") || strings.Contains(got, "%") {
 		t.Errorf("answer %q of type %q", got, out.Message.Type)
 	}
 	if !strings.Contains(log.String(), "executor_test.go") {

@@ -1,0 +1,148 @@
+package localhost
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/kubeshop/botkube/pkg/api"
+)
+
+// card has every element that a message can have, as ferry writes them for Slack.
+var card = api.Message{
+	BaseBody:  api.Body{Plaintext: "80%% of <https://example.org/7|pull request 7>"},
+	Timestamp: time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC),
+	Sections: []api.Section{
+		{
+			Base: api.Base{
+				Header: "Promote podinfo to prod?", Description: "a &lt;b&gt; &amp;amp; 100%%",
+				Body: api.Body{Plaintext: "Mention {{BotName}} and type:", CodeBlock: "--- a\n+++ b\n-tag: 6.0.0\n+tag: 7.0.0\n kept"},
+			},
+			TextFields:  api.TextFields{{Key: "Version", Value: "6.0.0 → 7.0.0"}, {Key: "By", Value: "commit, 50%%"}, {}},
+			BulletLists: api.BulletLists{{Title: "Mind", Items: []string{"one", "two"}}},
+			Buttons: api.Buttons{
+				{Name: "Promote", Command: "{{BotName}} ferry --bk-cmd-header='Promote' promote podinfo@7.0.0 to prod --confirm abc", Style: api.ButtonStylePrimary},
+				{Name: "Roll back", Description: "to 6.0.0", Command: "{{BotName}} ferry rollback podinfo on prod", Style: api.ButtonStyleDanger},
+				{Name: "R&amp;D", Description: "{{BotName}} ferry list", Command: "{{BotName}} ferry list"},
+				{Name: "Commit", URL: "https://example.org/c?a=1&b=2"},
+			},
+			Context: api.ContextItems{{Text: "until 08:00"}},
+		},
+		{
+			Selects: api.Selects{Items: []api.Select{{
+				Name: "Show one", Command: "{{BotName}} ferry --bk-cmd-header='Show one' list",
+				OptionGroups: []api.OptionGroup{
+					{Name: "Show one", Options: []api.OptionItem{{Name: "api", Value: "apps/api"}}},
+					{Name: "prod", Options: []api.OptionItem{{Name: "web", Value: "web"}}},
+				},
+			}}},
+			MultiSelect: api.MultiSelect{
+				Name: "Several", Command: "{{BotName}} ferry diff", Description: api.Body{Plaintext: "of these"},
+				Options: []api.OptionItem{{Name: "Prod", Value: "prod"}},
+			},
+			PlaintextInputs: api.LabelInputs{{Text: "Reason", Command: "{{BotName}} ferry promote --reason="}},
+		},
+	},
+}
+
+const cardAsText = `80% of pull request 7 (https://example.org/7)
+
+Promote podinfo to prod?
+a <b> &amp; 100%
+Version: 6.0.0 → 7.0.0
+By:      commit, 50%%
+Mention ferry and type:
+--- a
++++ b
+-tag: 6.0.0
++tag: 7.0.0
+ kept
+Mind
+• one
+• two
+[1] Promote   ferry promote podinfo@7.0.0 to prod --confirm abc
+[2] Roll back – to 6.0.0   ferry rollback podinfo on prod
+[3] R&amp;D   ferry list
+Commit: https://example.org/c?a=1&b=2
+until 08:00
+
+Reason: type ferry promote --reason=…
+Show one:
+[4] api   ferry list apps/api
+[5] prod: web   ferry list web
+Several:
+of these
+[6] Prod   ferry diff prod
+2026-11-20 07:00:00 UTC
+
+details
+`
+
+func TestRenderPlain(t *testing.T) {
+	text, choices := Answer{Messages: []api.Message{card, api.NewPlaintextMessage("details", false)}}.Render(false)
+	if diff := cmp.Diff(cardAsText, text); diff != "" {
+		t.Error(diff)
+	}
+	want := []string{
+		"ferry promote podinfo@7.0.0 to prod --confirm abc", "ferry rollback podinfo on prod", "ferry list",
+		"ferry list apps/api", "ferry list web", "ferry diff prod",
+	}
+	if diff := cmp.Diff(want, choices); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRenderStyledIsPlainWithoutTheLines(t *testing.T) {
+	text, choices := Answer{Messages: []api.Message{card}}.Render(true)
+	if len(choices) != 6 || !strings.Contains(text, "\x1b[") {
+		t.Errorf("%d choices, text %q", len(choices), text)
+	}
+	if strings.Contains(text, "--confirm") {
+		t.Error("a line is beside its number on a terminal")
+	}
+}
+
+func TestRenderForTextPlatformsIsLeftAsItIs(t *testing.T) {
+	const plain = "**podinfo** 100%% &amp; <https://example.org|x>"
+	text, _ := Answer{TextOnly: true, Messages: []api.Message{{Sections: []api.Section{{Base: api.Base{Description: plain}}}}}}.Render(false)
+	if text != plain+"\n" {
+		t.Errorf("text %q, want %q", text, plain)
+	}
+}
+
+// Whatever a stranger wrote into a version or a title, the terminal shows it and does not obey it.
+func TestRenderShowsNoControlCharacter(t *testing.T) {
+	const hostile = "a\x1b]0;title\x07\x1b[2J\r\u202eb\u200b\u0085c\u2028d\xff"
+	m := api.Message{
+		BaseBody: api.Body{Plaintext: hostile, CodeBlock: hostile},
+		Sections: []api.Section{{
+			Base:            api.Base{Header: hostile, Description: hostile, Body: api.Body{Plaintext: hostile, CodeBlock: hostile}},
+			TextFields:      api.TextFields{{Key: hostile, Value: hostile}},
+			BulletLists:     api.BulletLists{{Title: hostile, Items: []string{hostile}}},
+			Buttons:         api.Buttons{{Name: hostile, Description: hostile, Command: hostile}, {Name: hostile, URL: hostile}},
+			Context:         api.ContextItems{{Text: hostile}},
+			PlaintextInputs: api.LabelInputs{{Text: hostile, Command: hostile}},
+			MultiSelect:     api.MultiSelect{Name: hostile, Description: api.Body{Plaintext: hostile}, Command: hostile, Options: []api.OptionItem{{Name: hostile, Value: hostile}}},
+			Selects:         api.Selects{Items: []api.Select{{Name: hostile, Command: hostile, OptionGroups: []api.OptionGroup{{Name: hostile, Options: []api.OptionItem{{Name: hostile, Value: hostile}}}}}}},
+		}},
+		PlaintextInputs: api.LabelInputs{{Text: hostile, Command: hostile}},
+	}
+	for _, textOnly := range []bool{false, true} {
+		text, choices := Answer{Messages: []api.Message{m}, TextOnly: textOnly}.Render(false)
+		for _, s := range append(choices, text) {
+			if i := strings.IndexAny(s, "\x1b\x07\r\u202e\u200b\u0085\u2028\ufffd\xff"); i >= 0 {
+				t.Errorf("%q at %d in %q", s[i], i, s)
+			}
+		}
+		if n := strings.Count(text, "]0;title"); n < 20 {
+			t.Errorf("the text itself is shown %d times only", n)
+		}
+	}
+}
+
+func TestEndOfTextIsOneLine(t *testing.T) {
+	if text, _ := (Answer{Messages: []api.Message{{}}}).Render(false); text != "\n" {
+		t.Errorf("an empty message is %q", text)
+	}
+}
