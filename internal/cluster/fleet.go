@@ -127,14 +127,14 @@ func (f *Fleet) Applications(ctx context.Context, environment string) ([]gitops.
 		return nil, err
 	}
 	seen := newSnapshot()
-	if err := together(ctx, func(run func(func(context.Context) error)) {
-		for _, k := range fluxKinds {
-			flux.list(run, seen, k, e.FluxNamespaces, cached)
-		}
-		for _, k := range workloadKinds {
-			workloads.list(run, seen, k, e.Namespaces, cached)
-		}
-	}); err != nil {
+	group, ctx := together(ctx)
+	for _, k := range fluxKinds {
+		flux.list(ctx, group, seen, k, cached)
+	}
+	for _, k := range workloadKinds {
+		workloads.list(ctx, group, seen, k, cached)
+	}
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
 	return applications(e, seen), nil
@@ -148,7 +148,7 @@ func (f *Fleet) Application(ctx context.Context, key gitops.Key) (gitops.Applica
 		return gitops.Application{}, err
 	}
 	seen := newSnapshot()
-	if err := closely(ctx, e, workloads, flux, seen, key); err != nil {
+	if err := closely(ctx, workloads, flux, seen, key); err != nil {
 		return gitops.Application{}, err
 	}
 	for _, app := range applications(e, seen) {
@@ -166,16 +166,16 @@ func (f *Fleet) Application(ctx context.Context, key gitops.Key) (gitops.Applica
 
 // Kustomizations returns all Flux Kustomizations of an environment, sorted by namespace and name.
 func (f *Fleet) Kustomizations(ctx context.Context, environment string) ([]gitops.Kustomization, error) {
-	e, _, flux, err := f.connect(ctx, environment)
+	_, _, flux, err := f.connect(ctx, environment)
 	if err != nil {
 		return nil, err
 	}
 	seen := newSnapshot()
-	if err := together(ctx, func(run func(func(context.Context) error)) {
-		for _, k := range []kind{kustomizations, gitRepositories, ociRepositories} {
-			flux.list(run, seen, k, e.FluxNamespaces)
-		}
-	}); err != nil {
+	group, ctx := together(ctx)
+	for _, k := range []kind{kustomizations, gitRepositories, ociRepositories} {
+		flux.list(ctx, group, seen, k)
+	}
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
 	return seen.kustomizations(), nil
@@ -238,5 +238,6 @@ func (f *Fleet) connect(ctx context.Context, name string) (Environment, reader, 
 		return Environment{}, reader{}, reader{}, err
 	}
 	flux, err := f.client(ctx, name, e.Flux)
+	workloads.namespaces, flux.namespaces = e.Namespaces, e.FluxNamespaces
 	return e, workloads, flux, err
 }

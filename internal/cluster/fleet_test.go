@@ -460,3 +460,34 @@ func TestAKubeconfigFromASecretIsUsed(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestNamespacesBoundWhatIsRead(t *testing.T) {
+	f, _ := faked(t, interceptor.Funcs{}, gitRepository(), kustomization("apps"), helmRelease("shop", "podinfo"), deployment("bank", "api", byKustomization("apps"), "api:2"))
+	f.environments[0].Namespaces, f.environments[0].FluxNamespaces = []string{"shop"}, []string{"shop"}
+	apps, err := f.Applications(t.Context(), "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"HelmRelease/shop/podinfo Ready podinfo=6.5.3"}, summary(apps)); diff != "" {
+		t.Error(diff)
+	}
+	one, err := f.Application(t.Context(), apps[0].Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(apps[0], one); diff != "" {
+		t.Error(diff)
+	}
+	_, err = f.Application(t.Context(), gitops.Key{Environment: "prod", Namespace: "bank", Kind: "Deployment", Name: "api"})
+	refused(t, err, gitops.NotFound)
+}
+
+func TestAServerThatIsNoAPIServerIsUnreachable(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	f := newFleet(t, kubeconfig(strings.Replace(server.URL, "http://", "https://", 1), ""), Environment{Name: "prod"})
+	_, err := f.Applications(t.Context(), "prod")
+	if r := refused(t, err, gitops.Unreachable); r.Reason != "prod does not answer: the connection failed." {
+		t.Errorf("reason %q", r.Reason)
+	}
+}

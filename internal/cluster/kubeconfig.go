@@ -44,7 +44,7 @@ func (f *Fleet) client(ctx context.Context, environment string, access Access) (
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known, ok := f.clients[access.String()]; ok && known.content == content {
-		return reader{known.client, environment}, nil
+		return reader{Client: known.client, environment: environment}, nil
 	}
 	config, err := restConfig(raw, access)
 	if err != nil {
@@ -58,7 +58,7 @@ func (f *Fleet) client(ctx context.Context, environment string, access Access) (
 		return reader{}, unusable(access, "has certificates or addresses that cannot be used", err)
 	}
 	f.clients[access.String()] = opened{content, c}
-	return reader{c, environment}, nil
+	return reader{Client: c, environment: environment}, nil
 }
 
 // kubeconfig reads the bytes behind access.

@@ -23,28 +23,28 @@ const maxProblems = 5
 // problems fills in what the pods of the workloads' newest templates wait for. Workloads that are Ready have none: an
 // evicted pod that has been replaced is nobody's problem.
 func (r reader) problems(ctx context.Context, seen *snapshot, workloads []gitops.Workload) error {
-	return together(ctx, func(run func(func(context.Context) error)) {
-		for i := range workloads {
-			w := &workloads[i]
-			object := seen.objects[w.Object]
-			_, selector, ok := workload(object)
-			if !ok || w.Health == gitops.Ready {
-				continue
-			}
-			run(func(ctx context.Context) error {
-				matching, err := metav1.LabelSelectorAsSelector(selector)
-				if err != nil {
-					return fmt.Errorf("read selector of %s: %w", w.Object, err)
-				}
-				pods, err := r.newestPods(ctx, object, matching)
-				if err != nil {
-					return err
-				}
-				w.Problems = podProblems(object, pods)
-				return nil
-			})
+	group, ctx := together(ctx)
+	for i := range workloads {
+		w := &workloads[i]
+		object := seen.objects[w.Object]
+		_, selector, ok := workload(object)
+		if !ok || w.Health == gitops.Ready {
+			continue
 		}
-	})
+		group.Go(func() error {
+			matching, err := metav1.LabelSelectorAsSelector(selector)
+			if err != nil {
+				return fmt.Errorf("read selector of %s: %w", w.Object, err)
+			}
+			pods, err := r.newestPods(ctx, object, matching)
+			if err != nil {
+				return err
+			}
+			w.Problems = podProblems(object, pods)
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // newestPods are the pods of a workload's present template: those of the newest ReplicaSet, or of the update revision.

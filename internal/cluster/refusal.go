@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/url"
 	"os"
 	"syscall"
 
@@ -22,11 +24,10 @@ func absent(err error) bool { return apierrors.IsNotFound(err) || apimeta.IsNoMa
 // refusal words the failure of a request for people. What they cannot act on stays an error. Addresses and credentials
 // are in none of the reasons.
 func refusal(ctx context.Context, environment, verb, resource, namespace string, err error) error {
-	where := "in all namespaces"
+	where := " in all namespaces"
 	if namespace != "" {
-		where = "in namespace " + namespace
-	}
-	if resource == "namespace kube-system" {
+		where = " in namespace " + namespace
+	} else if verb != "list" { // of an object that is in no namespace
 		where = ""
 	}
 	var status apierrors.APIStatus
@@ -36,7 +37,7 @@ func refusal(ctx context.Context, environment, verb, resource, namespace string,
 	case apierrors.IsForbidden(err):
 		return &gitops.Refusal{
 			Code:   gitops.Denied,
-			Reason: joinWords("ferry may not", verb, resource, where) + fmt.Sprintf(" (%s). Grant it with a role, or narrow the environment's namespaces.", environment),
+			Reason: fmt.Sprintf("ferry may not %s %s%s (%s). Grant it with a role, or narrow the environment's namespaces.", verb, resource, where, environment),
 			Cause:  err,
 		}
 	case apierrors.IsUnauthorized(err):
@@ -64,7 +65,7 @@ func network(err error) string {
 		host        x509.HostnameError
 		certificate *tls.CertificateVerificationError
 		record      tls.RecordHeaderError
-		op          *net.OpError
+		request     *url.Error
 	)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -77,19 +78,8 @@ func network(err error) string {
 		return "its certificate is not trusted"
 	case errors.As(err, &record):
 		return "it does not speak TLS"
-	case errors.As(err, &op), errors.Is(err, syscall.ECONNRESET):
+	case errors.As(err, &request), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection failed"
 	}
 	return ""
-}
-
-func joinWords(words ...string) string {
-	s := ""
-	for _, w := range words {
-		if w != "" && s != "" {
-			s += " "
-		}
-		s += w
-	}
-	return s
 }

@@ -90,28 +90,29 @@ func find[T client.Object](s *snapshot, k kind, namespace, name string) (T, bool
 	return o, ok
 }
 
-// together runs what start hands to run at the same time, and returns the first error.
-func together(ctx context.Context, start func(run func(func(context.Context) error))) error {
+// together is a group of requests that run at the same time, so many at once that a cluster does not mind.
+func together(ctx context.Context) (*errgroup.Group, context.Context) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
-	start(func(task func(context.Context) error) { group.Go(func() error { return task(ctx) }) })
-	return group.Wait()
+	return group, ctx
 }
 
-// A reader is the client of one cluster, and the environment's name for what goes wrong.
+// A reader is the client of one cluster, for one environment.
 type reader struct {
 	client.Client
-	environment string
+	environment string   // for what goes wrong
+	namespaces  []string // that it looks into; empty: all
 }
 
-// list adds all objects of a kind in namespaces (none: all of the cluster) to seen, one request each. A kind that the
-// cluster does not have has no objects.
-func (r reader) list(run func(func(context.Context) error), seen *snapshot, k kind, namespaces []string, options ...client.ListOption) {
+// list adds all objects of a kind to seen, one request for each namespace or one for all. A kind that the cluster does
+// not have has no objects.
+func (r reader) list(ctx context.Context, group *errgroup.Group, seen *snapshot, k kind, options ...client.ListOption) {
+	namespaces := r.namespaces
 	if len(namespaces) == 0 {
 		namespaces = []string{""}
 	}
 	for _, namespace := range namespaces {
-		run(func(ctx context.Context) error {
+		group.Go(func() error {
 			found := k.list()
 			err := r.List(ctx, found, append(slices.Clone(options), client.InNamespace(namespace))...)
 			if absent(err) {
@@ -128,8 +129,11 @@ func (r reader) list(run func(func(context.Context) error), seen *snapshot, k ki
 	}
 }
 
-// get adds one object to seen; nothing if it is not there.
+// get adds one object to seen; nothing if it is not there, or in a namespace that a list would not look into.
 func (r reader) get(ctx context.Context, seen *snapshot, k kind, namespace, name string) error {
+	if len(r.namespaces) > 0 && !slices.Contains(r.namespaces, namespace) {
+		return nil
+	}
 	o := k.object()
 	err := r.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, o)
 	if absent(err) {
@@ -155,7 +159,7 @@ func (r reader) patch(ctx context.Context, k kind, o gitops.Object, merge []byte
 }
 
 // closely adds to seen the object behind key and what belongs to it, as new as etcd has it.
-func closely(ctx context.Context, e Environment, workloads, flux reader, seen *snapshot, key gitops.Key) error {
+func closely(ctx context.Context, workloads, flux reader, seen *snapshot, key gitops.Key) error {
 	from, kinds := flux, fluxKinds
 	if key.Kind != helmReleases.name {
 		from, kinds = workloads, workloadKinds
@@ -171,17 +175,15 @@ func closely(ctx context.Context, e Environment, workloads, flux reader, seen *s
 	if !ok {
 		return nil
 	}
-	return together(ctx, func(run func(func(context.Context) error)) {
-		run(func(ctx context.Context) error { return flux.owner(ctx, seen, object) })
-		release, ok := object.(*helmv2.HelmRelease)
-		if !ok {
-			return
-		}
-		run(func(ctx context.Context) error { return flux.chart(ctx, seen, release) })
+	group, ctx := together(ctx)
+	group.Go(func() error { return flux.owner(ctx, seen, object) })
+	if release, ok := object.(*helmv2.HelmRelease); ok {
+		group.Go(func() error { return flux.chart(ctx, seen, release) })
 		for _, k := range workloadKinds {
-			workloads.list(run, seen, k, e.Namespaces, client.MatchingLabels{helmName: release.Name, helmNamespace: release.Namespace})
+			workloads.list(ctx, group, seen, k, client.MatchingLabels{helmName: release.Name, helmNamespace: release.Namespace})
 		}
-	})
+	}
+	return group.Wait()
 }
 
 // owner adds the Kustomization that applies object, and its source.
