@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	helmv2 "github.com/fluxcd/helm-controller/api/v2"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -489,5 +491,80 @@ func TestAServerThatIsNoAPIServerIsUnreachable(t *testing.T) {
 	_, err := f.Applications(t.Context(), "prod")
 	if r := refused(t, err, gitops.Unreachable); r.Reason != "prod does not answer: the connection failed." {
 		t.Errorf("reason %q", r.Reason)
+	}
+}
+
+// TestAReleaseIsReadCloselyWithItsChart for each way in which a HelmRelease names its chart: close and in a list alike.
+func TestAReleaseIsReadCloselyWithItsChart(t *testing.T) {
+	repository := &sourcev1.HelmRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "charts"}, Spec: sourcev1.HelmRepositorySpec{URL: "https://charts.example"}}
+	oci := &sourcev1.OCIRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "podinfo"}, Spec: sourcev1.OCIRepositorySpec{URL: "oci://registry.example/podinfo"}}
+	chart := &sourcev1.HelmChart{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "shared"},
+		Spec:       sourcev1.HelmChartSpec{Chart: "podinfo", SourceRef: sourcev1.LocalHelmChartSourceReference{Kind: "HelmRepository", Name: "charts"}},
+	}
+	byChart, byOCI := helmRelease("shop", "by-chart"), helmRelease("shop", "by-oci")
+	byChart.Spec = helmv2.HelmReleaseSpec{ChartRef: &helmv2.CrossNamespaceSourceReference{Kind: "HelmChart", Name: "shared"}}
+	byOCI.Spec = helmv2.HelmReleaseSpec{ChartRef: &helmv2.CrossNamespaceSourceReference{Kind: "OCIRepository", Name: "podinfo"}}
+	f, _ := faked(t, interceptor.Funcs{}, repository, oci, chart, helmRelease("shop", "by-template"), byChart, byOCI)
+	apps, err := f.Applications(t.Context(), "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	urls := map[string]string{}
+	for _, app := range apps {
+		one, err := f.Application(t.Context(), app.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(app, one); diff != "" {
+			t.Errorf("%s: %s", app.Key, diff)
+		}
+		urls[app.Name] = one.Helm.Chart.URL
+	}
+	want := map[string]string{"by-template": "https://charts.example", "by-chart": "https://charts.example", "by-oci": "oci://registry.example/podinfo"}
+	if diff := cmp.Diff(want, urls); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestProblemsAreThoseOfTheUpdateRevision, where there are no ReplicaSets.
+func TestProblemsAreThoseOfTheUpdateRevision(t *testing.T) {
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "db"}}
+	set := &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db", UID: "set", Generation: 2, Labels: byKustomization("apps")},
+		Spec:       appsv1.StatefulSetSpec{Selector: selector},
+		Status:     appsv1.StatefulSetStatus{UpdateRevision: "db-2"},
+	}
+	agents := &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "agent", UID: "daemons", Generation: 2, Labels: byKustomization("apps"),
+			Annotations: map[string]string{"deprecated.daemonset.template.generation": "7"},
+		},
+		Spec: appsv1.DaemonSetSpec{Selector: selector},
+	}
+	yes := true
+	pod := func(name string, owner types.UID, label, value string) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "shop", Name: name, Labels: map[string]string{"app": "db", label: value},
+				OwnerReferences: []metav1.OwnerReference{{UID: owner, Controller: &yes}},
+			},
+			Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}}}},
+		}
+	}
+	f, _ := faked(t, interceptor.Funcs{}, set, agents,
+		pod("db-0", "set", "controller-revision-hash", "db-1"), pod("db-1", "set", "controller-revision-hash", "db-2"),
+		pod("agent-x", "daemons", "pod-template-generation", "6"), pod("agent-y", "daemons", "pod-template-generation", "7"))
+	for key, want := range map[gitops.Key]string{
+		{Environment: "prod", Namespace: "shop", Kind: "StatefulSet", Name: "db"}:  "db-1: ErrImagePull",
+		{Environment: "prod", Namespace: "shop", Kind: "DaemonSet", Name: "agent"}: "agent-y: ErrImagePull",
+	} {
+		app, err := f.Application(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{want}, app.Workloads[0].Problems); diff != "" {
+			t.Errorf("%s: %s", key, diff)
+		}
 	}
 }
