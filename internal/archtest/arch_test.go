@@ -202,10 +202,7 @@ func TestEveryFolderHasItsArrow(t *testing.T) {
 func TestViolationsAreFound(t *testing.T) {
 	checkout := fstest.MapFS{}
 	add := func(file string, imports ...string) {
-		source := "package p\n"
-		for _, name := range imports {
-			source += fmt.Sprintf("import _ %q\n", name)
-		}
+		source := "package p\nimport (\n_ \"" + strings.Join(imports, "\"\n_ \"") + "\"\n)\n"
 		checkout[file] = &fstest.MapFile{Data: []byte(source)}
 	}
 	add("go.mod")

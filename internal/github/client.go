@@ -182,16 +182,10 @@ type repository struct {
 
 func (r *repository) String() string { return r.owner + "/" + r.name }
 
-// path gives the path of an API request below this repository: each part is one segment, whatever is in it.
-func (r *repository) path(parts ...string) string {
-	p := "repos/" + r.owner + "/" + r.name
-	for i, part := range parts {
-		if i%2 == 1 { // words of the API and values take turns
-			part = url.PathEscape(part)
-		}
-		p += "/" + part
-	}
-	return p
+// path gives the path of an API request below this repository. The value is one segment, whatever is in it; it may be
+// empty.
+func (r *repository) path(kind, value string) string {
+	return strings.TrimSuffix("repos/"+r.owner+"/"+r.name+"/"+kind+"/"+url.PathEscape(value), "/")
 }
 
 // request makes one request and decodes the answer into into.

@@ -137,7 +137,7 @@ func (r *repository) Commits(ctx context.Context, branch, path string, limit int
 		query.Set("path", path)
 	}
 	var found []gitops.Commit
-	for c, err := range pages[commit](ctx, r.c, r.path("commits"), query, min(limit, perPage)) {
+	for c, err := range pages[commit](ctx, r.c, r.path("commits", ""), query, min(limit, perPage)) {
 		if err != nil {
 			return nil, r.refuse(fmt.Sprintf("read the history of %s in %s", branch, r), err)
 		}
@@ -303,7 +303,7 @@ func (r *repository) pulls(ctx context.Context, query url.Values, wanted func(pu
 	query.Set("sort", "created")
 	query.Set("direction", "desc")
 	var found []gitops.PullRequest
-	for p, err := range pages[pullRequest](ctx, r.c, r.path("pulls"), query, perPage) {
+	for p, err := range pages[pullRequest](ctx, r.c, r.path("pulls", ""), query, perPage) {
 		if err != nil {
 			return nil, r.refuse(fmt.Sprintf("list the pull requests of %s", r), err)
 		}

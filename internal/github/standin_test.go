@@ -13,6 +13,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/git"
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/githubtest"
+	"github.com/ferry-chatops/ferry/internal/githubtest/contract"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/promotion"
 )
@@ -22,7 +23,7 @@ const podinfo = "apps/prod/podinfo.yaml"
 // fleet gives acme/fleet on a stand-in for GitHub, opened as ferry-bot, and its first commit.
 func fleet(t *testing.T) (*githubtest.Server, promotion.Repository, string) {
 	t.Helper()
-	hub := githubtest.Start(t)
+	hub := githubtest.Start(t, contract.Check(t))
 	hub.AddToken("t0ken", "ferry-bot")
 	sha, err := hub.CreateRepository("acme/fleet", map[string]string{podinfo: "version: 6.0.0\r\n", "README.md": "fleet\n"})
 	if err != nil {

@@ -72,7 +72,7 @@ func (r *repository) CreateBranch(ctx context.Context, branch, sha string) error
 		return err
 	}
 	var created struct{ Ref string }
-	err := r.c.request(ctx, http.MethodPost, r.path("git/refs"), nil, map[string]any{"ref": "refs/heads/" + branch, "sha": sha}, &created)
+	err := r.c.request(ctx, http.MethodPost, r.path("git/refs", ""), nil, map[string]any{"ref": "refs/heads/" + branch, "sha": sha}, &created)
 	if err == nil {
 		return nil
 	}
@@ -99,7 +99,7 @@ func (r *repository) OpenPullRequest(ctx context.Context, branch, base, title, b
 	}
 	doing := fmt.Sprintf("open a pull request from %s to %s in %s", branch, base, r)
 	var opened pullRequest
-	err := r.c.request(ctx, http.MethodPost, r.path("pulls"), nil,
+	err := r.c.request(ctx, http.MethodPost, r.path("pulls", ""), nil,
 		map[string]any{"title": title, "head": branch, "base": base, "body": body}, &opened)
 	if err == nil && opened.Number > 0 {
 		return opened.word(), nil
