@@ -36,6 +36,8 @@ const (
 	exitDone    = 0
 	exitRefused = 1
 	exitUsage   = 2 // the command line is wrong, or no answer came about
+
+	exitInterrupted = 130 // as shells have it for Ctrl-C
 )
 
 // errRefused ends ferry run after an answer that says no.
@@ -80,9 +82,8 @@ func run(ctx context.Context, args []string, t terminal) int {
 		return exitDone
 	case errors.Is(err, errRefused):
 		return exitRefused
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		fmt.Fprintln(t.err, "ferry: interrupted")
-		return exitUsage
+	case ctx.Err() != nil:
+		return exitInterrupted
 	default:
 		fmt.Fprintln(t.err, "ferry:", err)
 		return exitUsage
@@ -182,6 +183,9 @@ func (p plugin) kubeconfig() ([]byte, error) {
 		} else {
 			file = found[0]
 		}
+	}
+	if len(filepath.SplitList(file)) > 1 {
+		return nil, errors.New("KUBECONFIG names several files, and Botkube passes one: name it with --kubeconfig")
 	}
 	config, err := os.ReadFile(file)
 	if err != nil {

@@ -107,6 +107,7 @@ func TestRunExitCodes(t *testing.T) {
 		"no plugin":                {[]string{"run", "--plugins", filepath.Join(dir, "absent"), "--", "list"}, 2, "", "look for plugins"},
 		"no such configuration":    {[]string{"run", "--plugins", dir, "--config", "absent.yaml", "--", "list"}, 2, "", "read configuration"},
 		"no such kubeconfig":       {[]string{"run", "--plugins", dir, "--kubeconfig", "absent", "--", "list"}, 2, "", "read kubeconfig"},
+		"several kubeconfigs":      {[]string{"run", "--plugins", dir, "--kubeconfig", "a" + string(filepath.ListSeparator) + "b", "--", "list"}, 2, "", "several files"},
 		"an unknown command":       {[]string{"deploy"}, 2, "", "unexpected argument deploy"},
 		"an unknown output":        {[]string{"run", "--output", "xml", "--", "list"}, 2, "", "--output"},
 		"the version":              {[]string{"version"}, 0, version + "\n", ""},
@@ -216,5 +217,18 @@ func TestTokenOfGitHubsTool(t *testing.T) {
 	t.Setenv("GH_TOKEN", "not-a-real-token")
 	if token, err := githubToken(); err != nil || token != "not-a-real-token" {
 		t.Errorf("token %q, %v", token, err)
+	}
+}
+
+func TestInterruptHasItsCode(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	in, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if code := run(ctx, []string{"run", "--plugins", plugins(t), "--", "list"}, terminal{in: in, out: in, err: in}); code != exitInterrupted {
+		t.Errorf("code %d, want %d", code, exitInterrupted)
 	}
 }

@@ -117,17 +117,19 @@ func (r *renderer) body(b api.Body, formatted bool) {
 	r.code(r.text(b.CodeBlock, formatted))
 }
 
-// code shows a block as it is, and the changed lines of a diff in their colours.
+// code shows a block as it is, and the lines of a diff in their colours.
 func (r *renderer) code(block string) {
 	if block == "" {
 		return
 	}
-	for line := range strings.Lines(strings.TrimRight(block, "\n") + "\n") {
-		line = strings.TrimSuffix(line, "\n")
+	isDiff := strings.HasPrefix(block, "--- ") || strings.Contains(block, "@@ -")
+	for line := range strings.SplitSeq(strings.TrimRight(block, "\n"), "\n") {
 		switch {
-		case strings.HasPrefix(line, "+"):
+		case isDiff && (strings.HasPrefix(line, "--- ") || strings.HasPrefix(line, "+++ ") || strings.HasPrefix(line, "@@ ")):
+			r.line(faintStyle, line)
+		case isDiff && strings.HasPrefix(line, "+"):
 			r.line(addedStyle, line)
-		case strings.HasPrefix(line, "-"):
+		case isDiff && strings.HasPrefix(line, "-"):
 			r.line(removedStyle, line)
 		default:
 			r.write(line + "\n")

@@ -103,6 +103,15 @@ func TestRenderStyledIsPlainWithoutTheLines(t *testing.T) {
 	}
 }
 
+func TestRenderColoursDiffsOnly(t *testing.T) {
+	for block, coloured := range map[string]bool{"--- a\n+++ b\n-x\n+y": true, " x\n@@ -1 +1 @@\n+y": true, "- a list\n+ of things": false, "": false} {
+		text, _ := Answer{Messages: []api.Message{api.NewCodeBlockMessage(block, false)}}.Render(true)
+		if strings.Contains(text, "\x1b[") != coloured {
+			t.Errorf("%q is shown as %q", block, text)
+		}
+	}
+}
+
 func TestRenderForTextPlatformsIsLeftAsItIs(t *testing.T) {
 	const plain = "**podinfo** 100%% &amp; <https://example.org|x>"
 	text, _ := Answer{TextOnly: true, Messages: []api.Message{{Sections: []api.Section{{Base: api.Base{Description: plain}}}}}}.Render(false)

@@ -40,12 +40,11 @@ func (s *Session) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			s.leave()
 			return ctx.Err()
 		case line, ok := <-lines:
 			if !ok {
-				if s.Prompt {
-					fmt.Fprintln(s.Out)
-				}
+				s.leave()
 				return errors.Join(unanswered, *failed)
 			}
 			line = strings.TrimSpace(line)
@@ -76,6 +75,13 @@ func (s *Session) Run(ctx context.Context) error {
 			text, choices = answer.Render(s.Styled)
 			fmt.Fprintln(s.Out, text)
 		}
+	}
+}
+
+// leave ends the line of the prompt.
+func (s *Session) leave() {
+	if s.Prompt {
+		fmt.Fprintln(s.Out)
 	}
 }
 

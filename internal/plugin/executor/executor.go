@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/kubeshop/botkube/pkg/api"
 	botkube "github.com/kubeshop/botkube/pkg/api/executor"
@@ -18,8 +19,11 @@ const refused api.MessageType = "ferry/refused"
 // maxMessages is how many messages the host takes beside the first; it drops the rest without a word.
 const maxMessages = 15
 
+// maxWait ends an answer that takes too long. The host sets no deadline, and ten commands that hang stop its bot.
+const maxWait = 10 * time.Minute
+
 // A Responder answers one line. The first message is the answer, any further ones are its details; how many reach the
-// user depends on the platform. It honours ctx, which the host never ends by itself.
+// user depends on the platform. It ends when ctx does.
 type Responder interface {
 	Respond(ctx context.Context, in Input) []api.Message
 }
@@ -97,6 +101,8 @@ func (e *Executor) respond(ctx context.Context, in Input) (messages []api.Messag
 			messages = []api.Message{fault("ferry made a mistake and stopped answering this line. Its log has the details.")}
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
 	for _, message := range e.responder.Respond(ctx, in) {
 		if !message.IsEmpty() {
 			messages = append(messages, message)

@@ -145,6 +145,19 @@ func execute(t *testing.T, interactive bool, answer []api.Message) []api.Message
 	return append([]api.Message{out.Message}, out.Messages...)
 }
 
+func TestAnswerHasADeadline(t *testing.T) {
+	host, _ := connect(t, func(ctx context.Context, _ Input) []api.Message {
+		if _, ok := ctx.Deadline(); !ok {
+			return nil
+		}
+		return texts(1)
+	}, slog.New(slog.DiscardHandler))
+	out, err := host.Execute(t.Context(), botkube.ExecuteInput{Command: "ferry list"})
+	if err != nil || out.Message.BaseBody.Plaintext != "message 0" {
+		t.Errorf("answer %q, %v", out.Message.BaseBody.Plaintext, err)
+	}
+}
+
 func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	var log bytes.Buffer
 	panics := true
