@@ -106,12 +106,13 @@ var commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 // URL. Symbolic links, submodules, files over 1 MiB and names that are no valid fs.FS paths are not in it.
 //
 // header is a whole HTTP header, "Authorization: Basic …", or empty; it goes to that URL only, never into an argument or
-// a file. Callers that ask for the same commit share one fetch, and ctx ends only the wait for it.
+// a file. Callers that ask for the same commit with the same header share one fetch, and ctx ends only the wait for it.
 func (t *Trees) Tree(ctx context.Context, remote, header, sha string) (fs.FS, error) {
 	if err := check(remote, header, sha); err != nil {
 		return nil, err
 	}
-	key := remote + " " + sha
+	// Whoever has no right to a commit does not get it from what others fetched.
+	key := fmt.Sprintf("%s %s %x", remote, sha, sha256.Sum256([]byte(header)))
 	if files := t.cached(key); files != nil {
 		return files, nil
 	}

@@ -255,6 +255,21 @@ func TestOneFetchForManyCallers(t *testing.T) {
 	}
 }
 
+func TestWhatOthersFetchedIsNotForEverybody(t *testing.T) {
+	r, cache := serve(t), trees(t)
+	sha := r.commit(t, blob{"100644", "a.yaml", "1"})
+	if _, err := cache.Tree(t.Context(), r.url(), header, sha); err != nil {
+		t.Fatal(err)
+	}
+	_, err := cache.Tree(t.Context(), r.url(), "Authorization: Basic d3Jvbmc=", sha)
+	if refusal, ok := errors.AsType[*gitops.Refusal](err); !ok || refusal.Code != gitops.Denied {
+		t.Errorf("with a wrong token: %v", err)
+	}
+	if _, err := cache.Tree(t.Context(), r.url(), header, sha); err != nil {
+		t.Errorf("with the right one again: %v", err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	r := serve(t)
 	sha := r.commit(t, blob{"100644", "a.yaml", "1"})
