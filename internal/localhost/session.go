@@ -28,12 +28,12 @@ type Session struct {
 // maxLine is how long a typed line may be, in bytes.
 const maxLine = 1 << 20
 
-// Run converses. It returns ctx's error when that ends it; otherwise, in the end, the lines that could not be answered as
-// an error. An answer is never an error, be it a refusal.
+// Run converses. It returns ctx's error when that ends it; otherwise, in the end, an error if lines could not be answered.
+// An answer is never an error, be it a refusal.
 func (s *Session) Run(ctx context.Context) error {
 	lines, failed := s.lines(ctx)
-	var choices []string
-	var unanswered error
+	var choices []string // of the last answer
+	unanswered := 0
 	for {
 		if s.Prompt {
 			fmt.Fprint(s.Out, "ferry> ")
@@ -43,15 +43,14 @@ func (s *Session) Run(ctx context.Context) error {
 			s.leave()
 			return ctx.Err()
 		case line, ok := <-lines:
-			if !ok {
-				s.leave()
-				return errors.Join(unanswered, *failed)
-			}
 			line = strings.TrimSpace(line)
-			if line == "quit" || line == "exit" {
-				return unanswered
-			}
-			if line == "" {
+			switch {
+			case !ok:
+				s.leave()
+				return errors.Join(*failed, count(unanswered))
+			case line == "quit", line == "exit":
+				return count(unanswered)
+			case line == "":
 				continue
 			}
 			command, err := pick(line, choices)
@@ -59,16 +58,17 @@ func (s *Session) Run(ctx context.Context) error {
 				fmt.Fprintln(s.Err, err)
 				continue
 			}
-			if !s.Prompt || command != Command(line) { // neither a file's lines nor what a number stands for are to be seen yet
+			// Neither the lines of a file nor what a number stands for have been seen yet.
+			if !s.Prompt || command != Command(line) {
 				fmt.Fprintln(s.Out, "> "+clean(command))
 			}
 			answer, err := s.await(ctx, command)
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return ctx.Err()
-			}
-			if err != nil {
+			case err != nil:
 				fmt.Fprintln(s.Err, clean(err.Error()))
-				unanswered = errors.Join(unanswered, err)
+				unanswered++
 				continue
 			}
 			var text string
@@ -76,6 +76,13 @@ func (s *Session) Run(ctx context.Context) error {
 			fmt.Fprintln(s.Out, text)
 		}
 	}
+}
+
+func count(unanswered int) error {
+	if unanswered == 0 {
+		return nil
+	}
+	return fmt.Errorf("lines without an answer: %d", unanswered)
 }
 
 // leave ends the line of the prompt.
