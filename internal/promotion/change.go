@@ -88,11 +88,6 @@ func (s *Service) change(ctx context.Context, in intent, asked gitops.Change, by
 	case asked.Confirm == "" && len(paused) > 0:
 		return card(append([]string{"--yes does not count while something is suspended."}, warnings...)), nil
 	}
-	release, err := s.claim(in.app.Key)
-	if err != nil {
-		return Result{}, err
-	}
-	defer release()
 	home, err := s.Cluster.Home(ctx)
 	if err != nil {
 		s.Log.Warn("read the home cluster's identity", "error", err) // a trailer without a value is left out
@@ -230,6 +225,20 @@ func (w *writer) outcome(state State) Outcome {
 
 // write commits and verifies, or opens a pull request.
 func (w *writer) write(ctx context.Context) (Outcome, error) {
+	outcome, err := w.change(ctx)
+	if err != nil || outcome.Commit.SHA == "" {
+		return outcome, err
+	}
+	return w.follow(ctx, outcome, w.in, w.place.repository), nil
+}
+
+// change makes the change in Git, one at a time for each application.
+func (w *writer) change(ctx context.Context) (Outcome, error) {
+	release, err := w.Claims.claim(w.in.app.Key)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer release()
 	if w.mode == PullRequest {
 		return w.request(ctx)
 	}
@@ -248,7 +257,7 @@ func (w *writer) write(ctx context.Context) (Outcome, error) {
 		w.Log.Warn("ask Flux to reconcile", "error", err)
 		outcome.Warnings = append(outcome.Warnings, "Flux could not be asked to look at it now; it does at its own interval.")
 	}
-	return w.follow(ctx, outcome, w.in, w.place.repository), nil
+	return outcome, nil
 }
 
 // refusal words what the adapter could not.

@@ -48,9 +48,7 @@ type Service struct {
 	Now          func() time.Time
 	NewID        func() string // a promotion's random id
 	Log          *slog.Logger
-
-	mu   sync.Mutex
-	busy map[gitops.Key]bool
+	Claims       *Claims // shared by all services of a process
 }
 
 // A Result is a card to confirm, or what became of the change. One of both is set.
@@ -192,23 +190,38 @@ func repositoryName(address, host string) (string, bool) {
 	return parts[0] + "/" + parts[1], true
 }
 
-// claim takes the right to change one application until release is called. Two changes of the same application at
-// once would commit over one another.
-func (s *Service) claim(key gitops.Key) (release func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.busy[key] {
+// Claims keeps two changes of the same application from being written at once, whoever asked for them in whatever
+// channel. The zero value is ready.
+type Claims struct {
+	mu    sync.Mutex
+	taken map[gitops.Key]bool
+}
+
+// claim takes the right to change one application until release is called.
+func (c *Claims) claim(key gitops.Key) (release func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken[key] {
 		return nil, &gitops.Refusal{Code: gitops.Busy, Title: "One at a time",
-			Reason: fmt.Sprintf("Another change of %s in %s is being written at this moment.", key.Name, key.Environment),
+			Reason: fmt.Sprintf("Another change of %s in %s is under way at this moment.", key.Name, key.Environment),
 			Next:   []string{fmt.Sprintf("status %s on %s", key.Name, key.Environment)}}
 	}
-	if s.busy == nil {
-		s.busy = map[gitops.Key]bool{}
+	if c.taken == nil {
+		c.taken = map[gitops.Key]bool{}
 	}
-	s.busy[key] = true
+	c.taken[key] = true
 	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.busy, key)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.taken, key)
 	}, nil
+}
+
+// Wait is how long an answer to a change of an environment may wait for the end; zero for an unknown environment.
+func (s *Service) Wait(environment string) time.Duration {
+	settings, err := s.settings(environment)
+	if err != nil {
+		return 0
+	}
+	return settings.Wait
 }

@@ -83,7 +83,7 @@ type State string
 
 // The states of an outcome.
 const (
-	Committed     State = "Committed"        // in Git; whether the cluster followed was not looked at
+	Committed     State = "Committed" // in Git; whether the cluster followed was not looked at
 	Verified      State = "Verified"
 	RollingOut    State = "Rolling out"      // not ended within the time an answer may take
 	Unconfirmed   State = "Unconfirmed"      // promotion.timeout is over

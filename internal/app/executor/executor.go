@@ -1,0 +1,186 @@
+// Package executor wires the executor plugin: configuration, clusters, GitHub and git behind the chat.
+package executor
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kubeshop/botkube/pkg/api"
+
+	"github.com/ferry-chatops/ferry/blueprints"
+	"github.com/ferry-chatops/ferry/internal/app/config"
+	"github.com/ferry-chatops/ferry/internal/blueprint"
+	"github.com/ferry-chatops/ferry/internal/chatops"
+	"github.com/ferry-chatops/ferry/internal/cluster"
+	"github.com/ferry-chatops/ferry/internal/git"
+	"github.com/ferry-chatops/ferry/internal/github"
+	"github.com/ferry-chatops/ferry/internal/helm"
+	plugin "github.com/ferry-chatops/ferry/internal/plugin/executor"
+	"github.com/ferry-chatops/ferry/internal/promotion"
+)
+
+// About describes the plugin to the host and to its index.
+func About(version string) (plugin.About, error) {
+	schema, err := config.Schema()
+	if err != nil {
+		return plugin.About{}, err
+	}
+	return plugin.About{Version: version, Description: "Moves releases between Kubernetes environments, the GitOps way.",
+		DocumentationURL: "https://github.com/ferry-chatops/ferry", Schema: schema}, nil
+}
+
+// A Responder answers lines, each with the configuration and the identity that came with it.
+type Responder struct {
+	chat   *chatops.Chat
+	log    *slog.Logger
+	trees  *git.Trees
+	charts *helm.Charts
+	claims promotion.Claims
+
+	mu    sync.Mutex
+	cores map[[sha256.Size]byte]chatops.Core
+}
+
+// maxCores bounds what is kept for configurations and identities; hosts have a handful, one for each bound channel.
+const maxCores = 32
+
+// New makes a Responder; the caller closes it.
+func New(log *slog.Logger) (*Responder, error) {
+	set, err := blueprint.Load(blueprints.Files)
+	if err != nil {
+		return nil, fmt.Errorf("load blueprints: %w", err)
+	}
+	trees, err := git.New("")
+	if err != nil {
+		return nil, err
+	}
+	return &Responder{
+		chat: &chatops.Chat{Blueprints: set, Log: log, Now: time.Now}, log: log, trees: trees, charts: helm.New(time.Now),
+		cores: map[[sha256.Size]byte]chatops.Core{},
+	}, nil
+}
+
+// Close removes what git left on disk.
+func (r *Responder) Close() error { return r.trees.Close() }
+
+// Respond answers one line.
+func (r *Responder) Respond(ctx context.Context, in plugin.Input) []api.Message {
+	return r.chat.Respond(ctx, chatops.Question{
+		Line: in.Line, Interactive: in.Interactive, Mention: in.Mention, DisplayName: in.DisplayName,
+		Core: func() (chatops.Core, error) { return r.core(in.Kubeconfig, in.Configs) },
+	})
+}
+
+// core opens what a configuration describes, or returns what was opened for the same bytes before: clients, with the
+// connections and discovery that they hold.
+func (r *Responder) core(kubeconfig []byte, documents [][]byte) (chatops.Core, error) {
+	key := sha256.Sum256(bytes.Join(append(documents, kubeconfig), []byte{0}))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if core, ok := r.cores[key]; ok {
+		return core, nil
+	}
+	core, err := r.open(kubeconfig, documents)
+	if err != nil {
+		return chatops.Core{}, err
+	}
+	if len(r.cores) >= maxCores {
+		clear(r.cores)
+	}
+	r.cores[key] = core
+	return core, nil
+}
+
+func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, error) {
+	c, err := config.Load(documents)
+	if err != nil {
+		return chatops.Core{}, err
+	}
+	fleet, err := cluster.New(kubeconfig, environments(c), r.log)
+	if err != nil {
+		return chatops.Core{}, err
+	}
+	hub, err := github.New(github.Config{
+		BaseURL: c.GitHub.BaseURL, Token: c.GitHub.Auth.Token, Allowed: allowed(c),
+		Tree: func(ctx context.Context, remote, header, sha string) (fs.FS, error) {
+			return r.trees.Tree(ctx, remote, header, sha)
+		},
+	}, r.log)
+	if err != nil {
+		return chatops.Core{}, err
+	}
+	host := "github.com"
+	if c.GitHub.BaseURL != "" {
+		u, err := url.Parse(c.GitHub.BaseURL)
+		if err != nil {
+			return chatops.Core{}, fmt.Errorf("read github.baseURL: %w", err)
+		}
+		host = u.Host
+	}
+	return chatops.Core{Fleet: fleet, Promotions: &promotion.Service{
+		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Host: host,
+		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
+	}}, nil
+}
+
+func environments(c config.Config) []cluster.Environment {
+	var all []cluster.Environment
+	for _, e := range c.Environments {
+		out := cluster.Environment{Name: e.Name, Cluster: access(e.Cluster), Flux: access(e.Cluster), Namespaces: e.Namespaces}
+		if e.Flux != nil {
+			out.Flux, out.FluxNamespaces = access(e.Flux.Cluster), e.Flux.Namespaces
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+func access(c config.Cluster) cluster.Access {
+	a := cluster.Access{Context: c.Context, KubeconfigFile: c.KubeconfigFile}
+	if s := c.SecretRef; s != nil {
+		a.Secret = &cluster.SecretRef{Namespace: s.Namespace, Name: s.Name, Key: cmp.Or(s.Key, "kubeconfig")}
+	}
+	return a
+}
+
+func settings(c config.Config) []promotion.Settings {
+	var all []promotion.Settings
+	for _, e := range c.Environments {
+		all = append(all, promotion.Settings{
+			Environment: e.Name, Repository: cmp.Or(e.Repository.Name, c.Repository.Name), Branch: cmp.Or(e.Repository.Branch, c.Repository.Branch),
+			Mode: cmp.Or(promotion.Mode(e.Promotion.Mode), promotion.Auto), ConfirmOptional: e.Promotion.Confirm == "optional",
+			Wait: e.Promotion.Wait.Or(15 * time.Second), Timeout: e.Promotion.Timeout.Or(15 * time.Minute),
+		})
+	}
+	return all
+}
+
+// allowed lets ferry use the repositories that the configuration names; where an environment leaves it to Flux, any
+// repository that its Flux objects follow. Only such names reach the client at all.
+func allowed(c config.Config) func(string) bool {
+	named := map[string]bool{}
+	discovered := false
+	for _, s := range settings(c) {
+		named[strings.ToLower(s.Repository)] = true
+		discovered = discovered || s.Repository == ""
+	}
+	return func(name string) bool { return discovered || named[strings.ToLower(name)] }
+}
+
+// newID is a promotion's id: 64 random bits, short enough to read aloud.
+func newID() string {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // documented never to fail
+	return hex.EncodeToString(b[:])
+}

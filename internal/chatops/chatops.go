@@ -1,0 +1,170 @@
+// Package chatops answers chat lines: it reads a line as a request, has it done, and shows the result by a blueprint. The
+// switch in answer is the table of contents of what ferry can do.
+package chatops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/kubeshop/botkube/pkg/api"
+
+	"github.com/ferry-chatops/ferry/internal/blueprint"
+	"github.com/ferry-chatops/ferry/internal/command"
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
+	"github.com/ferry-chatops/ferry/internal/promotion"
+)
+
+// A Core does what is asked, for one configuration and one identity.
+type Core struct {
+	Fleet      operation.Fleet
+	Promotions *promotion.Service
+}
+
+// A Chat answers lines. It is safe for concurrent use.
+type Chat struct {
+	Blueprints *blueprint.Set
+	Log        *slog.Logger
+	Now        func() time.Time
+}
+
+// A Question is a line and who asks it where.
+type Question struct {
+	Line        string
+	Interactive bool   // the platform has buttons and takes several messages
+	Mention     string // as the platform mentions the user: "<@U024BE7LH>"; may be empty
+	DisplayName string
+	// Core opens what the configuration of the channel describes. It is called only for lines that need it.
+	Core func() (Core, error)
+}
+
+// Deadlines, because the host has none and a hung command keeps one of its ten workers.
+const (
+	readTime  = 30 * time.Second
+	writeTime = 60 * time.Second // beside the time that a change's answer waits for its end
+)
+
+// Respond answers a question, always with at least one message.
+func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
+	begin := c.Now()
+	request, err := command.Parse(q.Line)
+	var blueprint string
+	var data any
+	if err == nil {
+		blueprint, data, err = answer(ctx, request, Principal(q.Mention, q.DisplayName), q.Core)
+	}
+	verb := "none"
+	if request != nil {
+		verb = request.Verb()
+	}
+	if err != nil {
+		blueprint, data = "refusal", c.refusal(ctx, err, verb)
+	}
+	messages := c.show(blueprint, data, q.Interactive)
+	c.Log.Debug("answered", "verb", verb, "blueprint", blueprint, "messages", len(messages), "took", c.Now().Sub(begin))
+	return messages
+}
+
+// answer has a request done and names the blueprint that shows the result.
+func answer(ctx context.Context, request gitops.Request, by string, open func() (Core, error)) (name string, data any, err error) {
+	if help, ok := request.(gitops.Help); ok { // the one that works without a configuration
+		manual, err := command.Usage(help.Topic)
+		return "help", manual, err
+	}
+	core, err := open()
+	if err != nil {
+		return "", nil, err
+	}
+	deadline := readTime
+	switch r := request.(type) {
+	case gitops.Promote:
+		deadline = writeTime + core.Promotions.Wait(r.Environment)
+	case gitops.Rollback:
+		deadline = writeTime + core.Promotions.Wait(r.Environment)
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	switch r := request.(type) {
+	case gitops.List:
+		data, err = operation.List(ctx, core.Fleet, r)
+		return "list", data, err
+	case gitops.Diff:
+		data, err = operation.Diff(ctx, core.Fleet, r)
+		return "diff", data, err
+	case gitops.Promote:
+		return result(core.Promotions.Promote(ctx, r, by))
+	case gitops.Rollback:
+		return result(core.Promotions.Rollback(ctx, r, by))
+	case gitops.Status:
+		if r.Application == "" {
+			data, err = core.Promotions.Recent(ctx)
+			return "recent", data, err
+		}
+		data, err = core.Promotions.Status(ctx, r)
+		return "outcome", data, err
+	default:
+		return "", nil, fmt.Errorf("no answer to %T", request)
+	}
+}
+
+func result(r promotion.Result, err error) (string, any, error) {
+	switch {
+	case err != nil:
+		return "", nil, err
+	case r.Card != nil:
+		return "card", *r.Card, nil
+	default:
+		return "outcome", *r.Outcome, nil
+	}
+}
+
+// refusal turns any error into one that can be shown. What is not worded for people goes to the log, once, here.
+func (c *Chat) refusal(ctx context.Context, err error, verb string) *gitops.Refusal {
+	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
+		if r.Cause != nil {
+			c.Log.Warn("refused", "verb", verb, "code", r.Code, "error", err)
+		}
+		return r
+	}
+	c.Log.Error("failed", "verb", verb, "error", err)
+	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return &gitops.Refusal{Code: gitops.Unreachable, Title: "This took too long",
+			Reason: "Something that ferry asked did not answer in time. Look what was done before you repeat a change.", Next: []string{"status"}}
+	}
+	return &gitops.Refusal{Code: gitops.Internal, Reason: "Something went wrong that ferry has no word for. Its log has the details.", Next: []string{"list"}}
+}
+
+func (c *Chat) show(name string, data any, interactive bool) []api.Message {
+	platform := blueprint.Platform{Interactive: interactive, Plugin: "ferry"}
+	messages, err := c.Blueprints.Messages(name, data, platform)
+	if err != nil {
+		c.Log.Error("render", "blueprint", name, "error", err)
+		fault := &gitops.Refusal{Code: gitops.Internal, Reason: "The answer could not be shown. If you asked for a change, look whether it was made.", Next: []string{"status"}}
+		if messages, err = c.Blueprints.Messages("refusal", fault, platform); err != nil {
+			return []api.Message{api.NewPlaintextMessage(fault.Reason, false)}
+		}
+	}
+	return messages
+}
+
+var mention = regexp.MustCompile(`^<@!?([UW][A-Z0-9]+|[0-9]+)>$`)
+
+// Principal names who asks: slack:ID, discord:ID, automation:NAME, or name:NAME where the platform vouches for no id.
+// The shapes of mentions are those that Botkube 1.14 passes on.
+func Principal(mentioned, displayName string) string {
+	if m := mention.FindStringSubmatch(mentioned); m != nil {
+		if m[1][0] == 'U' || m[1][0] == 'W' {
+			return "slack:" + m[1]
+		}
+		return "discord:" + m[1]
+	}
+	if name, ok := strings.CutPrefix(mentioned, "Automation "); ok {
+		return "automation:" + strings.Trim(name, `"`)
+	}
+	return "name:" + displayName
+}
