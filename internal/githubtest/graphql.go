@@ -39,10 +39,8 @@ func (c *call) graphQL() (int, any, error) {
 		Variables     map[string]any
 		OperationName string
 	}
-	decoder := json.NewDecoder(c.Body)
-	decoder.UseNumber()
-	if err := decoder.Decode(&in); err != nil {
-		return 0, nil, fail(http.StatusBadRequest, "Problems parsing JSON")
+	if err := c.decode(&in); err != nil {
+		return 0, nil, err
 	}
 	doc, problems := gqlparser.LoadQuery(served(), in.Query)
 	if problems != nil {

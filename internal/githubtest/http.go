@@ -82,6 +82,10 @@ type fieldsKey struct{}
 // access log.
 func (s *Server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.running.TryRLock() { // closed in the meantime
+			panic(http.ErrAbortHandler)
+		}
+		defer s.running.RUnlock()
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
 			http.Error(w, "body cannot be read or is too large", http.StatusRequestEntityTooLarge)
@@ -177,10 +181,9 @@ func invalid(resource, field, code, message string) error {
 type call struct {
 	*http.Request
 	s      *Server
-	w      http.ResponseWriter
 	login  string
 	token  token
-	repo   *repository
+	repo   *repository // nil where the path names none
 	answer http.Header
 }
 
@@ -317,25 +320,28 @@ func (s *Server) api(h handler) http.Handler {
 			writeError(w, fail(http.StatusUnauthorized, "Bad credentials"))
 			return
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c := &call{Request: r, s: s, w: w, login: t.login, token: t, answer: header}
-		if owner := r.PathValue("owner"); owner != "" {
-			name := owner + "/" + r.PathValue("repo")
-			c.repo = s.repositories[name]
-			if c.repo == nil || !t.sees(name) {
-				writeError(w, notFound)
-				return
-			}
-			c.repo.sync()
-		}
-		status, body, err := h(c)
+		status, body, err := s.serve(h, &call{Request: r, s: s, login: t.login, token: t, answer: header})
 		if err != nil {
 			writeError(w, err)
 			return
 		}
 		write(w, status, body)
 	})
+}
+
+// serve runs a handler on the repository that the path names, if it names one.
+func (s *Server) serve(h handler, c *call) (status int, body any, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if owner := c.PathValue("owner"); owner != "" {
+		name := owner + "/" + c.PathValue("repo")
+		c.repo = s.repositories[name]
+		if c.repo == nil || !c.token.sees(name) {
+			return 0, nil, notFound
+		}
+		c.repo.sync()
+	}
+	return h(c)
 }
 
 func write(w http.ResponseWriter, status int, body any) {

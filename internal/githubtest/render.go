@@ -173,10 +173,14 @@ func (s *Server) contentObject(r *repository, e entry, ref string) object {
 	self := s.repoURL(r) + "/contents/" + escape(e.path) + "?ref=" + url.QueryEscape(ref)
 	html := s.webURL(r) + "/" + web + "/" + escape(ref) + "/" + escape(e.path)
 	blob := s.repoURL(r) + "/git/" + git + "/" + e.sha
-	return object{
+	o := object{
 		"type": kind, "name": e.path[strings.LastIndex(e.path, "/")+1:], "path": e.path, "sha": e.sha, "size": e.size,
 		"url": self, "html_url": html, "git_url": blob, "download_url": nil, "_links": object{"self": self, "html": html, "git": blob},
 	}
+	if e.kind == "blob" {
+		o["download_url"] = s.webURL(r) + "/raw/" + escape(ref) + "/" + escape(e.path) // not served, as all links for people
+	}
+	return o
 }
 
 // treeEntry is an entry of schema git-tree.

@@ -80,21 +80,39 @@ func (r *repository) line(args ...string) (string, error) {
 	return strings.TrimSuffix(out, "\n"), err
 }
 
+// configuration of the bare repositories: any commit can be fetched, without blobs too, and pushes are taken. Nothing
+// goes on in the background when a request has ended.
+const configuration = `[core]
+	repositoryFormatVersion = 0
+	bare = true
+[gc]
+	auto = 0
+[http]
+	receivePack = true
+[receive]
+	autoGC = false
+[uploadpack]
+	allowAnySHA1InWant = true
+	allowFilter = true
+`
+
 func (r *repository) init() error {
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(r.dir), 0o755); err != nil {
 		return err
 	}
-	if _, err := r.git("init", "--quiet", "--bare", "--initial-branch="+defaultBranch, r.dir); err != nil {
+	if err := os.Mkdir(r.dir, 0o755); err != nil {
 		return err
 	}
-	for _, setting := range []string{
-		"uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack", "core.logAllRefUpdates", "receive.advertiseAtomic",
-	} {
-		if _, err := r.git("config", setting, "true"); err != nil {
-			return err
-		}
+	if _, err := r.git("init", "--quiet", "--bare", "--template=", "--initial-branch="+defaultBranch, r.dir); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, "config"), []byte(configuration), 0o644); err != nil {
+		return err
 	}
 	if err := r.writeRules(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(r.dir, "hooks"), 0o755); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(r.dir, "hooks", "pre-receive"), []byte(preReceive), 0o755)

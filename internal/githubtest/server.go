@@ -39,7 +39,9 @@ type Server struct {
 	handler http.Handler
 	git     *cgi.Handler
 	http    *http.Server
-	done    chan struct{}
+	done    chan struct{} // closed when nothing is accepted any more
+	// running is held for reading by every request, and taken by Close.
+	running sync.RWMutex
 
 	anonymousGit bool
 	wrap         func(http.Handler) http.Handler
@@ -141,10 +143,12 @@ func Start(t TB, options ...Option) *Server {
 	return s
 }
 
-// Close ends the stand-in and drops the connections that are left. The repositories stay.
+// Close ends the stand-in, drops the connections that are left and waits for their handlers, git's included. The
+// repositories stay. It is called once.
 func (s *Server) Close() {
-	_ = s.http.Close()
+	_ = s.http.Close() // only says that the listener is closed already
 	<-s.done
+	s.running.Lock()
 }
 
 // APIURL is the root of the REST interface, with a slash at the end; github.Client.WithEnterpriseURLs takes it.

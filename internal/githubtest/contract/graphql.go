@@ -53,7 +53,6 @@ func (c *Contract) graphQL(body []byte, held *httptest.ResponseRecorder) []error
 		OperationName string         `json:"operationName"`
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&in); err != nil {
 		return []error{fmt.Errorf("request: %w", err)}
