@@ -378,13 +378,13 @@ func TestDirect(t *testing.T) {
 	}{
 		"no rules":      {[]http.HandlerFunc{rules(), branch(false)}, ""},
 		"harmless":      {[]http.HandlerFunc{rules("deletion", "non_fast_forward", "required_signatures", "creation", "required_linear_history")}, ""},
-		"pull request":  {[]http.HandlerFunc{rules("deletion", "pull_request")}, "changes of it need a pull request"},
-		"status checks": {[]http.HandlerFunc{rules("required_status_checks")}, "changes of it need status checks"},
-		"merge queue":   {[]http.HandlerFunc{rules("merge_queue")}, "changes of it go through a merge queue"},
-		"update":        {[]http.HandlerFunc{rules("update")}, "updates of it are restricted"},
-		"message":       {[]http.HandlerFunc{rules("commit_message_pattern")}, "commit messages on it follow a pattern"},
-		"unknown":       {[]http.HandlerFunc{rules("phase_of_the_moon")}, `it has the rule "phase_of_the_moon"`},
-		"classic":       {[]http.HandlerFunc{rules(), branch(true)}, "it has branch protection"},
+		"pull request":  {[]http.HandlerFunc{rules("deletion", "pull_request")}, "pull_request"},
+		"status checks": {[]http.HandlerFunc{rules("required_status_checks")}, "required_status_checks"},
+		"merge queue":   {[]http.HandlerFunc{rules("merge_queue")}, "merge_queue"},
+		"update":        {[]http.HandlerFunc{rules("update")}, "update"},
+		"message":       {[]http.HandlerFunc{rules("commit_message_pattern")}, "commit_message_pattern"},
+		"unknown":       {[]http.HandlerFunc{rules("phase_of_the_moon")}, "phase_of_the_moon"},
+		"classic":       {[]http.HandlerFunc{rules(), branch(true)}, "branch protection"},
 		"free plan":     {[]http.HandlerFunc{say(403, message("Upgrade to GitHub Pro or make this repository public to enable this feature.")), branch(false)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

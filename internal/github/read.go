@@ -213,19 +213,8 @@ var harmless = map[string]bool{
 	"file_extension_restriction": true, "copilot_code_review": true,
 }
 
-// ruleWording says what a rule asks for, to follow "because".
-var ruleWording = map[string]string{
-	"pull_request":           "changes of it need a pull request",
-	"required_status_checks": "changes of it need status checks",
-	"merge_queue":            "changes of it go through a merge queue",
-	"required_deployments":   "changes of it need deployments first",
-	"workflows":              "changes of it need workflows to pass",
-	"code_scanning":          "changes of it need code scanning",
-	"update":                 "updates of it are restricted",
-	"commit_message_pattern": "commit messages on it follow a pattern",
-}
-
-// Direct says whether the branch's rules let us commit to it. A right to bypass rules is not used.
+// Direct says whether the branch's rules let us commit to it. If not, the rule is the type of one, "pull_request", or
+// "branch protection". A right to bypass rules is not used.
 func (r *repository) Direct(ctx context.Context, branch string) (bool, string, error) {
 	if err := checkBranch(branch); err != nil {
 		return false, "", err
@@ -243,10 +232,7 @@ func (r *repository) Direct(ctx context.Context, branch string) (bool, string, e
 		}
 		ruled = true
 		if !harmless[found.Type] {
-			if wording := ruleWording[found.Type]; wording != "" {
-				return false, wording, nil
-			}
-			return false, fmt.Sprintf("it has the rule %q", found.Type), nil
+			return false, found.Type, nil
 		}
 	}
 	if ruled {
@@ -258,7 +244,7 @@ func (r *repository) Direct(ctx context.Context, branch string) (bool, string, e
 		return false, "", r.refuse(doing, err)
 	}
 	if classic.Protected {
-		return false, "it has branch protection", nil
+		return false, "branch protection", nil
 	}
 	return true, "", nil
 }
