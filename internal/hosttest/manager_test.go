@@ -165,15 +165,24 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestWithoutKubeconfigTheAnswerSaysWhatToConfigure(t *testing.T) {
+func TestAnswerSaysWhatIsNotConfigured(t *testing.T) {
 	h := start(t)
-	for name, configs := range map[string][]*executor.Config{
-		"no configuration":    nil,
-		"a null one":          {{RawYAML: []byte("null\n")}},
-		"one without content": {{}},
+	home := &executor.Config{RawYAML: []byte("environments: [{name: stage}]\n")} // in the cluster whose kubeconfig the host passes
+	for name, test := range map[string]struct {
+		configs    []*executor.Config
+		kubeconfig string
+		want       string
+	}{
+		"no configuration":      {nil, deadCluster, "environments"},
+		"a null one":            {[]*executor.Config{{RawYAML: []byte("null\n")}}, deadCluster, "environments"},
+		"one without content":   {[]*executor.Config{{}}, deadCluster, "environments"},
+		"no kubeconfig":         {[]*executor.Config{home}, "", "rbac"},
+		"nothing at all":        {nil, "", "environments"},
+		"a cluster that is off": {[]*executor.Config{home}, deadCluster, "stage"},
 	} {
-		if text := h.execute(t, executor.ExecuteInput{Command: "ferry list", Configs: configs}); !strings.Contains(text, "rbac") {
-			t.Errorf("%s: the answer does not name context.rbac:\n%s", name, text)
+		in := executor.ExecuteInput{Command: "ferry list", Configs: test.configs, Context: executor.ExecuteInputContext{KubeConfig: []byte(test.kubeconfig)}}
+		if text := h.execute(t, in); !strings.Contains(text, test.want) {
+			t.Errorf("%s: the answer does not name %s:\n%s", name, test.want, text)
 		}
 	}
 }
