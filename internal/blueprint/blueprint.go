@@ -20,7 +20,7 @@ import (
 //
 // Strings are Go templates over the blueprint's data, or over the present item below a forEach; $root is the
 // blueprint's data there, and $index the item's number from zero. when and forEach are template expressions without
-// braces: "when: .Rollback", "forEach: .Plan.Shared".
+// braces: "when: .Rollback", "forEach: .Plan.Shared". Where both are given, when is asked for each item.
 type Blueprint struct {
 	// Refused marks the message as the answer to something that was refused or that failed.
 	Refused  string    `json:"refused,omitempty" jsonschema:"expression: mark the message as refused or failed where it is true"`
@@ -37,6 +37,7 @@ type Section struct {
 	TextFields  []Field  `json:"textFields,omitempty" jsonschema:"keys and values, at most 10"`
 	Code        string   `json:"code,omitempty" jsonschema:"preformatted text; it moves into messages of its own where it is too long"`
 	Head        int      `json:"head,omitempty" jsonschema:"how many first lines of code are repeated in every message that it takes"`
+	More        string   `json:"more,omitempty" jsonschema:"where the rest of code is found if not everything can be shown"`
 	BulletList  *Bullets `json:"bulletList,omitempty" jsonschema:"a list with a title"`
 	Buttons     []Button `json:"buttons,omitempty" jsonschema:"commands and links"`
 	Selects     []Select `json:"selects,omitempty" jsonschema:"drop-down lists of commands"`

@@ -32,7 +32,7 @@ const (
 	maxCommand = 2000
 	maxURL     = 3000
 
-	maxLine = 600 // characters of one line of code, and of text before anything else is cut
+	maxLine = 600 // characters of one line of text, before anything else is cut
 )
 
 // blocks writes the answer for Slack.
@@ -72,15 +72,7 @@ func (s section) usable() section {
 	s.header = cut(s.header, 150)
 	s.description = cut(s.description, 3*maxLine)
 	s.fields = slices.Clone(s.fields[:min(len(s.fields), maxFields)])
-	for i, f := range s.fields {
-		s.fields[i] = field{cut(f.key, 50), cut(f.value, maxLine)}
-	}
 	s.bulletTitle = cut(s.bulletTitle, 150)
-	for _, lines := range [][]string{s.bullets, s.context} {
-		for i := range lines {
-			lines[i] = cut(lines[i], maxLine)
-		}
-	}
 	if len(s.context) > 8 {
 		s.context = append(slices.Clone(s.context[:7]), fmt.Sprintf("… and %d more", len(s.context)-7))
 	}
@@ -130,7 +122,7 @@ func moveCode(sections []section, details *[]detail) bool {
 		return false
 	}
 	s := &sections[longest]
-	*details = append([]detail{{title: s.header, code: s.code, head: s.head}}, *details...)
+	*details = append([]detail{{title: s.header, code: s.code, head: s.head, more: s.more}}, *details...)
 	s.code = ""
 	return true
 }
@@ -182,7 +174,7 @@ func shorten(sections []section) bool {
 	return true
 }
 
-var leftOut = regexp.MustCompile(`^… and (\d+) more$`)
+var leftOut = regexp.MustCompile(`^… and (\d+) more\b`)
 
 // halve keeps the first half of a list and says how many it left out, those of an earlier halving included.
 func halve(list []string) []string {
@@ -372,7 +364,7 @@ func (a answer) text(plugin string) api.Message {
 		}
 		if s.code != "" {
 			if len(s.code) > maxText/2 {
-				codes = append(codes, detail{code: s.code})
+				codes = append(codes, detail{code: s.code, more: s.more})
 			} else {
 				line(fence(s.code))
 			}
@@ -421,17 +413,17 @@ func (a answer) cutText(out string, details []detail) string {
 	}
 	out = cutBytes(out, maxText-100)
 	for _, d := range details {
+		title, body := quiet(d.title), quiet(code(d.code))
 		note := strings.TrimSpace("… the rest is left out. " + quiet(d.more))
-		room := maxText - len(out) - len(d.title) - len(note) - 20
-		kept := cutLines(d.code, room)
+		kept := cutLines(body, maxText-len(out)-len(title)-len(note)-20)
 		if kept == "" {
 			return out + "\n… details are left out."
 		}
-		if d.title != "" {
-			out += "\n\n" + quiet(d.title)
+		if title != "" {
+			out += "\n\n" + title
 		}
-		out += "\n" + fence(kept)
-		if kept != d.code {
+		out += "\n```\n" + kept + "\n```"
+		if kept != body {
 			return out + "\n" + note
 		}
 	}

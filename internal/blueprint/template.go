@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"regexp"
 	"strings"
 	texttemplate "text/template"
 	"time"
@@ -30,6 +29,7 @@ type section struct {
 	fields              []field
 	code                string
 	head                int
+	more                string
 	bulletTitle         string
 	bullets             []string
 	buttons             []button
@@ -259,11 +259,11 @@ func (t *template) execute(data any) (answer, error) {
 }
 
 func (e *execution) section(s Section, at item) section {
-	out := section{header: e.line(s.Header, at), description: e.text(s.Description, at), code: e.text(s.Code, at), head: s.Head}
+	out := section{header: e.line(s.Header, at), description: e.text(s.Description, at), code: e.text(s.Code, at), head: s.Head, more: e.line(s.More, at)}
 	for _, f := range s.TextFields {
 		for _, i := range e.each(f.ForEach, f.When, at) {
 			if value := e.line(f.Value, i); value != "" {
-				out.fields = append(out.fields, field{e.line(f.Key, i), value})
+				out.fields = append(out.fields, field{cut(e.line(f.Key, i), 50), cut(value, maxLine/2)})
 			}
 		}
 	}
@@ -296,7 +296,7 @@ func (e *execution) lines(lines []Line, at item) []string {
 	for _, l := range lines {
 		for _, i := range e.each(l.ForEach, l.When, at) {
 			if text := e.line(l.Text, i); text != "" {
-				out = append(out, text)
+				out = append(out, cut(text, maxLine))
 			}
 		}
 	}
@@ -308,9 +308,7 @@ func (s section) empty() bool {
 		len(s.fields)+len(s.bullets)+len(s.buttons)+len(s.selects)+len(s.context) == 0
 }
 
-var blanks = regexp.MustCompile(`\s+`)
-
-func oneLine(s string) string { return strings.TrimSpace(blanks.ReplaceAllString(s, " ")) }
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // clean drops what hides or reorders text on a screen: control characters, terminal sequences, changes of direction.
 func clean(s string) string {

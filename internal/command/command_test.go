@@ -270,3 +270,22 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Any reason that is accepted in its encoded form comes back as it was.
+func FuzzReason(f *testing.F) {
+	for _, seed := range []string{"fixes it", "don't", "a (b) \"c\" `d`; e & f | <g>", "-x", "a -b", "80%", "%20", "日本", "--filter x", "''", "a  b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, reason string) {
+		c := change("a", "b")
+		c.Reason = reason
+		got, err := Parse(Line(gitops.Promote{Change: c, Version: "1"}))
+		if err != nil {
+			return // too long, control characters
+		}
+		want := strings.TrimSpace(blanks.ReplaceAllString(strings.Map(visible, reason), " "))
+		if p := got.(gitops.Promote); p.Reason != want {
+			t.Errorf("%q became %q", reason, p.Reason)
+		}
+	})
+}
