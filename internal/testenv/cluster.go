@@ -3,6 +3,7 @@ package testenv
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	_ "embed"
@@ -79,14 +80,20 @@ func (c *Cluster) Resume() error { return c.api.cmd.Process.Signal(syscall.SIGCO
 // Kill ends the API server: connections are refused.
 func (c *Cluster) Kill() { c.api.end() }
 
-// Restart starts a killed API server again, at the same address, and waits until it is ready.
+// Restart starts a killed API server again, at the same address, and waits until it is ready. As long as an outgoing
+// connection has its port, it tries again.
 func (c *Cluster) Restart(ctx context.Context) error {
-	api, err := c.env.startOn(ctx, c.api.program, c.api.taken)
-	if err != nil {
-		return err
-	}
-	c.api = api
-	return nil
+	return poll(ctx, "restart the API server of "+c.Name, func(ctx context.Context) error {
+		api, err := c.env.startOn(ctx, c.api.program, c.api.taken)
+		switch {
+		case errors.Is(err, errPortTaken):
+			return err
+		case err != nil:
+			return final{err}
+		}
+		c.api = api
+		return nil
+	})
 }
 
 // startCluster starts one cluster. The order: etcd, the API server, then everything that talks to it at once.
@@ -99,13 +106,14 @@ func (e *Env) startCluster(ctx context.Context, name string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	member := rand.Text()
 	etcd, err := e.start(ctx, program{
-		name: name + "/etcd", path: e.tools.Path("etcd"), ports: 2, ready: answersOK(http.DefaultClient, "http", "/health"),
+		name: name + "/etcd", path: e.tools.Path("etcd"), ports: 2, ready: hasMember(member),
 		args: func(ports []int) []string {
 			own, peer := fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 			return []string{
-				"--data-dir=etcd", "--unsafe-no-fsync", "--log-level=error", "--listen-client-urls=" + own, "--advertise-client-urls=" + own,
-				"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer,
+				"--name=" + member, "--data-dir=etcd", "--unsafe-no-fsync", "--log-level=error", "--listen-client-urls=" + own, "--advertise-client-urls=" + own,
+				"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + member + "=" + peer,
 			}
 		},
 	})
@@ -132,7 +140,10 @@ func (c *Cluster) startAPI(ctx context.Context, etcd int, ca []byte) (err error)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	c.api, err = c.env.start(ctx, program{
 		name: c.Name + "/kube-apiserver", path: c.env.tools.Path("kube-apiserver"), ports: 1,
-		ready: answersOK(&http.Client{Transport: transport}, "https", "/readyz"),
+		ready: func(ctx context.Context, p *process) error {
+			_, err := answer(ctx, &http.Client{Transport: transport}, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/readyz", p.taken[0]))
+			return err
+		},
 		args: func(ports []int) []string {
 			return []string{
 				fmt.Sprintf("--etcd-servers=http://127.0.0.1:%d", etcd), "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", ports[0]),
@@ -261,31 +272,62 @@ func (c *Cluster) startFlux(ctx context.Context) error {
 	if err := c.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "flux-system"}}); err != nil {
 		return fmt.Errorf("create namespace flux-system: %w", err)
 	}
-	artifacts := c.file("artifacts")
-	if err := os.Mkdir(artifacts, 0o700); err != nil {
+	if err := os.Mkdir(c.file("artifacts"), 0o700); err != nil {
 		return fmt.Errorf("create the artifacts' directory: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	controller := func(name string, ports int, more func(ports []int) []string) {
+	for _, p := range []program{c.sourceController(), c.fluxController("kustomize-controller"), c.fluxController("helm-controller")} {
 		g.Go(func() error {
-			_, err := c.env.start(ctx, program{
-				name: c.Name + "/" + name, path: c.env.tools.Path(name), ports: ports, ready: answersOK(http.DefaultClient, "http", "/readyz"),
-				env: []string{"KUBECONFIG=kubeconfig", "RUNTIME_NAMESPACE=flux-system"},
-				args: func(ports []int) []string {
-					return append([]string{fmt.Sprintf("--health-addr=127.0.0.1:%d", ports[0]), "--metrics-addr=0", "--events-addr=", "--watch-all-namespaces=true"}, more(ports)...)
-				},
-			})
+			_, err := c.env.start(ctx, p)
 			return err
 		})
 	}
-	controller("source-controller", 2, func(ports []int) []string {
-		storage := fmt.Sprintf("127.0.0.1:%d", ports[1])
-		return []string{"--storage-path=" + artifacts, "--storage-addr=" + storage, "--storage-adv-addr=" + storage}
-	})
-	// the default of 30s makes tests with dependsOn wait
-	controller("kustomize-controller", 1, func([]int) []string { return []string{"--requeue-dependency=2s"} })
-	controller("helm-controller", 1, func([]int) []string { return []string{"--requeue-dependency=2s"} })
 	return g.Wait()
+}
+
+// fluxController is a controller of Flux with the flags that all have. It is ready when it works, which only its log
+// says: /readyz answers before that. Objects that depend on others are looked at again after 2 s instead of 30.
+func (c *Cluster) fluxController(name string) program {
+	return program{
+		name: c.Name + "/" + name, path: c.env.tools.Path(name), env: []string{"KUBECONFIG=kubeconfig", "RUNTIME_NAMESPACE=flux-system"},
+		args: func([]int) []string {
+			return []string{"--health-addr=127.0.0.1:0", "--metrics-addr=0", "--events-addr=", "--watch-all-namespaces=true", "--requeue-dependency=2s"}
+		},
+		ready: func(_ context.Context, p *process) error {
+			log, err := os.ReadFile(p.log)
+			if err != nil {
+				return final{err}
+			}
+			if !bytes.Contains(log, []byte(`"Starting workers"`)) {
+				return errNotYet
+			}
+			return nil
+		},
+	}
+}
+
+// sourceController is ready when it serves the others its artifacts too.
+func (c *Cluster) sourceController() program {
+	p := c.fluxController("source-controller")
+	common, works, marker := p.args, p.ready, rand.Text()
+	p.ports = 1
+	p.args = func(ports []int) []string {
+		storage := fmt.Sprintf("127.0.0.1:%d", ports[0])
+		return append(common(ports), "--storage-path=artifacts", "--storage-addr="+storage, "--storage-adv-addr="+storage)
+	}
+	p.ready = func(ctx context.Context, proc *process) error {
+		if err := works(ctx, proc); err != nil {
+			return err
+		}
+		// our own file, because whoever took the port meanwhile may answer as well
+		path := filepath.Join("artifacts", marker)
+		if err := os.WriteFile(c.file(path), nil, 0o600); err != nil {
+			return final{err}
+		}
+		_, err := answer(ctx, http.DefaultClient, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/%s", proc.taken[0], marker))
+		return err
+	}
+	return p
 }
 
 func (c *Cluster) applyCRDs(ctx context.Context) error {
@@ -328,21 +370,30 @@ func established(crd unstructured.Unstructured) bool {
 	return false
 }
 
-// answersOK is ready when GET on the first port answers 200.
-func answersOK(c *http.Client, scheme, path string) func(context.Context, []int) error {
-	return func(ctx context.Context, ports []int) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s://127.0.0.1:%d%s", scheme, ports[0], path), nil)
-		if err != nil {
-			return final{err}
+// hasMember is ready when the etcd that answers is the one of that name, not another that took the port meanwhile.
+func hasMember(name string) func(context.Context, *process) error {
+	return func(ctx context.Context, p *process) error {
+		members, err := answer(ctx, http.DefaultClient, http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/v3/cluster/member/list", p.taken[0]))
+		if err == nil && !bytes.Contains(members, []byte(name)) {
+			return errNotYet // ours will say that the port is taken
 		}
-		response, err := c.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s", request.URL, response.Status)
-		}
-		return nil
+		return err
 	}
+}
+
+// answer is the body of a 200; anything else is an error.
+func answer(ctx context.Context, c *http.Client, method, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, final{err}
+	}
+	response, err := c.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", url, response.Status)
+	}
+	return io.ReadAll(response.Body)
 }

@@ -21,7 +21,7 @@ type program struct {
 	ports int // how many free ports args needs
 	args  func(ports []int) []string
 	env   []string
-	ready func(ctx context.Context, ports []int) error // nil: it is not waited for
+	ready func(ctx context.Context, p *process) error // nil: it is not waited for
 }
 
 // A process is a program that was started.
@@ -100,7 +100,7 @@ func (e *Env) startOn(ctx context.Context, p program, ports []int) (*process, er
 		if proc.hasEnded() {
 			return final{proc.failure()}
 		}
-		return p.ready(ctx, ports)
+		return p.ready(ctx, proc)
 	})
 	return proc, err
 }
@@ -120,7 +120,7 @@ func (e *Env) launch(proc *process) error {
 	go func() {
 		proc.err = proc.cmd.Wait()
 		if !proc.expected.Load() {
-			e.log("%s ended by itself: %v", proc.name, proc.err)
+			e.log("%v", proc.failure())
 		}
 		close(proc.ended)
 	}()

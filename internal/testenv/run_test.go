@@ -136,7 +136,7 @@ func TestStartTriesOtherPorts(t *testing.T) {
 			}
 			return []string{"-c", "echo up > up; exec sleep 600"}
 		},
-		ready: func(context.Context, []int) error { _, err := os.Stat(filepath.Join(rec.Dir, "up")); return err },
+		ready: func(context.Context, *process) error { _, err := os.Stat(filepath.Join(rec.Dir, "up")); return err },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestStartShowsWhyAProgramEnded(t *testing.T) {
 	t.Cleanup(e.Stop)
 	_, err = e.start(t.Context(), program{
 		name: "shell", path: "/bin/sh", args: func([]int) []string { return []string{"-c", "echo unknown flag: --colour >&2; exit 3"} },
-		ready: func(context.Context, []int) error { return errNotYet },
+		ready: func(context.Context, *process) error { return errNotYet },
 	})
 	if err == nil || !strings.Contains(err.Error(), "unknown flag: --colour") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("got %v", err)

@@ -16,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
+	crlog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/ferry-chatops/ferry/internal/testenv/tools"
 )
@@ -145,6 +147,7 @@ func Need(t testing.TB, o Options) *Env {
 	if o.Log == nil {
 		o.Log = t.Logf
 	}
+	crlog.SetLogger(logr.Discard()) // or controller-runtime complains after 30 s
 	// not t.Context(): that ends before the test's clean-up, which may still need the clusters
 	e, err := start(context.Background(), set, o)
 	if err != nil {

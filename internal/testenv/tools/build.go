@@ -43,6 +43,9 @@ func Build(ctx context.Context, progress io.Writer) error {
 	if err := checkSums(dir); err != nil {
 		return err
 	}
+	if err := removeHalves(cache); err != nil {
+		return err
+	}
 	b := builder{cache: cache, dir: dir, progress: progress}
 	var takes time.Duration
 	for _, t := range todo {
@@ -67,6 +70,18 @@ func missing(ctx context.Context, cache string) []tool {
 		}
 	}
 	return missing
+}
+
+// removeHalves deletes what a killed build left; the caller holds the lock.
+func removeHalves(cache string) error {
+	halves, err := filepath.Glob(filepath.Join(cache, "new-*"))
+	for _, half := range halves {
+		err = errors.Join(err, os.RemoveAll(half))
+	}
+	if err != nil {
+		return fmt.Errorf("remove what a killed build left: %w", err)
+	}
+	return nil
 }
 
 // sourceDir is this folder in the checkout that the command was started in.
