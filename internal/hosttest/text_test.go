@@ -128,6 +128,9 @@ func TestHostReadsEveryCommandAsWritten(t *testing.T) {
 					if err != nil || !slices.Equal(got, want) {
 						t.Errorf("%q is read as %q (%v), written as %q", command, got, err, want)
 					}
+					if len(got) > 2 && got[1] == "help" {
+						t.Errorf("%q: the host answers \"ferry help\" itself, with the general help, and drops the words behind", command)
+					}
 				}
 			}
 		})
