@@ -51,6 +51,7 @@ const (
 // Trees fetches trees and keeps the newest few. It is safe for concurrent use. Make one with New.
 type Trees struct {
 	home    string // private directory: object stores, and HOME of git
+	lock    *os.File
 	stop    context.CancelFunc
 	running context.Context // ends with Close
 	fetches singleflight.Group
@@ -72,15 +73,67 @@ type store struct {
 	fetches int
 }
 
+const prefix = "ferry-git-"
+
 // New makes a Trees with a private directory below dir, or below the system's temporary directory if dir is empty.
-// Close removes it.
+// Close removes it. What processes left behind that were killed is removed too.
 func New(dir string) (*Trees, error) {
-	home, err := os.MkdirTemp(dir, "ferry-git-")
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	sweep(dir)
+	home, lock, err := private(dir)
 	if err != nil {
 		return nil, fmt.Errorf("make directory for git: %w", err)
 	}
 	running, stop := context.WithCancel(context.Background())
-	return &Trees{home: home, running: running, stop: stop, stores: map[string]*store{}}, nil
+	return &Trees{home: home, lock: lock, running: running, stop: stop, stores: map[string]*store{}}, nil
+}
+
+// private makes a directory and locks it. The lock ends with the process, however that ends.
+func private(dir string) (string, *os.File, error) {
+	for {
+		home, err := os.MkdirTemp(dir, prefix)
+		if err != nil {
+			return "", nil, err
+		}
+		lock, err := os.Open(home)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // swept by another process before it was locked
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+			return "", nil, errors.Join(err, lock.Close())
+		}
+		if _, err := os.Stat(home); err == nil {
+			return home, lock, nil
+		}
+		lock.Close()
+	}
+}
+
+// sweep removes directories that nobody holds a lock on. It does what it can: they are a waste of space, no fault.
+func sweep(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		left := filepath.Join(dir, e.Name())
+		lock, err := os.Open(left)
+		if err != nil {
+			continue
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = os.RemoveAll(left)
+		}
+		lock.Close()
+	}
 }
 
 // Close ends what is under way and removes all files.
@@ -94,7 +147,7 @@ func (t *Trees) Close() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 	}
-	if err := os.RemoveAll(t.home); err != nil {
+	if err := errors.Join(os.RemoveAll(t.home), t.lock.Close()); err != nil {
 		return fmt.Errorf("remove git's directory: %w", err)
 	}
 	return nil

@@ -396,6 +396,37 @@ func TestCloseEndsAFetchAndLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestWhatTheKilledLeaveIsRemoved(t *testing.T) {
+	r, dir := serve(t), t.TempDir()
+	sha := r.commit(t, blob{"100644", "a.yaml", "1"})
+	for _, name := range []string{"ferry-git-killed/store/objects", "other"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running, err := git.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, err := git.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := running.Tree(t.Context(), r.url(), header, sha); err != nil {
+		t.Errorf("the other one's directory was removed: %v", err)
+	}
+	if err := running.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "other" {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
 // The credential and the surroundings' configuration: a git that tells what it was given.
 func TestWhatGitIsGiven(t *testing.T) {
 	bin, told := t.TempDir(), filepath.Join(t.TempDir(), "told")
