@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -109,5 +110,31 @@ func TestUnservedGraphQLIsRefusedBeforeAnythingIsDone(t *testing.T) {
 	}
 	if r.head("main") != r.sha {
 		t.Error("the refused mutation was applied")
+	}
+}
+
+func TestOfManyCommitsOnOneHeadOneWins(t *testing.T) {
+	r := start(t)
+	answers := make([]string, 8)
+	var wg sync.WaitGroup
+	for i := range answers {
+		in := input("main", r.sha, "Promote", map[string]string{podinfo: fmt.Sprintf("version: 7.0.%d\n", i)})
+		wg.Go(func() { answers[i] = r.query(t.Context(), commitDocument, in) })
+	}
+	wg.Wait()
+	head, won, stale := r.head("main"), 0, 0
+	for i, answer := range answers {
+		switch {
+		case strings.Contains(answer, "STALE_DATA"):
+			stale++
+		case strings.Contains(answer, head):
+			won++
+			if got, want := r.file("main", podinfo), fmt.Sprintf("version: 7.0.%d\n", i); got != want {
+				t.Errorf("content %q, want %q", got, want)
+			}
+		}
+	}
+	if won != 1 || stale != len(answers)-1 {
+		t.Errorf("%d won, %d were stale", won, stale)
 	}
 }

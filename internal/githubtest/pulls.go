@@ -2,7 +2,6 @@ package githubtest
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -71,12 +70,13 @@ func (r *repository) mergedTree(branch, sha string) (tree string, clean bool) {
 	return tree, err == nil
 }
 
-var errConflict = errors.New("Pull Request is not mergeable") //nolint:staticcheck // GitHub's words
+// notMergeable is GitHub's answer to a merge that has conflicts or comes too late.
+var notMergeable = &failure{status: http.StatusMethodNotAllowed, message: "Pull Request is not mergeable"}
 
 // merge merges with one of GitHub's three methods. Its errors are *failure for what GitHub refuses.
 func (r *repository) merge(p *pull, login, method, title, message string) error {
 	if p.state != "open" || p.draft {
-		return fail(http.StatusMethodNotAllowed, "%s", errConflict)
+		return notMergeable
 	}
 	base, err := r.branch(p.base)
 	if err != nil {
@@ -84,7 +84,7 @@ func (r *repository) merge(p *pull, login, method, title, message string) error 
 	}
 	tree, clean := r.mergedTree(p.base, p.headSHA)
 	if !clean {
-		return fail(http.StatusMethodNotAllowed, "%s", errConflict)
+		return notMergeable
 	}
 	commits, err := r.log("--reverse", "--topo-order", base+".."+p.headSHA)
 	if err != nil {

@@ -34,9 +34,9 @@ import (
 
 // A Contract checks HTTP exchanges.
 type Contract struct {
-	rest   *openapi3.T
-	router routers.Router
-	schema *ast.Schema
+	openAPI *openapi3.T
+	router  routers.Router
+	schema  *ast.Schema
 }
 
 // shared is loaded once for a test binary.
@@ -105,8 +105,11 @@ func Load(openAPI, sdl string) (*Contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Contract{rest: doc, router: router, schema: schema}, nil
+	return &Contract{openAPI: doc, router: router, schema: schema}, nil
 }
+
+// checkAnswer says what is wrong with an answer.
+type checkAnswer func(*httptest.ResponseRecorder) []error
 
 // Handler passes requests to next and reports every request and every answer that breaks the contract. Git's own
 // protocol, and answers that a githubtest.Fault made, are not GitHub's API and pass unchecked.
@@ -124,19 +127,23 @@ func (c *Contract) Handler(next http.Handler, report func(error)) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		held := httptest.NewRecorder()
-		next.ServeHTTP(held, r) // a dropped connection panics through
-		var problems []error
-		operation := "POST /graphql"
+		check := c.rest
 		if isGraphQL {
-			problems = c.graphQL(body, held)
-		} else {
-			operation, problems = c.exchange(r, path, body, held)
+			check = c.graphQL
 		}
-		for _, p := range problems {
-			if !allowed(operation, p) {
-				report(fmt.Errorf("%s %s (%s): %w", r.Method, r.URL, operation, p))
+		operation, problems, checkAnswer := check(r, path, body)
+		tell := func(problems []error) {
+			for _, p := range problems {
+				if !allowed(operation, p) {
+					report(fmt.Errorf("%s %s (%s): %w", r.Method, r.URL, operation, p))
+				}
 			}
+		}
+		tell(problems)
+		held := httptest.NewRecorder()
+		next.ServeHTTP(held, r) // panics where the connection is to be dropped
+		if checkAnswer != nil && held.Header().Get(githubtest.FaultHeader) == "" {
+			tell(checkAnswer(held))
 		}
 		maps.Copy(w.Header(), held.Header())
 		w.WriteHeader(held.Code)
@@ -163,12 +170,12 @@ func described(path string) string {
 	return path
 }
 
-// exchange checks one REST request and its answer, and says which operation it was.
-func (c *Contract) exchange(r *http.Request, path string, body []byte, answer *httptest.ResponseRecorder) (string, []error) {
+// rest checks a REST request, says which operation of the description it is, and how to check the answer.
+func (c *Contract) rest(r *http.Request, path string, body []byte) (operation string, problems []error, answer checkAnswer) {
 	escaped := described(path)
 	plain, err := url.PathUnescape(escaped)
 	if err != nil {
-		return "", []error{err}
+		return "", []error{fmt.Errorf("request: %w", err)}, nil
 	}
 	checked := r.Clone(r.Context())
 	checked.URL = &url.URL{Scheme: "http", Host: "api.github.com", Path: plain, RawPath: escaped, RawQuery: r.URL.RawQuery}
@@ -176,25 +183,22 @@ func (c *Contract) exchange(r *http.Request, path string, body []byte, answer *h
 	checked.ContentLength = int64(len(body))
 	route, params, err := c.router.FindRoute(checked)
 	if err != nil {
-		return "", []error{fmt.Errorf("request: %w: if GitHub has it, add it to the operations of package contract", err)}
+		return "", []error{fmt.Errorf("request: %w: if GitHub has it, add it to the operations of package contract", err)}, nil
 	}
-	operation := route.Method + " " + route.Path
 	in := &openapi3filter.RequestValidationInput{
 		Request: checked, Route: route, PathParams: params,
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, SkipSettingDefaults: true},
 	}
-	var problems []error
 	if err := openapi3filter.ValidateRequest(r.Context(), in); err != nil {
 		problems = append(problems, fmt.Errorf("request: %w", err))
 	}
 	problems = append(problems, undeclared(route, checked.URL.Query(), body)...)
-	if answer.Header().Get(githubtest.FaultHeader) != "" {
-		return operation, problems
+	return route.Method + " " + route.Path, problems, func(held *httptest.ResponseRecorder) []error {
+		if err := c.restAnswer(in, held); err != nil {
+			return []error{fmt.Errorf("answer %d: %w", held.Code, err)}
+		}
+		return nil
 	}
-	if err := c.answer(in, answer); err != nil {
-		problems = append(problems, fmt.Errorf("answer %d: %w", answer.Code, err))
-	}
-	return operation, problems
 }
 
 // undeclared finds query parameters and body properties that GitHub would silently ignore; JSON schema allows them.
@@ -221,7 +225,7 @@ func undeclared(route *routers.Route, query url.Values, body []byte) []error {
 	return problems
 }
 
-func (c *Contract) answer(in *openapi3filter.RequestValidationInput, answer *httptest.ResponseRecorder) error {
+func (c *Contract) restAnswer(in *openapi3filter.RequestValidationInput, answer *httptest.ResponseRecorder) error {
 	if answer.Code == http.StatusNotModified {
 		if answer.Body.Len() > 0 {
 			return errors.New("status 304 has a body")
@@ -250,5 +254,5 @@ func (c *Contract) failure(raw []byte) error {
 	if body["errors"] != nil {
 		schema = "validation-error"
 	}
-	return c.rest.Components.Schemas[schema].Value.VisitJSON(body)
+	return c.openAPI.Components.Schemas[schema].Value.VisitJSON(body)
 }

@@ -15,8 +15,6 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
-
-	"github.com/ferry-chatops/ferry/internal/githubtest"
 )
 
 // loadSchema reads GitHub's schema. As published it defines two fields of EnterpriseOwnerInfo,
@@ -45,8 +43,12 @@ func loadSchema(file string) (*ast.Schema, error) {
 	return schema, nil
 }
 
-// graphQL checks a GraphQL request, variables included, and the shape of its answer.
-func (c *Contract) graphQL(body []byte, held *httptest.ResponseRecorder) []error {
+// graphQL checks a GraphQL document and its variables, and says how to check the shape of the answer.
+func (c *Contract) graphQL(_ *http.Request, _ string, body []byte) (operation string, problems []error, answer checkAnswer) {
+	const name = "POST /graphql"
+	refuse := func(err error) (string, []error, checkAnswer) {
+		return name, []error{fmt.Errorf("request: %w", err)}, nil
+	}
 	var in struct {
 		Query         string         `json:"query"`
 		Variables     map[string]any `json:"variables"`
@@ -55,22 +57,23 @@ func (c *Contract) graphQL(body []byte, held *httptest.ResponseRecorder) []error
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&in); err != nil {
-		return []error{fmt.Errorf("request: %w", err)}
+		return refuse(err)
 	}
 	doc, invalid := gqlparser.LoadQuery(c.schema, in.Query)
 	if invalid != nil {
-		return []error{fmt.Errorf("request: %w", invalid)}
+		return refuse(invalid)
 	}
-	operation := doc.Operations.ForName(in.OperationName)
-	if operation == nil {
-		return []error{fmt.Errorf("request: no operation is named %q", in.OperationName)}
+	chosen := doc.Operations.ForName(in.OperationName)
+	if chosen == nil {
+		return refuse(fmt.Errorf("no operation is named %q", in.OperationName))
 	}
-	if _, err := validator.VariableValues(c.schema, operation, in.Variables); err != nil {
-		return []error{fmt.Errorf("request: %w", err)}
+	if _, err := validator.VariableValues(c.schema, chosen, in.Variables); err != nil {
+		return refuse(err)
 	}
-	if held.Header().Get(githubtest.FaultHeader) != "" {
-		return nil
-	}
+	return name, nil, func(held *httptest.ResponseRecorder) []error { return c.graphQLAnswer(chosen, held) }
+}
+
+func (c *Contract) graphQLAnswer(operation *ast.OperationDefinition, held *httptest.ResponseRecorder) []error {
 	if held.Code != http.StatusOK {
 		if err := c.failure(held.Body.Bytes()); err != nil {
 			return []error{fmt.Errorf("answer %d: %w", held.Code, err)}
@@ -86,7 +89,7 @@ func (c *Contract) graphQL(body []byte, held *httptest.ResponseRecorder) []error
 			Locations []map[string]int `json:"locations"`
 		} `json:"errors"`
 	}
-	decoder = json.NewDecoder(bytes.NewReader(held.Body.Bytes()))
+	decoder := json.NewDecoder(bytes.NewReader(held.Body.Bytes()))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&out); err != nil {
 		return []error{fmt.Errorf("answer: %w", err)}
