@@ -28,8 +28,8 @@ const (
 	sourceType   = "source"
 )
 
-// name is the plugin's, and the first word of its commands.
-const name = "ferry"
+// pluginName is also the first word of its commands.
+const pluginName = "ferry"
 
 // Options say what to start and what the plugin is told with every line.
 type Options struct {
@@ -99,15 +99,15 @@ func locate(ctx context.Context, plugins, cache string) (string, error) {
 			return "", err
 		}
 	}
-	binary, err := index.executor(name)
+	binary, err := index.executor(pluginName)
 	if err != nil {
 		return "", err
 	}
 	return fetch(ctx, location, binary, cache)
 }
 
-// Execute gives the plugin's answer to a line. A plugin that ended since the last line is started
-// again. One that ends while it answers is not asked a second time, for it may have done half of what was asked.
+// Execute gives the plugin's answer to a line. A plugin that ended since the last line is started again. One that ends
+// while it answers is not asked a second time, for it may have done half of what was asked.
 func (h *Host) Execute(ctx context.Context, line string) (Answer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -34,9 +34,9 @@ func (a Answer) WriteJSON(w io.Writer) error {
 }
 
 // Render shows the answer as text. Buttons and options of selects are numbered; choices holds the lines that they stand
-// for, as they would be typed ("ferry list"), the one numbered 1 first. Styled text has escape sequences
-// for a terminal; plain text has none, and shows beside each choice what to type instead. Nothing that a message holds
-// reaches the terminal as a control character.
+// for, as they would be typed ("ferry list"), the one numbered 1 first. Styled text has escape sequences for a terminal;
+// plain text has none, and shows beside each choice what to type instead. Nothing that a message holds reaches the
+// terminal as a control character.
 func (a Answer) Render(styled bool) (text string, choices []string) {
 	r := renderer{styled: styled, slack: !a.TextOnly}
 	for i, message := range a.Messages {
@@ -258,8 +258,8 @@ func unlink(whole string) string {
 
 // label is text without markup, as names of buttons are.
 func label(s string) string {
-	s = strings.ReplaceAll(s, api.MessageBotNamePlaceholder+" "+name, name) // here, the plugin alone is spoken to
-	return clean(strings.ReplaceAll(s, api.MessageBotNamePlaceholder, name))
+	s = strings.ReplaceAll(s, api.MessageBotNamePlaceholder+" "+pluginName, pluginName) // here, the plugin alone is spoken to
+	return clean(strings.ReplaceAll(s, api.MessageBotNamePlaceholder, pluginName))
 }
 
 // clean leaves out what a terminal would obey rather than show: control characters, and the invisible ones that turn or

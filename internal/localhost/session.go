@@ -132,10 +132,10 @@ func pick(line string, choices []string) (string, error) {
 // Command is the line with the plugin's name before it, as a host passes it on.
 func Command(line string) string {
 	line = strings.TrimSpace(hostFlags.ReplaceAllString(line, ""))
-	if first, _, _ := strings.Cut(line, " "); first == name {
+	if first, _, _ := strings.Cut(line, " "); first == pluginName {
 		return line
 	}
-	return strings.TrimSpace(name + " " + line)
+	return strings.TrimSpace(pluginName + " " + line)
 }
 
 // await shows on Err how long the answer takes.
