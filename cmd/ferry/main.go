@@ -27,6 +27,7 @@ var version = "v0.0.0-dev"
 type commands struct {
 	Chat    chat        `cmd:"" help:"Talk to ferry: type lines, or the number of a button. Ends with quit."`
 	Run     runLine     `cmd:"" help:"Answer one line. Exit code: 0 done, 1 refused or failed, 2 not answered."`
+	Demo    demo        `cmd:"" help:"Try ferry on two clusters on this machine, which end with it."`
 	Index   index       `cmd:"" help:"Work on the index in which Botkube finds the plugins."`
 	Version showVersion `cmd:"" help:"Show the version."`
 }

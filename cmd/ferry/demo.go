@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ferry-chatops/ferry/internal/testenv"
+	"github.com/ferry-chatops/ferry/internal/testenv/fleet"
+)
+
+type demo struct{}
+
+// Run sets up two environments and talks about them until the end of input. The repository stays for a look at its log,
+// until the next demo.
+func (demo) Run(ctx context.Context, t terminal) error {
+	begin := time.Now()
+	say := func(format string, args ...any) {
+		fmt.Fprintf(t.err, "[%3.0fs] %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return fmt.Errorf("find a directory for the demo: %w", err)
+	}
+	dir := filepath.Join(base, "ferry-demo")
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove the last demo: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make a directory for the demo: %w", err)
+	}
+	say("starting two clusters with Flux: stage and prod")
+	env, err := testenv.Start(ctx, testenv.Options{Clusters: fleet.Environments, Flux: true, Log: say})
+	if err != nil {
+		return err
+	}
+	defer env.Stop()
+	say("waiting until Flux has rolled out everything")
+	f, err := fleet.Start(ctx, env, dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	say("ready; the repository is %s", f.GitDir)
+	if isTerminal(t.in) {
+		say("try: list, diff stage, promote podinfo@7.0.0 to prod, rollback podinfo on prod, help, quit")
+	}
+	host, err := plugin{Config: []string{f.ConfigFile}, Kubeconfig: f.HomeFile}.start(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	return converse(ctx, t, host)
+}
