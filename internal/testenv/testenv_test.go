@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,6 +42,7 @@ func TestClusters(t *testing.T) {
 	}
 
 	t.Run("charts reach a cluster over HTTP and OCI", func(t *testing.T) { testCharts(t, env.Clusters["stage"]) })
+	t.Run("a commit reaches a cluster", func(t *testing.T) { testCommit(t, env.Clusters["prod"]) })
 	t.Run("rights are enforced", func(t *testing.T) { testRights(t, env.Clusters["prod"]) })
 	t.Run("an API server freezes and goes on", func(t *testing.T) { testPause(t, env.Clusters["prod"]) })
 	t.Run("an API server dies and comes back", func(t *testing.T) { testKill(t, env.Clusters["prod"]) })
@@ -162,6 +168,58 @@ func waitForRelease(t *testing.T, c *testenv.Cluster, name string, status metav1
 		t.Fatalf("HelmRelease %s is not Ready=%s: %v: %+v", name, status, err, r.Status.Conditions)
 	}
 	return r
+}
+
+func testCommit(t *testing.T, c *testenv.Cluster) {
+	root := t.TempDir()
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", args...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	work := filepath.Join(root, "fleet")
+	git("init", "-q", "-b", "main", work)
+	manifest := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: default}\ndata: {color: blue}\n"
+	if err := os.WriteFile(filepath.Join(work, "settings.yaml"), []byte(manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	git("-C", work, "add", "-A")
+	git("-C", work, "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "-qm", "one")
+	server := httptest.NewServer(&cgi.Handler{
+		Path: filepath.Join(git("--exec-path"), "git-http-backend"),
+		Env:  []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"},
+	})
+	t.Cleanup(server.Close)
+	err := c.Apply(t.Context(), fmt.Appendf(nil, `
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata: {name: fleet, namespace: flux-system}
+spec: {interval: 1m, url: "%s/fleet/.git", ref: {branch: main}}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: fleet, namespace: flux-system}
+spec: {interval: 1m, path: ./, prune: true, sourceRef: {kind: GitRepository, name: fleet}}
+`, server.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := &corev1.ConfigMap{}
+	err = wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := c.Client().Get(ctx, client.ObjectKey{Namespace: "default", Name: "settings"}, settings)
+		return err == nil, client.IgnoreNotFound(err)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if settings.Data["color"] != "blue" {
+		t.Errorf("the cluster has %v", settings.Data)
+	}
 }
 
 func testRights(t *testing.T, c *testenv.Cluster) {
