@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -39,7 +40,7 @@ type sample struct {
 	golden bool // small enough to be read
 }
 
-func samples() []sample {
+var samples = sync.OnceValue(func() []sample {
 	key := gitops.Key{Environment: "prod", Namespace: "apps", Kind: "HelmRelease", Name: "podinfo"}
 	cell := func(version string, health gitops.Health, reason string) operation.Cell {
 		return operation.Cell{Present: true, Namespace: "apps", Version: version, Kind: gitops.ChartVersion, Health: health, Reason: reason}
@@ -182,7 +183,7 @@ func samples() []sample {
 		all = append(all, sample{"help-" + topic, manual, topic == "" || topic == "promote"})
 	}
 	return all
-}
+})
 
 func (s sample) blueprint() string {
 	name, _, _ := strings.Cut(s.name, "-")

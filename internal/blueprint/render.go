@@ -431,7 +431,7 @@ func (a answer) cutText(out string, details []detail) string {
 }
 
 func typedLine(plugin, command string) string {
-	return plugin + " " + strings.ReplaceAll(command, "`", "ˋ")
+	return plugin + " " + harmless(strings.ReplaceAll(command, "`", "ˋ"))
 }
 
 func fence(s string) string { return "```\n" + quiet(code(s)) + "\n```" }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"strings"
 	texttemplate "text/template"
 	"time"
@@ -310,9 +311,12 @@ func (s section) empty() bool {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
+// sequences move a terminal's cursor or change its colours.
+var sequences = regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
+
 // clean drops what hides or reorders text on a screen: control characters, terminal sequences, changes of direction.
 func clean(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = sequences.ReplaceAllString(strings.ToValidUTF8(s, "\uFFFD"), "")
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n', r == '\t':

@@ -13,6 +13,8 @@ var (
 	entities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 	// A name after an @ that begins a word could call people: @everyone, @here, @all, @alice.
 	mention = regexp.MustCompile(`(^|[^\pL\pN._-])@(\pL)`)
+	// These call everybody, wherever they stand.
+	everybody = regexp.MustCompile(`(?i)@(everyone|here|channel|all)`)
 	// Discord and Slack write mentions as <@U1>, <!channel>, <#C1>, <:emoji:1>.
 	angle = regexp.MustCompile(`<([@!#:])`)
 	// The host replaces its placeholder wherever it stands.
@@ -23,6 +25,7 @@ var (
 // harmless breaks whatever would call people, open or end a code block, or be replaced by the host.
 func harmless(s string) string {
 	s = fences.ReplaceAllStringFunc(s, func(run string) string { return strings.Repeat("ˋ", len(run)) })
+	s = everybody.ReplaceAllString(s, "@\u200b$1")
 	return placeholder.Replace(mention.ReplaceAllString(s, "$1@\u200b$2"))
 }
 

@@ -13,8 +13,9 @@ import (
 
 var (
 	// plainReason needs nothing, spacedReason only quotes, to pass through the host's parsing unchanged.
-	plainReason  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.,:_/@+-]*$`)
-	spacedReason = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.,:_/@+-]*( [A-Za-z0-9.,:_/@+-]+)*$`)
+	// An @ is not among them: it could call people where the line is shown.
+	plainReason  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.,:_/+-]*$`)
+	spacedReason = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.,:_/+-]*( [A-Za-z0-9.,:_/+-]+)*$`)
 	blanks       = regexp.MustCompile(`[\s\p{Z}]+`)
 )
 
