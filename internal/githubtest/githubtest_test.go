@@ -28,7 +28,13 @@ type rig struct {
 
 func start(t *testing.T, options ...githubtest.Option) rig {
 	t.Helper()
-	hub := githubtest.Start(t, append(options, contract.Check(t))...)
+	return unchecked(t, append(options, contract.Check(t))...)
+}
+
+// unchecked is start without the contract, which objects to what a good client does not send.
+func unchecked(t *testing.T, options ...githubtest.Option) rig {
+	t.Helper()
+	hub := githubtest.Start(t, options...)
 	hub.AddToken("t0ken", "bot")
 	sha, err := hub.CreateRepository("acme/fleet", map[string]string{"README.md": "fleet\n", podinfo: "version: 6.0.0\n"})
 	if err != nil {
@@ -239,6 +245,26 @@ func TestGitData(t *testing.T) {
 	r.refused(err, 404)
 }
 
+func TestHostileTreesAreRefused(t *testing.T) {
+	r := unchecked(t)
+	for _, e := range []github.TreeEntry{
+		{Path: github.String("../out")}, {Path: github.String("/etc/passwd")}, {Path: github.String("a/.GIT/config")}, {Path: github.String("")},
+		{Path: github.String("a\x00b")}, {Path: github.String("a"), Mode: github.String("100644 x\ty\x00")}, {Path: github.String("a"), SHA: github.String("--help")},
+	} {
+		if e.SHA == nil {
+			e.Content = github.String("x")
+		}
+		_, answer, err := r.gh.Git.CreateTree(t.Context(), "acme", "fleet", "", []*github.TreeEntry{&e})
+		if answer == nil || answer.StatusCode != http.StatusUnprocessableEntity {
+			t.Errorf("%v: %v", e, err)
+		}
+	}
+	for _, ref := range []string{"refs/heads/../x", "refs/heads/a b", "refs/heads/-x.lock", "main", "refs/heads/a~1", "refs/heads/@{u}"} {
+		_, _, err := r.gh.Git.CreateRef(t.Context(), "acme", "fleet", &github.Reference{Ref: &ref, Object: &github.GitObject{SHA: &r.sha}})
+		r.refused(err, 422, "invalid")
+	}
+}
+
 func TestCommitsInPages(t *testing.T) {
 	r := start(t)
 	for i := range 5 {
@@ -426,6 +452,16 @@ func TestPullRequestIsOpenedFoundAndClosed(t *testing.T) {
 	r.refused(err, 404)
 }
 
+func TestPullRequestCountsItsOwnChangesOnly(t *testing.T) {
+	r := start(t)
+	r.commit("old", "a", "1\n")
+	r.commit("main", "b", "1\n")
+	p := r.open("old", "c", "1\n2\n")
+	if p.GetChangedFiles() != 2 || p.GetAdditions() != 3 || p.GetDeletions() != 0 || p.GetCommits() != 2 {
+		t.Errorf("%d files, +%d -%d in %d commits", p.GetChangedFiles(), p.GetAdditions(), p.GetDeletions(), p.GetCommits())
+	}
+}
+
 func TestMerge(t *testing.T) {
 	for method, want := range map[string]struct {
 		parents int
@@ -491,17 +527,12 @@ func TestMergeRefused(t *testing.T) {
 }
 
 func TestAccessLog(t *testing.T) {
-	hub := githubtest.Start(t) // without the contract, which objects to operations that it does not know
-	hub.AddToken("t0ken", "bot")
-	if _, err := hub.CreateRepository("acme/fleet", map[string]string{podinfo: "x"}); err != nil {
-		t.Fatal(err)
-	}
-	r := rig{T: t, hub: hub, gh: client(t, hub, "t0ken")}
+	r := unchecked(t)
 	r.file("main", podinfo)
 	_, _, err := r.gh.Organizations.Get(t.Context(), "acme")
 	r.refused(err, 501, "does not serve GET /api/v3/orgs/acme")
 	var log []string
-	for _, e := range hub.Requests() {
+	for _, e := range r.hub.Requests() {
 		log = append(log, e.Login+" "+e.String())
 	}
 	want := []string{"bot GET /api/v3/repos/acme/fleet/contents/" + podinfo + "?ref=main 200", "bot GET /api/v3/orgs/acme 501"}

@@ -231,7 +231,11 @@ func (s *Server) pullObject(r *repository, p *pull, full bool) object {
 			state = "blocked"
 		}
 	}
-	additions, deletions, files := r.changes(s, p.baseSHA, p.headSHA)
+	from, err := r.line("merge-base", p.baseSHA, p.headSHA)
+	if err != nil {
+		from = p.baseSHA // histories without a common commit
+	}
+	additions, deletions, files := r.changes(s, from, p.headSHA)
 	count, _ := r.line("rev-list", "--count", p.baseSHA+".."+p.headSHA)
 	commits, _ := strconv.Atoi(count)
 	o["merged"], o["merged_by"], o["mergeable"], o["mergeable_state"], o["rebaseable"] = !p.merged.IsZero(), s.maybeUser(p.mergedBy), mergeable, state, mergeable

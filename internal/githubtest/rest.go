@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -216,14 +217,14 @@ func (c *call) commits() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	list := []object{}
-	for _, one := range commits {
-		author := q.Get("author")
-		if author == "" || author == one.author.login() || author == one.author.email {
-			list = append(list, c.s.commitObject(c.repo, one))
-		}
+	if author := q.Get("author"); author != "" {
+		commits = slices.DeleteFunc(commits, func(one commit) bool { return author != one.author.login() && author != one.author.email })
 	}
-	return http.StatusOK, page(c, list), nil
+	list := []object{}
+	for _, one := range page(c, commits) {
+		list = append(list, c.s.commitObject(c.repo, one))
+	}
+	return http.StatusOK, list, nil
 }
 
 func (c *call) commit() (int, any, error) {
@@ -505,6 +506,8 @@ func (c *call) createTree() (int, any, error) {
 		switch {
 		case !goodPath(t.Path):
 			return 0, nil, fail(http.StatusUnprocessableEntity, "tree.path contains a malformed path component")
+		case !slices.Contains([]string{"100644", "100755", "120000", "160000"}, next.mode):
+			return 0, nil, fail(http.StatusUnprocessableEntity, "Must supply a valid tree.mode") // whole trees are not taken here
 		case string(t.SHA) == "null":
 			next.mode = ""
 		case t.SHA != nil:
