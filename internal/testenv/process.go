@@ -75,10 +75,13 @@ func (e *Env) start(ctx context.Context, p program) (*process, error) {
 	}
 }
 
+// errPortTaken has the words of the operating system, which every program here repeats in its log.
 var errPortTaken = errors.New("address already in use")
 
+// startOn starts a program on these ports and waits until it is ready. Its error is errPortTaken where a port is.
 func (e *Env) startOn(ctx context.Context, p program, ports []int) (*process, error) {
-	log, err := os.OpenFile(filepath.Join(e.Dir, p.name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	// only this process's words: an earlier one's would be taken for a sign that it is ready, or why it ended
+	log, err := os.Create(filepath.Join(e.Dir, p.name+".log"))
 	if err != nil {
 		return nil, fmt.Errorf("create the log of %s: %w", p.name, err)
 	}

@@ -60,6 +60,10 @@ func recordsDir() (string, error) {
 
 // newRun creates the directory of a run below parent and its record in records.
 func newRun(records, parent string) (*record, error) {
+	parent, err := filepath.Abs(parent) // the next run may have another working directory
+	if err != nil {
+		return nil, fmt.Errorf("find the run's directory: %w", err)
+	}
 	dir, err := os.MkdirTemp(parent, "run-")
 	if err != nil {
 		return nil, fmt.Errorf("create the run's directory: %w", err)

@@ -109,6 +109,18 @@ func TestLeftoversOfADeadRun(t *testing.T) {
 	}
 }
 
+func TestRunDirectoryIsAbsolute(t *testing.T) {
+	records := ownTemp(t)
+	t.Chdir(t.TempDir())
+	run, err := newRun(records, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !filepath.IsAbs(run.Dir) {
+		t.Errorf("a run in another directory cannot remove %s", run.Dir)
+	}
+}
+
 func TestRecordsOfAnotherUserAreRefused(t *testing.T) {
 	records := ownTemp(t)
 	if err := os.Chmod(records, 0o777); err != nil {
