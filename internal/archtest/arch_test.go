@@ -82,7 +82,7 @@ var libraries = map[string][]string{
 	"helm.sh/helm":                        {"internal/helm"},
 	"github.com/getkin/kin-openapi":       {"internal/githubtest"},
 	"github.com/vektah/gqlparser":         {"internal/githubtest"},
-	"github.com/rogpeppe/go-internal":     {},
+	"github.com/rogpeppe/go-internal":     {"internal/testenv"},
 	"github.com/google/go-cmp":            {},
 	"github.com/kubeshop/botkube/pkg/bot": {}, // 45 MB against 12: only the module of internal/hosttest has it
 }

@@ -79,7 +79,7 @@ var functions = texttemplate.FuncMap{
 	// first keeps the first items of a list; after gives those behind them.
 	"first": func(n int, list any) any { return part(list, 0, n) },
 	"after": func(n int, list any) any { return part(list, n, math.MaxInt) },
-	// label makes a button's name of a command: "promote a@1 to b --yes" is "Promote a@1 to b".
+	// label makes a button's name of a command: "promote a@1 to b --yes" is "Promote a@1 to b", "list --help" "Help list".
 	"label": label,
 	// begins says whether a text begins so.
 	"begins": func(beginning, text string) bool { return strings.HasPrefix(text, beginning) },
@@ -106,6 +106,12 @@ func part(list any, from, to int) any {
 }
 
 func label(command string) string {
+	if command == "--help" {
+		return "Help"
+	}
+	if verb, ok := strings.CutSuffix(command, " --help"); ok {
+		return "Help " + verb
+	}
 	command, _, _ = strings.Cut(command, " --")
 	r, size := utf8.DecodeRuneInString(command)
 	return string(unicode.ToUpper(r)) + command[size:]

@@ -91,9 +91,12 @@ func New(home []byte, environments []Environment, log *slog.Logger) (*Fleet, err
 		return nil, &gitops.Refusal{
 			Code:   gitops.Config,
 			Reason: "Botkube passes no kubeconfig to ferry, so ferry can read no cluster. Give the plugin an rbac block in Botkube's configuration:",
-			Details: []string{
-				"context:", "  rbac:", "    group:", "      type: Static", "      prefix: \"\"", "      static:", "        values: [ferry]",
-			},
+			Snippet: `context:
+  rbac:
+    group:
+      type: Static
+      prefix: ""
+      static: {values: [ferry]}`,
 		}
 	}
 	config, err := restConfig(home, Access{})

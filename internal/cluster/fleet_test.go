@@ -81,8 +81,8 @@ func refused(t *testing.T, err error, code gitops.Code) *gitops.Refusal {
 func TestNoKubeconfigIsToldWithTheBlockToAdd(t *testing.T) {
 	_, err := New(nil, nil, slog.New(slog.DiscardHandler))
 	r := refused(t, err, gitops.Config)
-	if !strings.Contains(strings.Join(r.Details, "\n"), "rbac:") {
-		t.Errorf("details %q lack the rbac block", r.Details)
+	if !strings.Contains(r.Snippet, "rbac:") {
+		t.Errorf("%q lacks the rbac block", r.Snippet)
 	}
 }
 

@@ -41,7 +41,7 @@ var (
 //	promote APP@VERSION to ENV      promote APP from ENV to ENV
 //	rollback APP on ENV [to VERSION]
 //	status [APP on ENV]
-//	help [VERB]
+//	help [VERB], VERB --help
 //
 // An empty line asks for help. Every error is a *gitops.Refusal of code Usage.
 func Parse(line string) (gitops.Request, error) {
@@ -423,7 +423,7 @@ func (p *parser) refuse(format string, args ...any) error {
 		r.Details = append(r.Details, "Usage: "+usage)
 	}
 	r.Details = append(r.Details, "Example: "+p.example(entry.Examples[0]))
-	r.Next = []string{"help " + p.verb}
+	r.Next = []string{helpLine(p.verb)}
 	return r
 }
 
@@ -447,7 +447,7 @@ func unknownVerb(words []token) error {
 		for _, v := range manualVerbs {
 			r.Details = append(r.Details, v.Usage[0])
 		}
-		r.Next = []string{"help"}
+		r.Next = []string{helpLine("")}
 		return r
 	}
 	r.Reason += fmt.Sprintf(" Did you mean %s?", guess)
@@ -463,9 +463,13 @@ func unknownVerb(words []token) error {
 	if request, err := Parse(join(words)); err == nil {
 		r.Next = append(r.Next, Line(request))
 	}
-	r.Next = append(r.Next, "help "+guess)
+	r.Next = append(r.Next, helpLine(guess))
 	return r
 }
+
+// helpLine asks for help in the form that reaches ferry. Botkube 1.14 answers "ferry help VERB" by itself, with the
+// general help, and never passes the verb on.
+func helpLine(verb string) string { return strings.TrimPrefix(verb+" --help", " ") }
 
 func isHelpFlag(t token) bool { return !t.quoted && (t.text == "--help" || t.text == "-h") }
 

@@ -101,14 +101,14 @@ func TestParseRefuses(t *testing.T) {
 	for line, want := range map[string]struct{ reason, detail, next string }{
 		"promot podinfo@7.0.0 to prod":   {"Did you mean promote?", "Example: promote podinfo@7.0.0 to prod", "promote podinfo@7.0.0 to prod"},
 		"lsit":                           {"Did you mean list?", "Usage: list [APP]", "list"},
-		"prom":                           {"Did you mean promote?", "Usage: promote APP@VERSION to ENV [OPTIONS]", "help promote"},
-		"deploy it":                      {`"deploy" is not one of ferry's commands.`, "promote APP@VERSION to ENV [OPTIONS]", "help"},
-		"promote":                        {"The application, its version and the environment are missing.", "Example: promote podinfo@7.0.0 to prod", "help promote"},
-		"promote podinfo":                {"The version and the environment are missing.", "Example: promote podinfo@7.0.0 to prod", "help promote"},
-		"promote api to live":            {"The version is missing", "Example: promote api@7.0.0 to live", "help promote"},
-		"promote api@2":                  {"The environment to promote to is missing.", "Example: promote api@7.0.0 to prod", "help promote"},
-		"promote api@2 to":               {`After "to" the environment is missing.`, "", "help promote"},
-		"promote api@ to prod":           {"The version after the @ is missing.", "", "help promote"},
+		"prom":                           {"Did you mean promote?", "Usage: promote APP@VERSION to ENV [OPTIONS]", "promote --help"},
+		"deploy it":                      {`"deploy" is not one of ferry's commands.`, "promote APP@VERSION to ENV [OPTIONS]", "--help"},
+		"promote":                        {"The application, its version and the environment are missing.", "Example: promote podinfo@7.0.0 to prod", "promote --help"},
+		"promote podinfo":                {"The version and the environment are missing.", "Example: promote podinfo@7.0.0 to prod", "promote --help"},
+		"promote api to live":            {"The version is missing", "Example: promote api@7.0.0 to live", "promote --help"},
+		"promote api@2":                  {"The environment to promote to is missing.", "Example: promote api@7.0.0 to prod", "promote --help"},
+		"promote api@2 to":               {`After "to" the environment is missing.`, "", "promote --help"},
+		"promote api@ to prod":           {"The version after the @ is missing.", "", "promote --help"},
 		"promote @1 to prod":             {"The application is missing.", "", ""},
 		"promote api 2 to prod":          {"A version follows the application after an @: api@2.", "", ""},
 		"promote api@2 to prod now":      {`I do not know what "now" means here.`, "", ""},
@@ -140,30 +140,30 @@ func TestParseRefuses(t *testing.T) {
 		"promote api@1 to prod --confirm 0123456789abcdef --until 1e9": {"is not a time", "", ""},
 		"promote api@1 to prod --reason " + strings.Repeat("x", 301):   {"301 bytes long", "", ""},
 		"promote api@1 to prod --reason a%0Ab%07":                      {"control character", "", ""},
-		"promote api@1 to prod; list":                                  {"The character ; has no meaning here", "", "help"},
-		"list &amp; list":                                              {"The character & has no meaning here", "", "help"},
-		"list `id`":                                                    {"The character ` has no meaning here", "", "help"},
-		"list $(id)":                                                   {"The character ( has no meaning here", "", "help"},
-		`list "podinfo`:                                                {"opened and never closed", "", "help"},
-		"list a\u202eb":                                                {"control character U+202E", "", "help"},
-		"list a\x1b[1m":                                                {"control character U+001B", "", "help"},
-		"list \xff":                                                    {"not valid UTF-8", "", "help"},
-		"list " + strings.Repeat("a", 64<<10):                          {"longer than 64 KB", "", "help"},
+		"promote api@1 to prod; list":                                  {"The character ; has no meaning here", "", "--help"},
+		"list &amp; list":                                              {"The character & has no meaning here", "", "--help"},
+		"list `id`":                                                    {"The character ` has no meaning here", "", "--help"},
+		"list $(id)":                                                   {"The character ( has no meaning here", "", "--help"},
+		`list "podinfo`:                                                {"opened and never closed", "", "--help"},
+		"list a\u202eb":                                                {"control character U+202E", "", "--help"},
+		"list a\x1b[1m":                                                {"control character U+001B", "", "--help"},
+		"list \xff":                                                    {"not valid UTF-8", "", "--help"},
+		"list " + strings.Repeat("a", 64<<10):                          {"longer than 64 KB", "", "--help"},
 		"list " + strings.Repeat("a", 300):                             {"is not an application", "", ""},
-		"list podinfo prod":                                            {`I do not know what "prod" means here.`, "", "help list"},
-		"list --chart":                                                 {"list takes no options", "", "help list"},
-		"diff":                                                         {"The environment is missing.", "Example: diff stage prod", "help diff"},
+		"list podinfo prod":                                            {`I do not know what "prod" means here.`, "", "list --help"},
+		"list --chart":                                                 {"list takes no options", "", "list --help"},
+		"diff":                                                         {"The environment is missing.", "Example: diff stage prod", "diff --help"},
 		"diff stage to":                                                {`After "to" the other environment is missing.`, "", ""},
 		"diff stage stage":                                             {"stage is compared with itself", "", ""},
 		"diff stage prod test":                                         {`I do not know what "test" means here.`, "", ""},
-		"status podinfo":                                               {"The environment is missing.", "Example: status podinfo on prod", "help status"},
+		"status podinfo":                                               {"The environment is missing.", "Example: status podinfo on prod", "status --help"},
 		"status podinfo prod":                                          {`After the application come "on" and an environment, not "prod".`, "", ""},
-		"rollback":                                                     {"The application and the environment are missing.", "", "help rollback"},
+		"rollback":                                                     {"The application and the environment are missing.", "", "rollback --help"},
 		"rollback podinfo":                                             {"The environment is missing.", "Example: rollback podinfo on prod", ""},
 		"rollback podinfo on prod 6.0.0":                               {`I do not know what "6.0.0" means here.`, "", ""},
 		"rollback podinfo on prod to":                                  {`After "to" the version is missing.`, "", ""},
-		"help me":                                                      {`"me" is not one of ferry's commands.`, "", "help"},
-		"help promot":                                                  {"Did you mean promote?", "", "help promote"},
+		"help me":                                                      {`"me" is not one of ferry's commands.`, "", "--help"},
+		"help promot":                                                  {"Did you mean promote?", "", "promote --help"},
 	} {
 		t.Run(line[:min(len(line), 60)], func(t *testing.T) {
 			got, err := Parse(line)
@@ -205,7 +205,7 @@ func TestManualIsTruthful(t *testing.T) {
 			}
 		}
 		for _, usage := range verb.Usage {
-			if !strings.HasPrefix(usage, verb.Name+" ") {
+			if first, _, _ := strings.Cut(usage, " "); first != verb.Name && !strings.HasSuffix(usage, " --help") {
 				t.Errorf("usage %q of %s", usage, verb.Name)
 			}
 		}

@@ -171,5 +171,5 @@ func withoutAddress(words []token) []token {
 }
 
 func usage(reason string) *gitops.Refusal {
-	return &gitops.Refusal{Code: gitops.Usage, Title: "I cannot read this line", Reason: reason, Next: []string{"help"}}
+	return &gitops.Refusal{Code: gitops.Usage, Title: "I cannot read this line", Reason: reason, Next: []string{helpLine("")}}
 }

@@ -48,9 +48,9 @@ func Usage(topic string) (Manual, error) {
 	r := &gitops.Refusal{Code: gitops.Usage, Title: "No help for this",
 		Reason: fmt.Sprintf("%q is not one of ferry's commands.%s", short(topic), didYouMean(topic, verbs()))}
 	if guess := closest(topic, verbs()); guess != "" {
-		r.Next = append(r.Next, "help "+guess)
+		r.Next = append(r.Next, helpLine(guess))
 	}
-	r.Next = append(r.Next, "help")
+	r.Next = append(r.Next, helpLine(""))
 	return Manual{}, r
 }
 
@@ -135,7 +135,7 @@ var manualVerbs = []Verb{
 	{
 		Name:     "help",
 		Does:     "Shows all commands, or how to use one.",
-		Usage:    []string{"help [VERB]"},
-		Examples: []string{"help promote", "help"},
+		Usage:    []string{"help", "VERB --help"},
+		Examples: []string{"promote --help", "help"},
 	},
 }

@@ -48,6 +48,8 @@ type Refusal struct {
 	Reason string `json:"reason"`
 	// Details are what the reason speaks of, a line each: candidates, versions, files.
 	Details []string `json:"details,omitempty"`
+	// Snippet is text to copy as it is, configuration above all; its line breaks and blanks count.
+	Snippet string `json:"snippet,omitempty"`
 	// Next are commands to try, without the bot's name: "list podinfo". The first is offered as a button too.
 	Next []string `json:"next,omitempty"`
 	// Cause is for the log alone: it is not shown.

@@ -170,8 +170,14 @@ func wrong(faults []string) error {
 func firstSteps() error {
 	return &gitops.Refusal{Code: gitops.Config, Title: "ferry has no configuration yet",
 		Reason: "Name the environments in the plugin's config, in Botkube's values under executors. This is enough to begin:",
-		Details: []string{"config:", "  environments:", "  - name: stage", "    cluster: {kubeconfigFile: /etc/ferry/stage}",
-			"  - name: prod", "    cluster: {kubeconfigFile: /etc/ferry/prod}", "  github:", "    auth: {tokenFile: /etc/ferry/github-token}"}}
+		Snippet: `config:
+  environments:
+  - name: stage
+    cluster: {kubeconfigFile: /etc/ferry/stage}
+  - name: prod
+    cluster: {kubeconfigFile: /etc/ferry/prod}
+  github:
+    auth: {tokenFile: /etc/ferry/github-token}`}
 }
 
 var (

@@ -9,14 +9,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/kubeshop/botkube/pkg/api"
 
 	"github.com/ferry-chatops/ferry/blueprints"
 	"github.com/ferry-chatops/ferry/internal/app/config"
@@ -27,11 +26,28 @@ import (
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/helm"
 	plugin "github.com/ferry-chatops/ferry/internal/plugin/executor"
+	"github.com/ferry-chatops/ferry/internal/plugin/hostlog"
 	"github.com/ferry-chatops/ferry/internal/promotion"
 )
 
-// About describes the plugin to the host and to its index.
-func About(version string) (plugin.About, error) {
+// Serve answers the host until it ends the process. stderr is the process's own standard error.
+func Serve(version string, stderr io.Writer) error {
+	log := hostlog.New(stderr, slog.LevelDebug)
+	about, err := about(version)
+	if err != nil {
+		return err
+	}
+	responder, err := New(log)
+	if err != nil {
+		return err
+	}
+	defer responder.Close() //nolint:errcheck // a temporary directory, at the end of the process
+	plugin.Serve(plugin.New(responder, about, log))
+	return nil
+}
+
+// about describes the plugin to the host and to its index.
+func about(version string) (plugin.About, error) {
 	schema, err := config.Schema()
 	if err != nil {
 		return plugin.About{}, err
@@ -75,7 +91,7 @@ func New(log *slog.Logger) (*Responder, error) {
 func (r *Responder) Close() error { return r.trees.Close() }
 
 // Respond answers one line.
-func (r *Responder) Respond(ctx context.Context, in plugin.Input) []api.Message {
+func (r *Responder) Respond(ctx context.Context, in plugin.Input) plugin.Messages {
 	return r.chat.Respond(ctx, chatops.Question{
 		Line: in.Line, Interactive: in.Interactive, Mention: in.Mention, DisplayName: in.DisplayName,
 		Core: func() (chatops.Core, error) { return r.core(in.Kubeconfig, in.Configs) },

@@ -25,8 +25,11 @@ const maxWait = 10 * time.Minute
 // A Responder answers one line. The first message is the answer, any further ones are its details; how many reach the
 // user depends on the platform. It ends when ctx does.
 type Responder interface {
-	Respond(ctx context.Context, in Input) []api.Message
+	Respond(ctx context.Context, in Input) Messages
 }
+
+// Messages are an answer as the host takes it.
+type Messages = []api.Message
 
 // Input is what the host says about one line.
 type Input struct {
