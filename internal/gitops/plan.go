@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,8 +57,13 @@ type File struct {
 }
 
 // Hash identifies what a user agrees to: SHA-256 over the plan's exported facts, 16 hex digits of it. Neither the base
-// commit nor live state is part of it, so a branch that moved elsewhere is no reason to ask again.
+// commit nor live state is part of it, so a branch that moved elsewhere is no reason to ask again; nor are line numbers,
+// which move with what stands above.
 func (p Plan) Hash() string {
+	p.Edits = slices.Clone(p.Edits)
+	for i := range p.Edits {
+		p.Edits[i].Line = 0
+	}
 	raw, err := json.Marshal(p)
 	if err != nil {
 		panic(fmt.Sprintf("encode plan: %v", err)) // strings and slices of them: cannot fail
