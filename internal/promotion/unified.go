@@ -20,7 +20,7 @@ func unified(file string, before, after []byte) string {
 	}
 	from, endA, endB := max(0, head-around), min(len(a), len(a)-tail+around), min(len(b), len(b)-tail+around)
 	var out strings.Builder
-	fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n@@ -%d,%d +%d,%d @@\n", file, file, from+1, lines(a[from:endA]), from+1, lines(b[from:endB]))
+	fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n@@ -%s +%s @@\n", file, file, span(from, a[from:endA]), span(from, b[from:endB]))
 	write := func(sign string, list []string) {
 		for _, l := range list {
 			if l == "" { // what follows the last line end
@@ -39,10 +39,14 @@ func unified(file string, before, after []byte) string {
 	return out.String()
 }
 
-func lines(list []string) int {
+// span gives the first line of a hunk and how many there are; diff leaves out a count of one.
+func span(from int, list []string) string {
 	n := len(list)
 	if n > 0 && list[n-1] == "" {
 		n--
 	}
-	return n
+	if n == 1 {
+		return fmt.Sprint(from + 1)
+	}
+	return fmt.Sprintf("%d,%d", from+1, n)
 }

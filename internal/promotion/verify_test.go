@@ -1,0 +1,317 @@
+package promotion
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+const (
+	ours  = "1111111111111111111111111111111111111111" // the promotion's commit
+	after = "2222222222222222222222222222222222222222" // a descendant of it
+	older = "0000000000000000000000000000000000000000"
+)
+
+func condition(status, reason, message string) gitops.Condition {
+	return gitops.Condition{Status: status, Reason: reason, Message: message}
+}
+
+// released is podinfo once 7.0.0 runs, and everything on the way to it is done.
+func released() gitops.Application {
+	ready := condition("True", "Succeeded", "")
+	return gitops.Application{
+		Key: gitops.Key{Environment: "prod", Namespace: "apps", Kind: "HelmRelease", Name: "podinfo"},
+		Versions: []gitops.Version{{Kind: gitops.ChartVersion, Name: "podinfo", Value: "7.0.0", Desired: "7.0.0",
+			Object: gitops.Object{Kind: "HelmRelease", Namespace: "apps", Name: "podinfo"}}},
+		Health: gitops.Ready,
+		Helm: &gitops.HelmRelease{Attempted: "7.0.0", History: []gitops.HelmDeployment{{Version: "7.0.0", Status: "deployed"}, {Version: "6.9.2", Status: "superseded"}},
+			Condition: ready, Chart: gitops.Chart{Name: "podinfo", Version: "7.0.0", Condition: ready}},
+		Workloads: []gitops.Workload{{Object: gitops.Object{Kind: "Deployment", Namespace: "apps", Name: "podinfo"}, Health: gitops.Ready, Replicas: 2, Ready: 2}},
+		Owner: &gitops.Kustomization{Namespace: "flux-system", Name: "apps", Applied: "main@sha1:" + ours, Attempted: "main@sha1:" + ours, Condition: ready,
+			Source: gitops.Source{Object: gitops.Object{Kind: "GitRepository", Namespace: "flux-system", Name: "fleet"}, Revision: "main@sha1:" + ours, Condition: ready}},
+	}
+}
+
+// pending is podinfo while 6.9.2 runs and nothing of the commit has arrived.
+func pending() gitops.Application {
+	app := released()
+	app.Versions[0].Value, app.Versions[0].Desired = "6.9.2", "6.9.2"
+	app.Helm.Attempted, app.Helm.History, app.Helm.Chart.Version = "6.9.2", app.Helm.History[1:], "6.9.2"
+	app.Helm.History[0].Status = "deployed"
+	app.Owner.Applied, app.Owner.Attempted, app.Owner.Source.Revision = "main@sha1:"+older, "main@sha1:"+older, "main@sha1:"+older
+	return app
+}
+
+// applied is podinfo once the Kustomization has applied the commit, and Helm has not begun.
+func applied() gitops.Application {
+	app := pending()
+	app.Owner = released().Owner
+	app.Versions[0].Desired = "7.0.0"
+	app.Helm.Condition = condition("Unknown", "Progressing", "")
+	return app
+}
+
+// upgrading is podinfo while Helm deploys 7.0.0.
+func upgrading() gitops.Application {
+	app := applied()
+	app.Helm.Attempted, app.Helm.Chart.Version = "7.0.0", "7.0.0"
+	app.Helm.Condition = condition("Unknown", "Progressing", "Running 'upgrade' action")
+	app.Workloads[0].Health, app.Workloads[0].Ready = gitops.Progressing, 1
+	return app
+}
+
+func TestVerifyChart(t *testing.T) {
+	for name, tc := range map[string]struct {
+		from   func() gitops.Application
+		change func(*gitops.Application)
+		state  State
+		reason string   // whole
+		steps  []string // as a user sees them
+	}{
+		"done": {released, nil, Verified, "", []string{"✓ GitRepository flux-system/fleet: has the commit", "✓ Kustomization flux-system/apps: applied it",
+			"✓ HelmRelease apps/podinfo: deployed 7.0.0", "✓ Deployment apps/podinfo: 2 of 2 ready"}},
+		"done by a later commit": {released, func(a *gitops.Application) {
+			a.Owner.Source.Revision, a.Owner.Applied, a.Owner.Attempted = "main@sha1:"+after, "main@sha1:"+after, "main@sha1:"+after
+		}, Verified, "", nil},
+		"a revision in the old form": {released, func(a *gitops.Application) { a.Owner.Source.Revision, a.Owner.Applied = "main/"+ours, "main/"+ours }, Verified, "", nil},
+		"nothing fetched":            {pending, nil, RollingOut, "Waiting for GitRepository flux-system/fleet: has not fetched the commit yet", nil},
+		"never fetched anything":     {pending, func(a *gitops.Application) { a.Owner.Source.Revision = "" }, RollingOut, "Waiting for GitRepository flux-system/fleet: has not fetched the commit yet", nil},
+		"source cannot fetch": {pending, func(a *gitops.Application) {
+			a.Owner.Source.Condition = condition("False", "GitOperationFailed", "authentication required")
+		}, RollingOut, "Waiting for GitRepository flux-system/fleet: GitOperationFailed: authentication required", nil},
+		"source gave up": {pending, func(a *gitops.Application) {
+			a.Owner.Source.Condition = gitops.Condition{Status: "False", Reason: "URLInvalid", Message: "no such scheme", Stalled: true}
+		}, RolloutFailed, "GitRepository flux-system/fleet: URLInvalid: no such scheme", nil},
+		"source suspended": {pending, func(a *gitops.Application) { a.Owner.Source.Condition.Suspended = true }, Paused, "GitRepository flux-system/fleet is suspended.", nil},
+		"not applied": {pending, func(a *gitops.Application) { a.Owner.Source = released().Owner.Source }, RollingOut,
+			"Waiting for Kustomization flux-system/apps: has not applied the commit yet", nil},
+		"kustomization suspended": {pending, func(a *gitops.Application) {
+			a.Owner.Source, a.Owner.Condition.Suspended = released().Owner.Source, true
+		}, Paused,
+			"Kustomization flux-system/apps is suspended.", nil},
+		"dependency not ready": {pending, func(a *gitops.Application) {
+			a.Owner.Source, a.Owner.Condition = released().Owner.Source, condition("False", "DependencyNotReady", "dependency 'flux-system/infra' is not ready")
+		}, RollingOut, "Waiting for Kustomization flux-system/apps: DependencyNotReady: dependency 'flux-system/infra' is not ready", nil},
+		"dependency not ready after the attempt": {released, func(a *gitops.Application) {
+			a.Owner.Applied, a.Owner.Condition = "main@sha1:"+older, condition("False", "DependencyNotReady", "dependency 'flux-system/infra' is not ready")
+		}, RollingOut, "Waiting for Kustomization flux-system/apps: DependencyNotReady: dependency 'flux-system/infra' is not ready", nil},
+		"failure of an older commit": {pending, func(a *gitops.Application) {
+			a.Owner.Source, a.Owner.Condition = released().Owner.Source, condition("False", "BuildFailed", "of the commit before")
+		}, RollingOut, "Waiting for Kustomization flux-system/apps: BuildFailed: of the commit before", nil},
+		"build fails": {applied, func(a *gitops.Application) {
+			a.Owner.Applied, a.Owner.Condition = "main@sha1:"+older, condition("False", "BuildFailed", "accumulating resources")
+		}, RolloutFailed, "Kustomization flux-system/apps: BuildFailed: accumulating resources", nil},
+		"health check fails": {upgrading, func(a *gitops.Application) {
+			a.Owner.Applied, a.Owner.Condition = "main@sha1:"+older, condition("False", "HealthCheckFailed", "timeout waiting for: [HelmRelease/apps/podinfo]")
+		}, RolloutFailed, "Kustomization flux-system/apps: HealthCheckFailed: timeout waiting for: [HelmRelease/apps/podinfo]", nil},
+		"kustomization gave up": {applied, func(a *gitops.Application) {
+			a.Owner.Applied, a.Owner.Condition = "", gitops.Condition{Status: "False", Reason: "InvalidURL", Stalled: true}
+		}, RolloutFailed, "Kustomization flux-system/apps: InvalidURL", nil},
+		"applying": {applied, func(a *gitops.Application) {
+			a.Owner.Applied, a.Owner.Condition = "main@sha1:"+older, condition("Unknown", "Progressing", "Running health checks")
+		}, RollingOut, "Waiting for Kustomization flux-system/apps: Progressing: Running health checks", nil},
+		"helm has not begun": {applied, nil, RollingOut, "Waiting for HelmRelease apps/podinfo: runs 6.9.2 still", nil},
+		"helm still states the previous success": {applied, func(a *gitops.Application) { a.Helm.Condition = condition("True", "UpgradeSucceeded", "podinfo@6.9.2") },
+			RollingOut, "Waiting for HelmRelease apps/podinfo: runs 6.9.2 still", nil},
+		"helm still states the previous failure": {applied, func(a *gitops.Application) {
+			a.Helm.Condition = condition("False", "UpgradeFailed", "podinfo@6.9.2 timed out")
+		},
+			RollingOut, "Waiting for HelmRelease apps/podinfo: UpgradeFailed: podinfo@6.9.2 timed out", nil},
+		"chart not found": {applied, func(a *gitops.Application) {
+			a.Helm.Chart.Condition = condition("False", "InvalidChartReference", "no chart version found for podinfo-7.0.0")
+			a.Helm.Condition = condition("False", "SourceNotReady", "HelmChart is not ready")
+		}, RollingOut, "Waiting for HelmRelease apps/podinfo: InvalidChartReference: no chart version found for podinfo-7.0.0", nil},
+		"helm dependency not ready": {applied, func(a *gitops.Application) {
+			a.Helm.Condition = condition("False", "DependencyNotReady", "dependency 'apps/db' is not ready")
+		},
+			RollingOut, "Waiting for HelmRelease apps/podinfo: DependencyNotReady: dependency 'apps/db' is not ready", nil},
+		"upgrading":      {upgrading, nil, RollingOut, "Waiting for HelmRelease apps/podinfo: Progressing: Running 'upgrade' action", nil},
+		"helm suspended": {applied, func(a *gitops.Application) { a.Helm.Condition.Suspended = true }, Paused, "HelmRelease apps/podinfo is suspended.", nil},
+		"a pod waits while helm upgrades": {upgrading, func(a *gitops.Application) {
+			a.Workloads[0].Problems = []string{"podinfo-7d4: ImagePullBackOff: Back-off pulling image \"podinfo:bad\""}
+		}, RollingOut, "Waiting for HelmRelease apps/podinfo: Progressing: Running 'upgrade' action. podinfo-7d4: ImagePullBackOff: Back-off pulling image \"podinfo:bad\"", nil},
+		"the previous release failed while helm upgrades": {upgrading, func(a *gitops.Application) {
+			a.Workloads[0].Health, a.Workloads[0].Message = gitops.Failed, "Deployment exceeded its progress deadline"
+		},
+			RollingOut, "Waiting for HelmRelease apps/podinfo: Progressing: Running 'upgrade' action", nil},
+		"upgrade fails": {upgrading, func(a *gitops.Application) {
+			a.Helm.Condition = condition("False", "UpgradeFailed", "timed out waiting for the condition")
+			a.Helm.History = append([]gitops.HelmDeployment{{Version: "7.0.0", Status: "failed"}}, a.Helm.History...)
+			a.Workloads[0].Problems = []string{"podinfo-7d4: CrashLoopBackOff: back-off restarting"}
+		}, RolloutFailed, "HelmRelease apps/podinfo: UpgradeFailed: timed out waiting for the condition. podinfo-7d4: CrashLoopBackOff: back-off restarting", nil},
+		"helm went back": {upgrading, func(a *gitops.Application) {
+			a.Helm.Condition = condition("False", "RollbackSucceeded", "rolled back to podinfo@6.9.2")
+		},
+			RolloutFailed, "HelmRelease apps/podinfo: RollbackSucceeded: rolled back to podinfo@6.9.2", nil},
+		"helm ran out of retries": {upgrading, func(a *gitops.Application) {
+			a.Helm.Condition = gitops.Condition{Status: "False", Reason: "RetriesExceeded", Message: "Failed to upgrade after 3 attempts", Stalled: true}
+		}, RolloutFailed, "HelmRelease apps/podinfo: RetriesExceeded: Failed to upgrade after 3 attempts", nil},
+		"ready at another version": {released, func(a *gitops.Application) { a.Helm.History[0].Version = "17.0.0" }, RollingOut,
+			"Waiting for HelmRelease apps/podinfo: Succeeded", nil},
+		"attempted a version that ends like it": {applied, func(a *gitops.Application) {
+			a.Helm.Attempted, a.Helm.History[0].Version = "17.0.0", "17.0.0"
+			a.Helm.Condition = condition("True", "UpgradeSucceeded", "")
+		}, RollingOut, "Waiting for HelmRelease apps/podinfo: runs 17.0.0 still", nil},
+		"deployed, pods not ready": {released, func(a *gitops.Application) {
+			a.Workloads[0].Health, a.Workloads[0].Ready, a.Workloads[0].Problems = gitops.Progressing, 1, []string{"podinfo-1: Unschedulable: 0/1 nodes"}
+		}, RollingOut, "Waiting for Deployment apps/podinfo: 1 of 2 ready. podinfo-1: Unschedulable: 0/1 nodes", nil},
+		"nothing installed": {applied, func(a *gitops.Application) { a.Helm.History, a.Helm.Attempted, a.Workloads = nil, "", nil }, RollingOut,
+			"Waiting for HelmRelease apps/podinfo: runs nothing still", nil},
+		"install fails": {upgrading, func(a *gitops.Application) {
+			a.Helm.History, a.Workloads, a.Helm.Condition = nil, nil, condition("False", "InstallFailed", "no such kind")
+		}, RolloutFailed, "HelmRelease apps/podinfo: InstallFailed: no such kind", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := tc.from()
+			if tc.change != nil {
+				tc.change(&app)
+			}
+			e := expectation{version: app.Versions[0], to: "7.0.0", known: true, contains: func(head string) bool { return head == ours || head == after }}
+			check(t, e, app, tc.state, tc.reason, tc.steps)
+		})
+	}
+}
+
+func check(t *testing.T, e expectation, app gitops.Application, state State, reason string, steps []string) {
+	t.Helper()
+	gotState, gotSteps, gotReason := e.verify(app)
+	if gotState != state || gotReason != reason {
+		t.Errorf("got %s, %q\nwant %s, %q", gotState, gotReason, state, reason)
+	}
+	var texts []string
+	for _, s := range gotSteps {
+		texts = append(texts, s.Text())
+	}
+	if text := strings.Join(texts, "\n"); steps != nil && text != strings.Join(steps, "\n") {
+		t.Errorf("steps:\n%s", text)
+	}
+}
+
+// web is a Deployment without Helm, once the new image runs.
+func web() gitops.Application {
+	app := released()
+	app.Kind, app.Name, app.Helm = "Deployment", "web", nil
+	app.Versions = []gitops.Version{{Kind: gitops.ImageTag, Name: "registry.example.com:5000/web", Value: "2.0.0", Desired: "2.0.0",
+		Object: gitops.Object{Kind: "Deployment", Namespace: "apps", Name: "web"}, Container: "web"}}
+	app.Workloads[0].Name = "web"
+	return app
+}
+
+func TestVerifyImage(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*gitops.Application)
+		state  State
+		reason string
+	}{
+		"done":                       {nil, Verified, ""},
+		"the old image":              {func(a *gitops.Application) { a.Versions[0].Value = "1.0.0" }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
+		"an image that ends like it": {func(a *gitops.Application) { a.Versions[0].Value = "12.0.0" }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
+		"the old image failed":       {func(a *gitops.Application) { a.Versions[0].Value, a.Workloads[0].Health = "1.0.0", gitops.Failed }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
+		"another container has it":   {func(a *gitops.Application) { a.Versions[0].Container = "sidecar" }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
+		"rolling": {func(a *gitops.Application) { a.Workloads[0].Health, a.Workloads[0].Ready = gitops.Progressing, 0 }, RollingOut,
+			"Waiting for Deployment apps/web: 0 of 2 ready"},
+		"over its deadline": {func(a *gitops.Application) {
+			a.Workloads[0].Health, a.Workloads[0].Message = gitops.Failed, "ReplicaSet \"web-5\" has timed out progressing."
+			a.Workloads[0].Problems = []string{"web-5-x: ErrImagePull: not found"}
+		}, RolloutFailed, "Deployment apps/web: ReplicaSet \"web-5\" has timed out progressing. web-5-x: ErrImagePull: not found"},
+		"over its deadline while Flux waits for it": {func(a *gitops.Application) {
+			a.Owner.Applied, a.Owner.Condition = "main@sha1:"+older, condition("Unknown", "Progressing", "Running health checks")
+			a.Workloads[0].Health, a.Workloads[0].Message = gitops.Failed, "progress deadline exceeded"
+		}, RolloutFailed, "Deployment apps/web: progress deadline exceeded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := web()
+			e := expectation{version: app.Versions[0], to: "2.0.0", known: true, contains: func(head string) bool { return head == ours }}
+			if tc.change != nil {
+				tc.change(&app)
+			}
+			check(t, e, app, tc.state, tc.reason, nil)
+		})
+	}
+}
+
+// What Git states already came by no commit of ours: only versions are compared.
+func TestVerifyWithoutACommitComparesVersionsAlone(t *testing.T) {
+	app := pending()
+	e := expectation{version: app.Versions[0], to: "6.9.2", contains: func(string) bool { t.Error("asked about a commit"); return false }}
+	check(t, e, app, Verified, "", []string{"✓ HelmRelease apps/podinfo: deployed 6.9.2", "✓ Deployment apps/podinfo: 2 of 2 ready"})
+	e.to = "7.0.0"
+	check(t, e, app, RollingOut, "Waiting for HelmRelease apps/podinfo: runs 6.9.2 still", nil)
+}
+
+func TestSuspendedNamesEverythingOnTheWay(t *testing.T) {
+	app := released()
+	if got := suspended(app); got != nil {
+		t.Error(got)
+	}
+	app.Helm.Chart.Source = gitops.Object{Kind: "HelmRepository", Namespace: "apps", Name: "charts"}
+	for _, c := range []*gitops.Condition{&app.Owner.Source.Condition, &app.Owner.Condition, &app.Helm.Chart.Condition, &app.Helm.Condition} {
+		c.Suspended = true
+	}
+	want := "GitRepository/flux-system/fleet Kustomization/flux-system/apps HelmRepository/apps/charts HelmRelease/apps/podinfo"
+	if got := strings.Join(suspended(app), " "); got != want {
+		t.Error(got)
+	}
+}
+
+func TestRepositoryName(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://github.com/acme/fleet": "acme/fleet", "https://github.com/acme/fleet.git": "acme/fleet", "https://GitHub.com/acme/fleet/": "acme/fleet",
+		"ssh://git@github.com/acme/fleet": "acme/fleet", "ssh://git@github.com:22/acme/fleet.git": "acme/fleet", "git@github.com:acme/fleet.git": "acme/fleet",
+		"https://token@github.com/acme/fleet":      "acme/fleet",
+		"https://github.com.evil.example/acme/f":   "",
+		"https://evil.example/github.com/acme":     "",
+		"https://evil.example/acme/fleet":          "",
+		"https://github.com/acme":                  "",
+		"https://github.com/acme/fleet/tree/main":  "",
+		"https://github.com//fleet":                "",
+		"git@evil.example:github.com/acme/fleet":   "",
+		"https://evil.example#@github.com/acme/fl": "",
+		"": "", "%zz": "",
+	} {
+		got, ok := repositoryName(address, "github.com")
+		if got != want || ok != (want != "") {
+			t.Errorf("%s: %q, %v", address, got, ok)
+		}
+	}
+}
+
+func TestDirection(t *testing.T) {
+	for _, tc := range [][3]string{{"6.9.2", "7.0.0", "upgrade"}, {"16.5.3", "6.5.3", "downgrade"}, {"v1.0.0", "1.0.0", "change"}, {"7.0.0-rc.1", "7.0.0", "upgrade"},
+		{"6.10.0", "6.9.0", "downgrade"}, {"latest", "7.0.0", "change"}, {"", "7.0.0", "change"}} {
+		if got := direction(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("%s to %s: %s", tc[0], tc[1], got)
+		}
+	}
+}
+
+func TestBefore(t *testing.T) {
+	up := func(v string) release { return release{version: v} }
+	back := func(v string) release {
+		return release{version: v, ours: true, trailers: gitops.Trailers{Promotion: "1", RollbackOf: "2"}}
+	}
+	forged := func(v string) release { return release{version: v, trailers: back(v).trailers} }
+	for name, tc := range map[string]struct {
+		releases []release // newest first
+		want     string    // empty: none
+	}{
+		"first":                         {[]release{up("7"), up("6")}, "6"},
+		"only one":                      {[]release{up("7")}, ""},
+		"second rollback":               {[]release{back("6"), up("7"), up("6"), up("5")}, "5"},
+		"third rollback":                {[]release{back("5"), back("6"), up("7"), up("6"), up("5"), up("4")}, "4"},
+		"none left":                     {[]release{back("5"), back("6"), up("7"), up("6"), up("5")}, ""},
+		"after a new promotion":         {[]release{up("8"), back("6"), up("7"), up("6"), up("5")}, "6"},
+		"two after a new promotion":     {[]release{back("6"), up("8"), back("6"), up("7"), up("6"), up("5")}, "5"},
+		"to a version far back":         {[]release{back("5"), up("7"), up("6"), up("5"), up("4")}, "4"},
+		"promoted again":                {[]release{up("7"), back("6"), up("7"), up("6"), up("5")}, "6"},
+		"a forged rollback":             {[]release{forged("6"), up("7"), up("6"), up("5")}, "7"},
+		"its own version out of sight":  {[]release{back("6"), up("7")}, ""},
+		"rolled back, no older release": {[]release{back("6"), up("7"), up("6")}, ""},
+	} {
+		got, ok := before(tc.releases)
+		if got != tc.want || ok != (tc.want != "") {
+			t.Errorf("%s: %q, %v; want %q", name, got, ok, tc.want)
+		}
+	}
+}
