@@ -32,7 +32,6 @@ type process struct {
 	log      string        // path
 	expected atomic.Bool   // it is ended on purpose
 	ended    chan struct{} // closed after its end
-	err      error         // how it ended; read after ended
 }
 
 // A launcher starts processes from one thread that lives as long as they may: Linux ends a child with the thread that
@@ -121,7 +120,7 @@ func (e *Env) launch(proc *process) error {
 	e.processes = append(e.processes, proc)
 	recorded := e.record.add(identify(proc.name, proc.cmd.Process.Pid))
 	go func() {
-		proc.err = proc.cmd.Wait()
+		_ = proc.cmd.Wait() // failure tells how it ended
 		if !proc.expected.Load() {
 			e.log("%v", proc.failure())
 		}
@@ -150,13 +149,13 @@ func (p *process) hasEnded() bool {
 func (p *process) failure() error {
 	content, err := os.ReadFile(p.log)
 	if err != nil {
-		return errors.Join(fmt.Errorf("%s ended: %w", p.name, p.err), err)
+		return fmt.Errorf("%s ended: %s, its log cannot be read: %w", p.name, p.cmd.ProcessState, err)
 	}
 	content = content[max(0, len(content)-2000):]
 	if bytes.Contains(content, []byte(errPortTaken.Error())) {
 		return fmt.Errorf("%s: %w", p.name, errPortTaken)
 	}
-	return fmt.Errorf("%s ended: %v, its log says:\n%s", p.name, p.err, content)
+	return fmt.Errorf("%s ended: %s, its log says:\n%s", p.name, p.cmd.ProcessState, content)
 }
 
 // freePorts are ports that the kernel chose. All are held until the last is chosen, so that they differ.
