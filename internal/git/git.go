@@ -300,7 +300,7 @@ func list(ctx context.Context, g command, sha string) ([]entry, error) {
 	err := g.run(ctx, nil, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadString(0)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			if err != nil {

@@ -303,7 +303,7 @@ func TestRefusals(t *testing.T) {
 		"nobody there":   {"http://127.0.0.1:1/fleet.git", header, sha, nil, gitops.Unreachable},
 		"server error":   {r.url(), header, sha, func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(502); return true }, gitops.Unreachable},
 		"moved elsewhere": {r.url(), header, sha, func(w http.ResponseWriter, req *http.Request) bool {
-			http.Redirect(w, req, elsewhere.URL+req.URL.Path, 301)
+			http.Redirect(w, req, elsewhere.URL+req.URL.Path, http.StatusMovedPermanently)
 			return true
 		}, gitops.Config},
 	} {

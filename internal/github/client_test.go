@@ -32,10 +32,9 @@ type script struct {
 	t       *testing.T
 	answers []http.HandlerFunc
 
-	mu     sync.Mutex
-	asked  []string // "GET /api/v3/…?query"
-	slept  []time.Duration
-	bodies []string
+	mu    sync.Mutex
+	asked []string // "GET /api/v3/…?query"
+	slept []time.Duration
 }
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -194,7 +193,7 @@ func TestAnswersThatRefuseAWrite(t *testing.T) {
 				t.Errorf("got %s: %s\nwant %s with %q", refusal.Code, refusal.Reason, test.code, test.says)
 			}
 			for _, kind := range []error{promotion.ErrMoved, promotion.ErrOutcomeUnknown, promotion.ErrPullRequestRequired} {
-				if errors.Is(err, kind) != (kind == test.is) {
+				if errors.Is(err, kind) != errors.Is(test.is, kind) {
 					t.Errorf("is %q: %v", kind, errors.Is(err, kind))
 				}
 			}
