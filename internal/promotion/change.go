@@ -376,8 +376,16 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// request opens a pull request from a branch of its own.
+// request opens a pull request from a branch of its own. Where one of ours that asks for the same is still open, that is
+// the answer: a button can be pressed twice.
 func (w *writer) request(ctx context.Context) (Outcome, error) {
+	open, err := w.newestRequest(ctx, w.place, w.in.app.Key)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if t := trailersOf(open); open.State == "open" && t.From == w.plan.From && t.To == w.plan.To && t.RollbackOf == w.plan.RollbackOf {
+		return w.in.waiting(open), nil
+	}
 	branch := branchPrefix(w.in.app.Key) + w.trailers.Promotion
 	if err := w.place.repository.CreateBranch(ctx, branch, w.plan.Base); err != nil {
 		return Outcome{}, err

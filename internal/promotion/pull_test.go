@@ -1,0 +1,185 @@
+package promotion_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ferry-chatops/ferry/internal/githubtest"
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/promotion"
+)
+
+func (w *world) protect() {
+	w.Helper()
+	if err := w.hub.SetRules(repositoryName, "main", githubtest.Rule{Type: "pull_request"}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) merge(number int, method string) {
+	w.Helper()
+	if _, err := w.hub.MergePullRequest(repositoryName, number, "alice", method); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// close closes a pull request as a person does.
+func (w *world) close(number string) {
+	w.Helper()
+	body, err := json.Marshal(map[string]string{"state": "closed"})
+	if err != nil {
+		w.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodPatch, w.hub.APIURL()+"repos/"+repositoryName+"/pulls/"+number, bytes.NewReader(body))
+	if err != nil {
+		w.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+secret)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/vnd.github+json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		w.Fatalf("close #%s: %s", number, resp.Status)
+	}
+}
+
+func TestPullRequest(t *testing.T) {
+	for name, tc := range map[string]struct {
+		prepare func(*world)
+		option  string
+		mode    string // on the card
+		method  string
+	}{
+		"by the branch's rules": {(*world).protect, "", "pull request to main, because of its rule pull_request", "merge"},
+		"by the option":         {func(*world) {}, " --pr", "pull request to main", "squash"},
+		"by the configuration":  {func(w *world) { w.settings("prod").Mode = promotion.PullRequest }, "", "pull request to main", "rebase"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tc.prepare(w)
+			main := w.git("rev-parse", "main")
+			card := w.card("promote podinfo@7.0.0 to prod" + tc.option)
+			if card.Mode != tc.mode || strings.Contains(card.Confirm, " --pr ") != (tc.option != "") {
+				t.Errorf("mode %q, %s", card.Mode, card.Confirm)
+			}
+			o := w.outcome(card.Confirm)
+			w.expect(o, promotion.WaitsForMerge, "6.8.0", "7.0.0")
+			pr := o.PullRequest
+			if o.Commit.SHA != "" || pr.URL == "" || pr.State != "open" || pr.Branch != "ferry/prod/podinfo/id1" || pr.Title != "Promote podinfo to 7.0.0 in prod" {
+				t.Errorf("pull request: %+v", pr)
+			}
+			if t1, ok := gitops.ParseTrailers(pr.Body); !ok || t1.Promotion != "id1" || t1.To != "7.0.0" || t1.RequestedBy != person ||
+				!strings.Contains(pr.Body, "```diff\n"+card.Plan.Diff+"```") {
+				t.Errorf("body:\n%s", pr.Body)
+			}
+			if w.git("rev-parse", "main") != main || w.git("diff", "--numstat", "main", pr.Branch) != "1\t1\t"+podinfoFile {
+				t.Errorf("refs:\n%s", w.refs())
+			}
+			waits := w.outcome("status podinfo on prod")
+			w.expect(waits, promotion.WaitsForMerge, "6.8.0", "7.0.0")
+			if waits.PullRequest.Number != pr.Number {
+				t.Errorf("status names %+v", waits.PullRequest)
+			}
+			if again := w.card("promote podinfo@7.0.1 to prod" + tc.option); len(again.Warnings) != 1 || !strings.Contains(again.Warnings[0], "#1 for it is still open: "+pr.URL) {
+				t.Errorf("the second card warns %q", again.Warnings)
+			}
+
+			w.merge(pr.Number, tc.method)
+			w.follow()
+			w.restart()
+			done := w.outcome("status podinfo on prod")
+			w.expect(done, promotion.Verified, "6.8.0", "7.0.0")
+			if done.PullRequest.Number != pr.Number || done.RequestedBy != person || w.commits() != "1" {
+				t.Errorf("%s commits, status: %+v", w.commits(), done)
+			}
+			w.expect(w.confirmed("rollback podinfo on prod"+tc.option), promotion.WaitsForMerge, "7.0.0", "6.8.0")
+		})
+	}
+}
+
+func TestPullRequestClosedUnmerged(t *testing.T) {
+	w := newWorld(t)
+	w.confirmed("promote podinfo@7.0.0 to prod --pr")
+	w.close("1")
+	o := w.outcome("status podinfo on prod")
+	w.expect(o, promotion.NotMerged, "6.8.0", "7.0.0")
+	if !o.Failed() || !strings.Contains(o.Reason, "closed without being merged") {
+		t.Errorf("%+v", o)
+	}
+	if card := w.card("promote podinfo@7.0.0 to prod --pr"); len(card.Warnings) > 0 {
+		t.Errorf("warned of a closed one: %q", card.Warnings)
+	}
+}
+
+// A pull request by somebody else from a branch that looks like ours is not ours.
+func TestForeignPullRequest(t *testing.T) {
+	w := newWorld(t)
+	w.hub.AddToken("other", "mallory")
+	const branch = "ferry/prod/podinfo/forged"
+	if _, err := w.hub.Commit(repositoryName, branch, "mallory", "x", map[string]string{"README.md": "mine"}); err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]string{"title": "x", "head": branch, "base": "main",
+		"body": gitops.Trailers{Promotion: "forged", Application: "HelmRelease/apps/podinfo", Environment: "prod", From: "1", To: "2"}.String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.hub.APIURL()+"repos/"+repositoryName+"/pulls", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer other")
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/vnd.github+json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatalf("open: %s", resp.Status)
+	}
+	w.expect(w.outcome("status podinfo on prod"), promotion.NoChange, "6.8.0", "6.8.0")
+}
+
+// The rules change after they were read: the commit is refused, and a pull request is opened in its place.
+func TestRulesThatComeInBetween(t *testing.T) {
+	w := newWorld(t)
+	card := w.card("promote podinfo@7.0.0 to prod")
+	w.race(w.protect)
+	o := w.outcome(card.Confirm)
+	w.expect(o, promotion.WaitsForMerge, "6.8.0", "7.0.0")
+	if o.PullRequest.Number != 1 || w.commits() != "0" {
+		t.Errorf("%s commits, %+v", w.commits(), o)
+	}
+}
+
+func TestCommitModeNeverOpensAPullRequest(t *testing.T) {
+	w := newWorld(t)
+	w.settings("prod").Mode = promotion.Commit
+	w.protect()
+	card := w.card("promote podinfo@7.0.0 to prod")
+	r := w.refusal(card.Confirm)
+	if r.Code != gitops.Denied || !strings.Contains(r.Reason, "--pr") {
+		t.Errorf("%v", r)
+	}
+	w.expect(w.confirmed("promote podinfo@7.0.0 to prod --pr"), promotion.WaitsForMerge, "6.8.0", "7.0.0")
+}
+
+// Two presses of one button open one pull request.
+func TestSecondConfirmationOfAPullRequest(t *testing.T) {
+	w := newWorld(t)
+	card := w.card("promote podinfo@7.0.0 to prod --pr")
+	first, second := w.outcome(card.Confirm), w.outcome(card.Confirm)
+	if first.PullRequest.Number != 1 || second.PullRequest.Number != 1 || strings.Count(w.refs(), "refs/heads/ferry/") != 1 {
+		t.Errorf("#%d and #%d:\n%s", first.PullRequest.Number, second.PullRequest.Number, w.refs())
+	}
+	w.expect(second, promotion.WaitsForMerge, "6.8.0", "7.0.0")
+}
