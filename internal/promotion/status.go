@@ -78,7 +78,14 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 		outcome.Next = []string{"list " + in.name}
 		return outcome, nil
 	}
-	outcome.State, outcome.Steps, outcome.Reason = s.expect(ctx, in, p.repository, commit.SHA).verify(app)
+	expected := s.expect(ctx, in, p.repository, commit.SHA)
+	outcome.State, outcome.Steps, outcome.Reason = expected.verify(app)
+	if o := app.Owner; outcome.State == RollingOut && !expected.arrived(o.Applied) {
+		// A pull request that was merged, or a commit whose request got lost: nobody has told Flux yet.
+		if err := s.Cluster.Reconcile(ctx, app); err != nil {
+			s.Log.Warn("ask Flux to reconcile", "error", err)
+		}
+	}
 	if outcome.State == RollingOut && outcome.Elapsed > settings.Timeout {
 		outcome.State = Unconfirmed
 	}

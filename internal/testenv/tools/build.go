@@ -132,13 +132,6 @@ func (b builder) provide(ctx context.Context, t tool) error {
 }
 
 func (b builder) program(ctx context.Context, t tool, dir string) error {
-	if t.name == "etcd" {
-		err := debianEtcd(ctx, dir)
-		if err == nil {
-			return nil
-		}
-		fmt.Fprintf(b.progress, "%s: no Debian package (%v), so it is built\n", b.step, err)
-	}
 	fmt.Fprintf(b.progress, "%s: building %s, up to %s with nothing compiled before\n", b.step, t.pkg, t.takes)
 	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, t.buildFlags()...), "-o", filepath.Join(dir, t.name), t.pkg)...)
 	return b.run(cmd, t)
@@ -199,45 +192,6 @@ func (b builder) copyFiles(ctx context.Context, t tool, dir string) error {
 		}
 	}
 	return nil
-}
-
-// debianEtcd takes etcd out of Debian's package without installing it, which needs no rights. The package lists are
-// fetched only where they lack it, which does.
-func debianEtcd(ctx context.Context, dir string) error {
-	for _, program := range []string{"apt-get", "dpkg"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return err
-		}
-	}
-	tmp := filepath.Join(dir, "deb")
-	if err := os.Mkdir(tmp, 0o755); err != nil {
-		return fmt.Errorf("create a folder for the package: %w", err)
-	}
-	defer os.RemoveAll(tmp)
-	run := func(args ...string) error {
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		cmd.Dir = tmp
-		if _, err := cmd.Output(); err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(args, " "), withStderr(err))
-		}
-		return nil
-	}
-	if run("apt-get", "download", "etcd-server") != nil {
-		if err := run("apt-get", "-q", "update"); err != nil {
-			return err
-		}
-		if err := run("apt-get", "download", "etcd-server"); err != nil {
-			return err
-		}
-	}
-	packages, err := filepath.Glob(filepath.Join(tmp, "etcd-server_*.deb"))
-	if err != nil || len(packages) != 1 {
-		return fmt.Errorf("apt-get left %d packages", len(packages))
-	}
-	if err := run("dpkg", "-x", packages[0], "."); err != nil {
-		return err
-	}
-	return os.Rename(filepath.Join(tmp, "usr", "bin", "etcd"), filepath.Join(dir, "etcd"))
 }
 
 // lock holds the file's lock until unlock is called. The kernel gives it back when the holder dies.
