@@ -92,6 +92,17 @@ func (r *repository) CreateBranch(ctx context.Context, branch, sha string) error
 	return refused
 }
 
+// DeleteBranch removes a branch.
+func (r *repository) DeleteBranch(ctx context.Context, branch string) error {
+	if err := checkBranch(branch); err != nil {
+		return err
+	}
+	if err := r.c.request(ctx, http.MethodDelete, r.path("git/refs", "heads/"+branch), nil, nil, nil); err != nil {
+		return r.refuseWrite(fmt.Sprintf("delete branch %s of %s", branch, r), err)
+	}
+	return nil
+}
+
 // OpenPullRequest opens one, or returns the one that is already open for the branch.
 func (r *repository) OpenPullRequest(ctx context.Context, branch, base, title, body string) (gitops.PullRequest, error) {
 	if err := errors.Join(checkBranch(branch), checkBranch(base)); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -47,7 +46,7 @@ func (s *Service) fresh(c gitops.Change, line string) error {
 
 // change plans and, where that is confirmed, writes and verifies.
 func (s *Service) change(ctx context.Context, in intent, asked gitops.Change, by string) (Result, error) {
-	warning, err := s.checkVersion(ctx, in)
+	warning, err := s.checkVersion(ctx, in, asked)
 	if err != nil {
 		return Result{}, err
 	}
@@ -58,6 +57,10 @@ func (s *Service) change(ctx context.Context, in intent, asked gitops.Change, by
 	plan, warnings, err := in.plan(p)
 	if errors.Is(err, errAlreadyThere) {
 		return s.alreadyThere(ctx, in, p)
+	}
+	if r := (*gitops.Refusal)(nil); errors.As(err, &r) && r.Code == gitops.Shared {
+		asked.Shared = true
+		r.Next = []string{in.line(asked)}
 	}
 	if err != nil {
 		return Result{}, err
@@ -156,17 +159,17 @@ func (s *Service) card(in intent, asked gitops.Change, plan gitops.Plan, mode st
 	return &Card{
 		Plan: plan, Rollback: in.rollbackOf != "", Basis: in.basis, Direction: direction(plan.From, plan.To), Mode: mode,
 		Others: len(plan.Shared) > 0, Warnings: warnings, Until: until,
-		Confirm: confirmLine(in, asked, plan, until),
+		Confirm: fmt.Sprintf("%s --confirm %s --until %d", in.line(asked), plan.Hash(), until.Unix()),
 	}
 }
 
-// confirmLine is the line that was asked, its options included, with the version resolved and the plan's hash.
-func confirmLine(in intent, asked gitops.Change, plan gitops.Plan, until time.Time) string {
+// line is what was asked, its options included, with the version resolved.
+func (in intent) line(asked gitops.Change) string {
 	var b strings.Builder
 	if in.rollbackOf != "" {
-		fmt.Fprintf(&b, "rollback %s on %s to %s", asked.Application, in.app.Environment, plan.To)
+		fmt.Fprintf(&b, "rollback %s on %s to %s", asked.Application, in.app.Environment, in.to)
 	} else {
-		fmt.Fprintf(&b, "promote %s@%s to %s", asked.Application, plan.To, in.app.Environment)
+		fmt.Fprintf(&b, "promote %s@%s to %s", asked.Application, in.to, in.app.Environment)
 	}
 	for _, o := range []struct {
 		set  bool
@@ -179,7 +182,6 @@ func confirmLine(in intent, asked gitops.Change, plan gitops.Plan, until time.Ti
 			b.WriteString(" " + o.text)
 		}
 	}
-	b.WriteString(" --confirm " + plan.Hash() + " --until " + strconv.FormatInt(until.Unix(), 10))
 	return b.String()
 }
 
@@ -391,11 +393,15 @@ func (w *writer) request(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	if _, err := w.commit(ctx, branch); err != nil {
+		w.abandon(ctx, branch)
 		return Outcome{}, w.refusal(err)
 	}
 	body := fmt.Sprintf("%s: %s %s → %s\n\n```diff\n%s```\n\n%s", w.title(), w.plan.Kind, w.plan.From, w.plan.To, w.plan.Diff, w.trailers.String())
 	pr, err := w.place.repository.OpenPullRequest(ctx, branch, w.place.branch, w.title(), body)
 	if err != nil {
+		if !errors.Is(err, ErrOutcomeUnknown) { // where it may be open after all, it needs its branch
+			w.abandon(ctx, branch)
+		}
 		return Outcome{}, err
 	}
 	w.Log.Info("opened pull request", "application", w.in.app.String(), "environment", w.in.app.Environment, "number", pr.Number, "by", w.trailers.RequestedBy)
@@ -404,4 +410,14 @@ func (w *writer) request(ctx context.Context) (Outcome, error) {
 	outcome.Reason = "It goes on when somebody has merged the pull request."
 	outcome.Next = []string{w.in.status()}
 	return outcome, nil
+}
+
+// abandon removes the branch of a pull request that did not come about, even if the time for an answer is over.
+func (w *writer) abandon(ctx context.Context, branch string) {
+	const limit = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	if err := w.place.repository.DeleteBranch(ctx, branch); err != nil {
+		w.Log.Warn("delete the branch of a pull request that was not opened", "branch", branch, "error", err)
+	}
 }

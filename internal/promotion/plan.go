@@ -104,7 +104,7 @@ func sameButNamespace(built, live gitops.Object) bool {
 }
 
 // checkVersion asks the chart's source whether it has the version. A source that cannot be read is a warning.
-func (s *Service) checkVersion(ctx context.Context, in intent) (warning string, err error) {
+func (s *Service) checkVersion(ctx context.Context, in intent, asked gitops.Change) (warning string, err error) {
 	if in.version.Kind == gitops.ImageTag {
 		return fmt.Sprintf("Whether the registry has %s:%s is not checked.", in.version.Name, in.to), nil
 	}
@@ -132,6 +132,10 @@ func (s *Service) checkVersion(ctx context.Context, in intent) (warning string, 
 		Reason: fmt.Sprintf("%s has %s.", chart.Source, strings.Join(offered[:min(shown, len(offered))], ", "))}
 	if len(offered) > shown {
 		refusal.Reason = fmt.Sprintf("The newest that %s has are %s.", chart.Source, strings.Join(offered[:shown], ", "))
+	}
+	for _, version := range offered[:min(3, len(offered))] {
+		in.to = version
+		refusal.Next = append(refusal.Next, in.line(asked))
 	}
 	if len(offered) == 0 {
 		refusal.Reason = fmt.Sprintf("%s has no version of it at all.", chart.Source)

@@ -3,9 +3,13 @@ package promotion_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ferry-chatops/ferry/internal/githubtest"
 	"github.com/ferry-chatops/ferry/internal/gitops"
@@ -26,18 +30,18 @@ func (w *world) merge(number int, method string) {
 	}
 }
 
-// close closes a pull request as a person does.
-func (w *world) close(number string) {
+// api makes a request to GitHub as the owner of a token, past ferry.
+func (w *world) api(token, method, path string, body map[string]string) {
 	w.Helper()
-	body, err := json.Marshal(map[string]string{"state": "closed"})
+	raw, err := json.Marshal(body)
 	if err != nil {
 		w.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(w.Context(), http.MethodPatch, w.hub.APIURL()+"repos/"+repositoryName+"/pulls/"+number, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(w.Context(), method, w.hub.APIURL()+"repos/"+repositoryName+path, bytes.NewReader(raw))
 	if err != nil {
 		w.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+secret)
+	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/vnd.github+json")
 	resp, err := http.DefaultClient.Do(req)
@@ -45,8 +49,8 @@ func (w *world) close(number string) {
 		w.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		w.Fatalf("close #%s: %s", number, resp.Status)
+	if resp.StatusCode >= 300 {
+		w.Fatalf("%s %s: %s", method, path, resp.Status)
 	}
 }
 
@@ -104,10 +108,54 @@ func TestPullRequest(t *testing.T) {
 	}
 }
 
+// GitHub can be told to leave out the commits' messages, and with them our trailers.
+func TestSquashWithoutTrailers(t *testing.T) {
+	w := newWorld(t)
+	w.confirmed("promote podinfo@7.0.0 to prod --pr")
+	w.api(secret, http.MethodPut, "/pulls/1/merge", map[string]string{"merge_method": "squash", "commit_title": "Podinfo (#1)", "commit_message": "Reviewed."})
+	if got := w.git("log", "-1", "--format=%B", "main"); got != "Podinfo (#1)\n\nReviewed." {
+		t.Fatalf("the squash says %q", got)
+	}
+	w.follow()
+	o := w.outcome("status podinfo on prod")
+	w.expect(o, promotion.Verified, "6.8.0", "7.0.0")
+	if o.PullRequest.Number != 1 || o.Commit.SHA != w.git("rev-parse", "main") || o.RequestedBy != person {
+		t.Errorf("%+v", o)
+	}
+}
+
+// The time of a rollout begins with the merge, however long the pull request waited.
+func TestPullRequestThatWaitedLong(t *testing.T) {
+	w := newWorld(t)
+	w.cluster.set(func(c *cluster) { c.held = true })
+	o := w.confirmed("promote podinfo@7.0.0 to prod --pr")
+	branch := "refs/heads/" + o.PullRequest.Branch
+	object := w.git("cat-file", "commit", branch)
+	yesterday := regexp.MustCompile(`(?m)^(author|committer) (.*>) \d+ .*$`).ReplaceAllString(object, fmt.Sprintf("$1 $2 %d +0000", w.now().Add(-24*time.Hour).Unix()))
+	cmd := exec.Command("git", "-C", w.dir, "hash-object", "-t", "commit", "-w", "--stdin")
+	cmd.Stdin = strings.NewReader(yesterday + "\n")
+	sha, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.git("update-ref", branch, strings.TrimSpace(string(sha)))
+	w.merge(1, "merge")
+	if got := w.git("log", "--format=%an", "--before="+w.now().Add(-time.Hour).Format(time.RFC3339), "main"); got != bot {
+		t.Fatalf("old commits by %q", got)
+	}
+	waits := w.outcome("status podinfo on prod")
+	w.expect(waits, promotion.RollingOut, "6.8.0", "7.0.0")
+	if waits.Elapsed > time.Hour {
+		t.Errorf("after %s", waits.Elapsed)
+	}
+	w.follow()
+	w.expect(w.outcome("status podinfo on prod"), promotion.Verified, "6.8.0", "7.0.0")
+}
+
 func TestPullRequestClosedUnmerged(t *testing.T) {
 	w := newWorld(t)
 	w.confirmed("promote podinfo@7.0.0 to prod --pr")
-	w.close("1")
+	w.api(secret, http.MethodPatch, "/pulls/1", map[string]string{"state": "closed"})
 	o := w.outcome("status podinfo on prod")
 	w.expect(o, promotion.NotMerged, "6.8.0", "7.0.0")
 	if !o.Failed() || !strings.Contains(o.Reason, "closed without being merged") {
@@ -126,26 +174,8 @@ func TestForeignPullRequest(t *testing.T) {
 	if _, err := w.hub.Commit(repositoryName, branch, "mallory", "x", map[string]string{"README.md": "mine"}); err != nil {
 		t.Fatal(err)
 	}
-	body, err := json.Marshal(map[string]string{"title": "x", "head": branch, "base": "main",
+	w.api("other", http.MethodPost, "/pulls", map[string]string{"title": "x", "head": branch, "base": "main",
 		"body": gitops.Trailers{Promotion: "forged", Application: "HelmRelease/apps/podinfo", Environment: "prod", From: "1", To: "2"}.String()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.hub.APIURL()+"repos/"+repositoryName+"/pulls", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer other")
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/vnd.github+json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusCreated {
-		t.Fatalf("open: %s", resp.Status)
-	}
 	w.expect(w.outcome("status podinfo on prod"), promotion.NoChange, "6.8.0", "6.8.0")
 }
 

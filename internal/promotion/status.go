@@ -51,6 +51,13 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	if pr.Number != 0 && pr.When.After(commit.When) && pr.State != "merged" {
 		return in.waiting(pr), nil
 	}
+	merged, err := s.merged(ctx, p, pr, commit, trailers)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if merged.SHA != "" {
+		commit, trailers = merged, trailersOf(pr)
+	}
 	app, err = s.Cluster.Application(ctx, app.Key)
 	if err != nil {
 		return Outcome{}, err
@@ -61,7 +68,7 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	in.app, in.to = app, trailers.To
 	outcome := Outcome{State: RollingOut, Rollback: trailers.RollbackOf != "", Application: app.Key, From: trailers.From, To: trailers.To,
 		Commit: commit, RequestedBy: trailers.RequestedBy, Elapsed: s.Now().Sub(commit.When)}
-	if pr.State == "merged" && trailersOf(pr).Promotion == trailers.Promotion {
+	if merged.SHA != "" {
 		outcome.PullRequest = pr
 	}
 	if in.version, err = changed(app, trailers, p); err != nil {
@@ -80,7 +87,7 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	}
 	expected := s.expect(ctx, in, p.repository, commit.SHA)
 	outcome.State, outcome.Steps, outcome.Reason = expected.verify(app)
-	if o := app.Owner; outcome.State == RollingOut && !expected.arrived(o.Applied) {
+	if o := app.Owner; outcome.State == RollingOut && o != nil && !expected.arrived(o.Applied) {
 		// A pull request that was merged, or a commit whose request got lost: nobody has told Flux yet.
 		if err := s.Cluster.Reconcile(ctx, app); err != nil {
 			s.Log.Warn("ask Flux to reconcile", "error", err)
@@ -101,6 +108,23 @@ func changed(app gitops.Application, trailers gitops.Trailers, p place) (gitops.
 		}
 	}
 	return app.Select(false, "")
+}
+
+// merged returns the commit that the newest pull request left on the branch, if that is the newest change. It counts,
+// not the one of the request's own branch: that is as old as the request, and a squash may leave it and its trailers out.
+func (s *Service) merged(ctx context.Context, p place, pr gitops.PullRequest, newest gitops.Commit, trailers gitops.Trailers) (gitops.Commit, error) {
+	if pr.State != "merged" || trailersOf(pr).Promotion != trailers.Promotion && !pr.When.After(newest.When) {
+		return gitops.Commit{}, nil
+	}
+	here, err := p.repository.Contains(ctx, p.head, pr.MergeCommit)
+	if err != nil || !here { // merged into another branch
+		return gitops.Commit{}, err
+	}
+	commits, err := p.repository.Commits(ctx, pr.MergeCommit, "", 1)
+	if err != nil || len(commits) == 0 {
+		return gitops.Commit{}, err
+	}
+	return commits[0], nil
 }
 
 func (in intent) waiting(r gitops.PullRequest) Outcome {

@@ -51,6 +51,8 @@ type Repository interface {
 	Commit(ctx context.Context, branch, expected, message string, files []gitops.File) (gitops.Commit, error)
 	// CreateBranch makes a branch at a commit. It is no error if it exists there already.
 	CreateBranch(ctx context.Context, branch, sha string) error
+	// DeleteBranch removes one. GitHub closes the pull requests from it.
+	DeleteBranch(ctx context.Context, branch string) error
 	// OpenPullRequest opens one, or returns the one that is already open for the branch.
 	OpenPullRequest(ctx context.Context, branch, base, title, body string) (gitops.PullRequest, error)
 	// PullRequests returns pull requests from branches of this repository that begin with prefix, newest first.

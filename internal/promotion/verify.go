@@ -229,6 +229,9 @@ func (in intent) next(o Outcome) Outcome {
 		o.Next = []string{in.status()}
 	case Verified:
 		o.Next = []string{"list " + in.name}
+		if !o.Rollback {
+			o.Next = append(o.Next, fmt.Sprintf("rollback %s on %s", in.name, in.app.Environment))
+		}
 	}
 	return o
 }
