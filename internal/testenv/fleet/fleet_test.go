@@ -239,7 +239,7 @@ func TestPromoteTheKindsOfVersion(t *testing.T) {
 	c.sees("promote api@2.3.0 to prod --yes --reason \"the new checkout\"", "api 2.3.0 on prod: Verified")
 	c.want("image", c.image("prod", "shop", "api"), "ghcr.io/acme/api:2.3.0")
 	c.want("reason", c.git("log", "-1", "--format=%(trailers:key=Ferry-Reason,valueonly)"), "the new checkout")
-	c.sees("promote api@9.9.9 to prod --image proxy", "Shared", "stage", "--shared")
+	c.sees("promote api@9.9.9 to prod --image proxy", "This would change more than api in prod", "stage: Deployment/shop/api", "--shared")
 }
 
 func TestPromoteByPullRequest(t *testing.T) {
