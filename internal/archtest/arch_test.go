@@ -68,6 +68,7 @@ var arrows = map[string][]string{
 	"internal/archtest":   {},
 	"internal/githubtest": {},
 	"internal/testenv":    {"internal/githubtest"},
+	"internal/bench":      {"internal/localhost", "internal/testenv"},
 }
 
 var ports = []string{"internal/gitops", "internal/manifest", "internal/operation", "internal/promotion", "internal/render", "internal/watch"}

@@ -24,7 +24,8 @@ const maxBody = 64 << 20
 
 // A Request is one line of the access log.
 type Request struct {
-	Time   time.Time
+	Time   time.Time     // of its arrival
+	Took   time.Duration // until it was answered
 	Method string
 	Path   string // decoded, "/api/v3" included
 	Query  string // as sent
@@ -103,7 +104,7 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		}
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
-			entry.Status = rec.status
+			entry.Status, entry.Took = rec.status, time.Since(entry.Time)
 			s.logMu.Lock()
 			defer s.logMu.Unlock()
 			s.requests = append(s.requests, entry)
