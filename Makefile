@@ -11,7 +11,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERS
 TOOL  := go tool -modfile=internal/tools/go.mod
 
 # Packages whose tests start clusters. They take the whole machine, so one runs after another.
-CLUSTERS := ./internal/testenv ./internal/app/executor ./cmd/ferry
+CLUSTERS := ./internal/testenv ./internal/testenv/fleet ./cmd/ferry
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-short testenv soak bench lint fix generate demo release
@@ -39,7 +39,7 @@ test: testenv build ## run all tests, the fast ones first
 test-short: build ## run the tests that need no cluster
 	go test -short ./...
 
-soak: testenv build ## run what takes long: race detector, fuzzing ($(FUZZTIME) a target), clusters several times
+soak: testenv build ## run what takes long: race detector, fuzzing (FUZZTIME=1m a target), clusters several times
 	go test -race -short ./...
 	@set -e; grep -rl --include=*_test.go '^func Fuzz' internal blueprints | xargs -n1 dirname | sort -u | while read -r dir; do \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
@@ -59,7 +59,7 @@ fix: ## format, and apply what the linter can mend
 	$(TOOL) golangci-lint run --fix ./...
 
 generate: ## write the blueprints' schema and the golden files again
-	go test ./blueprints ./internal/... -short -update
+	go test ./internal/blueprint ./blueprints -update
 
 demo: testenv build ## try ferry: two clusters with Flux, a repository, and a chat
 	@bin/ferry demo

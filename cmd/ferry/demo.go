@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,25 +13,20 @@ import (
 	"github.com/ferry-chatops/ferry/internal/testenv/fleet"
 )
 
-type demo struct{}
+type demo struct {
+	Dir string `placeholder:"DIR" type:"path" help:"Where to keep the repository and the configuration; emptied first if it is a demo's. Default: ferry-demo in the user's cache directory."`
+}
 
 // Run sets up two environments and talks about them until the end of input. The repository stays for a look at its log,
 // until the next demo.
-func (demo) Run(ctx context.Context, t terminal) error {
+func (d demo) Run(ctx context.Context, t terminal) error {
 	begin := time.Now()
 	say := func(format string, args ...any) {
 		fmt.Fprintf(t.err, "[%3.0fs] %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
-	base, err := os.UserCacheDir()
+	dir, err := d.empty()
 	if err != nil {
-		return fmt.Errorf("find a directory for the demo: %w", err)
-	}
-	dir := filepath.Join(base, "ferry-demo")
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the last demo: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make a directory for the demo: %w", err)
+		return err
 	}
 	say("starting two clusters with Flux: stage and prod")
 	env, err := testenv.Start(ctx, testenv.Options{Clusters: fleet.Environments, Flux: true, Log: say})
@@ -53,4 +50,34 @@ func (demo) Run(ctx context.Context, t terminal) error {
 	}
 	defer host.Close()
 	return converse(ctx, t, host)
+}
+
+// empty provides the demo's directory. What a demo left there goes; anything else is somebody's, and stays.
+func (d demo) empty() (string, error) {
+	dir := d.Dir
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("find a directory for the demo: %w", err)
+		}
+		dir = filepath.Join(base, "ferry-demo")
+	}
+	const mark = ".ferry-demo"
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("look into the demo's directory: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, mark)); err != nil && len(entries) > 0 {
+		return "", fmt.Errorf("%s is not empty and no demo's; name another directory with --dir", dir)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("remove the last demo: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make a directory for the demo: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, mark), nil, 0o600); err != nil {
+		return "", fmt.Errorf("mark the demo's directory: %w", err)
+	}
+	return dir, nil
 }
