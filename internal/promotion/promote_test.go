@@ -133,7 +133,7 @@ func TestBranchMovesBetweenCardAndConfirm(t *testing.T) {
 	for name, move := range map[string]func(w *world){
 		"elsewhere":              func(w *world) { w.somebody("README.md", "fleet", "whole fleet") },
 		"in the same file":       func(w *world) { w.somebody(podinfoFile, "# What", "# This is\n# what") },
-		"to another application": func(w *world) { w.somebody("apps/prod/pair.yaml", "version: 6.8.0", "version: 6.9.0") },
+		"to another application": func(w *world) { w.somebody("more/pair.yaml", "version: 6.8.0", "version: 6.9.0") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -233,11 +233,11 @@ func TestKindsOfFields(t *testing.T) {
 	}{
 		"artifact's tag":             {"promote queue@1.1.0 to prod", "apps/prod/queue.yaml", "tag: 1.0.0", "tag: 1.1.0", gitops.ChartVersion, "1.0.0", "1.1.0"},
 		"kustomize image":            {"promote web@1.1.0 to prod", "apps/prod/web/kustomization.yaml", `"1.0.0"`, `"1.1.0"`, gitops.ImageTag, "1.0.0", "1.1.0"},
-		"container, registry's port": {"promote api@3.0.0 to prod", "apps/prod/workloads.yaml", "5000/api:2.2.2", "5000/api:3.0.0", gitops.ImageTag, "2.2.2", "3.0.0"},
-		"another container": {"promote api@1.0.1 to prod --image proxy", "apps/prod/workloads.yaml", "5000/proxy:1.0.0", "5000/proxy:1.0.1", gitops.ImageTag,
+		"container, registry's port": {"promote api@3.0.0 to prod", "more/workloads.yaml", "5000/api:2.2.2", "5000/api:3.0.0", gitops.ImageTag, "2.2.2", "3.0.0"},
+		"another container": {"promote api@1.0.1 to prod --image proxy", "more/workloads.yaml", "5000/proxy:1.0.0", "5000/proxy:1.0.1", gitops.ImageTag,
 			"1.0.0", "1.0.1"},
-		"one of two namespaces":   {"promote south/twin@7.0.0 to prod", "apps/prod/twins.yaml", "6.9.0", "7.0.0", gitops.ChartVersion, "6.9.0", "7.0.0"},
-		"one of two kinds":        {"promote StatefulSet/north/twin@4.0.0 to prod", "apps/prod/workloads.yaml", "twin:3.0.0", "twin:4.0.0", gitops.ImageTag, "3.0.0", "4.0.0"},
+		"one of two namespaces":   {"promote south/twin@7.0.0 to prod", "more/twins.yaml", "6.9.0", "7.0.0", gitops.ChartVersion, "6.9.0", "7.0.0"},
+		"one of two kinds":        {"promote StatefulSet/north/twin@4.0.0 to prod", "more/workloads.yaml", "twin:3.0.0", "twin:4.0.0", gitops.ImageTag, "3.0.0", "4.0.0"},
 		"by a part's name":        {"promote podinfo-server@7.0.0 to prod", podinfoFile, "6.8.0", "7.0.0", gitops.ChartVersion, "6.8.0", "7.0.0"},
 		"from another":            {"promote podinfo from stage to prod", podinfoFile, "6.8.0", "7.0.0", gitops.ChartVersion, "6.8.0", "7.0.0"},
 		"an image from another":   {"promote web from stage to prod", "apps/prod/web/kustomization.yaml", `"1.0.0"`, `"2.0.0"`, gitops.ImageTag, "1.0.0", "2.0.0"},

@@ -69,7 +69,7 @@ spec: {chart: {spec: {version: 7.0.0}}}
 resources: [../../../web]
 images: [{name: example/web, newTag: "2.0.0"}]
 -- apps/prod/kustomization.yaml --
-resources: [../base/podinfo, ../base/cache, queue.yaml, twins.yaml, workloads.yaml, pair.yaml, web]
+resources: [../base/podinfo, ../base/cache, queue.yaml, web]
 patches:
 - path: podinfo.yaml
 -- apps/prod/podinfo.yaml --
@@ -93,7 +93,9 @@ apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
 metadata: {name: queue, namespace: apps}
 spec: {chartRef: {kind: OCIRepository, name: queue}}
--- apps/prod/twins.yaml --
+-- more/kustomization.yaml --
+resources: [twins.yaml, pair.yaml, workloads.yaml]
+-- more/twins.yaml --
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
 metadata: {name: twin, namespace: north}
@@ -103,7 +105,7 @@ apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
 metadata: {name: twin, namespace: south}
 spec: {chart: {spec: {chart: podinfo, version: 6.9.0, sourceRef: {kind: HelmRepository, name: charts}}}}
--- apps/prod/pair.yaml --
+-- more/pair.yaml --
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
 metadata: {name: left, namespace: apps}
@@ -118,7 +120,7 @@ apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
 metadata: {name: ranged, namespace: apps}
 spec: {chart: {spec: {chart: podinfo, version: ">=6.0.0", sourceRef: {kind: HelmRepository, name: charts}}}}
--- apps/prod/workloads.yaml --
+-- more/workloads.yaml --
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: api, namespace: apps}
@@ -201,7 +203,7 @@ func newWorld(t *testing.T) *world {
 	if w.repository, err = client.Repository(repositoryName); err != nil {
 		t.Fatal(err)
 	}
-	w.cluster = &cluster{repository: w.repository, url: address + "/" + repositoryName + ".git", environments: []string{"stage", "prod"},
+	w.cluster = &cluster{repository: w.repository, url: address + "/" + repositoryName + ".git", paths: map[string][]string{"stage": {"apps/stage"}, "prod": {"apps/prod", "more"}},
 		live: map[gitops.Key]gitops.Application{}, revision: map[string]string{}}
 	w.charts = &charts{versions: map[string][]string{"podinfo": {"16.5.3", "7.0.1", "7.0.0", "6.9.2", "6.9.0", "6.8.0", "6.5.3"}, "cache": {"1.1.0", "1.0.0"}, "queue": {"1.1.0", "1.0.0"}}}
 	u, err := url.Parse(address)
@@ -302,7 +304,7 @@ func (w *world) settings(environment string) *promotion.Settings {
 // follow lets Flux bring every cluster to the head of the branch.
 func (w *world) follow() {
 	w.Helper()
-	for _, e := range w.cluster.environments {
+	for e := range w.cluster.paths {
 		if err := w.cluster.follow(w.Context(), e); err != nil {
 			w.Fatal(err)
 		}
@@ -437,9 +439,9 @@ func (c *charts) Versions(_ context.Context, chart gitops.Chart) ([]string, erro
 
 // A cluster is what ferry sees of all clusters: it builds what Git states and runs it at once, as far as it is let.
 type cluster struct {
-	repository   promotion.Repository
-	url          string
-	environments []string
+	repository promotion.Repository
+	url        string
+	paths      map[string][]string // of the Flux Kustomizations, by environment
 
 	mu       sync.Mutex
 	live     map[gitops.Key]gitops.Application
@@ -453,11 +455,11 @@ type cluster struct {
 
 var _ promotion.Cluster = (*cluster)(nil)
 
-func (c *cluster) kustomization(environment string) gitops.Kustomization {
+func (c *cluster) kustomization(environment, path string) gitops.Kustomization {
 	ready := gitops.Condition{Status: "True", Reason: "ReconciliationSucceeded"}
 	revision := "main@sha1:" + c.revision[environment]
 	return gitops.Kustomization{
-		Namespace: "flux-system", Name: "apps", Path: "apps/" + environment, Applied: revision, Attempted: revision, Condition: ready,
+		Namespace: "flux-system", Name: strings.Split(path, "/")[0], Path: path, Applied: revision, Attempted: revision, Condition: ready,
 		Source: gitops.Source{Object: gitops.Object{Kind: "GitRepository", Namespace: "flux-system", Name: "fleet"}, URL: c.url, Branch: "main", Revision: revision, Condition: ready},
 	}
 }
@@ -475,17 +477,25 @@ func (c *cluster) follow(ctx context.Context, environment string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.revision[environment] = head
-	objects, err := render.Build(tree, c.kustomization(environment))
-	if err != nil {
-		return err
-	}
-	for _, o := range objects {
-		key := gitops.Key{Environment: environment, Namespace: o.Namespace, Kind: o.Kind, Name: o.Name}
-		switch o.Kind {
-		case "HelmRelease":
-			c.live[key] = c.release(key, o.Fields, objects)
-		case "Deployment", "StatefulSet":
-			c.live[key] = c.workload(key, o.Fields)
+	for _, path := range c.paths[environment] {
+		owner := c.kustomization(environment, path)
+		objects, err := render.Build(tree, owner)
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			key := gitops.Key{Environment: environment, Namespace: o.Namespace, Kind: o.Kind, Name: o.Name}
+			switch o.Kind {
+			case "HelmRelease":
+				c.live[key] = c.release(key, o.Fields, objects)
+			case "Deployment", "StatefulSet":
+				c.live[key] = c.workload(key, o.Fields)
+			default:
+				continue
+			}
+			app := c.live[key]
+			app.Owner = &owner
+			c.live[key] = app
 		}
 	}
 	return nil
@@ -564,7 +574,7 @@ func (c *cluster) answers(environment string) error {
 }
 
 func (c *cluster) observed(a gitops.Application) gitops.Application {
-	owner := c.kustomization(a.Environment)
+	owner := c.kustomization(a.Environment, a.Owner.Path)
 	a.Owner = &owner
 	if a.Helm != nil {
 		helm := *a.Helm
@@ -612,7 +622,11 @@ func (c *cluster) Kustomizations(_ context.Context, environment string) ([]gitop
 	if err := c.answers(environment); err != nil {
 		return nil, err
 	}
-	return []gitops.Kustomization{c.kustomization(environment)}, nil
+	var all []gitops.Kustomization
+	for _, path := range c.paths[environment] {
+		all = append(all, c.kustomization(environment, path))
+	}
+	return all, nil
 }
 
 func (c *cluster) Reconcile(ctx context.Context, app gitops.Application) error {
