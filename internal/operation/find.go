@@ -50,7 +50,7 @@ func Find(apps []gitops.Application, environment, name string, again func(name s
 	case 1:
 		return found[0], via, nil
 	case 0:
-		return gitops.Application{}, "", unknown(apps, environment, name)
+		return gitops.Application{}, "", unknown(apps, []string{environment}, name)
 	}
 	refusal := &gitops.Refusal{Code: gitops.Ambiguous, Reason: fmt.Sprintf("%s means %d applications in %s.", name, len(found), environment)}
 	names := qualified(found)
@@ -83,7 +83,11 @@ func named(a gitops.Application, name string) bool {
 	return name == a.Name || name == a.Key.String() || strings.EqualFold(name, a.Kind+"/"+a.Key.String()) && strings.HasSuffix(name, "/"+a.Key.String())
 }
 
-func unknown(apps []gitops.Application, environment, name string) error {
+func unknown(apps []gitops.Application, environments []string, name string) error {
+	environment, run := enumerate(environments), "runs"
+	if len(environments) > 1 {
+		run = "run"
+	}
 	refusal := &gitops.Refusal{Code: gitops.NotFound, Title: fmt.Sprintf("%s is not in %s", name, environment), Next: []string{"list"}}
 	var names []string
 	for _, a := range apps {
@@ -96,9 +100,9 @@ func unknown(apps []gitops.Application, environment, name string) error {
 	case len(names) == 0:
 		refusal.Reason = fmt.Sprintf("Flux runs no application in %s that ferry can see.", environment)
 	case len(names) > shown:
-		refusal.Reason = fmt.Sprintf("%s runs %s and %d more.", environment, strings.Join(names[:shown], ", "), len(names)-shown)
+		refusal.Reason = fmt.Sprintf("%s %s %s and %d more.", environment, run, strings.Join(names[:shown], ", "), len(names)-shown)
 	default:
-		refusal.Reason = fmt.Sprintf("%s runs %s.", environment, enumerate(names))
+		refusal.Reason = fmt.Sprintf("%s %s %s.", environment, run, enumerate(names))
 	}
 	return refusal
 }

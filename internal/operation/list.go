@@ -117,7 +117,7 @@ func List(ctx context.Context, fleet Fleet, request gitops.List) (Listing, error
 			apps = append(apps, o.apps...)
 		}
 		slices.SortFunc(apps, func(a, b gitops.Application) int { return a.Compare(b.Key) })
-		return Listing{}, unknown(apps, enumerate(listing.Environments), request.Application)
+		return Listing{}, unknown(apps, listing.Environments, request.Application)
 	}
 	return listing, nil
 }
