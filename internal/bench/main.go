@@ -36,9 +36,9 @@ const (
 func main() {
 	log.SetFlags(log.Ltime)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Stdout); err != nil {
-		stop()
+	err := run(ctx, os.Stdout)
+	stop()
+	if err != nil {
 		log.Fatalf("bench: %v", err)
 	}
 }
@@ -59,7 +59,7 @@ func (t table) times(name string, all []time.Duration, what string) {
 
 func run(ctx context.Context, out io.Writer) error {
 	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
-	defer t.Flush() //nolint:errcheck // standard output
+	defer t.Flush()
 	for _, name := range []string{fmt.Sprintf("executor_ferry_%s_%s", runtime.GOOS, runtime.GOARCH), "ferry"} {
 		info, err := os.Stat(filepath.Join(bin, name))
 		if err != nil {

@@ -393,7 +393,7 @@ func (a answer) text(plugin string) api.Message {
 		}
 	}
 	out := strings.TrimSpace(summary.String())
-	details := append(codes, a.details...)
+	details := slices.Concat(codes, a.details)
 	for _, d := range details {
 		if d.title != "" {
 			out += "\n\n" + quiet(d.title)

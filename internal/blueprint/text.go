@@ -72,7 +72,7 @@ func cutBytes(s string, n int) string {
 	if kept := cutLines(s, n-4); kept != "" {
 		return closeFence(kept) + "\n…"
 	}
-	for n = n - 4; !utf8.RuneStart(s[n]); n-- {
+	for n -= 4; !utf8.RuneStart(s[n]); n-- {
 	}
 	return s[:n] + "…"
 }

@@ -393,7 +393,7 @@ func (p *parser) set(c *gitops.Change, option, value string) error {
 	case "--reason":
 		reason, err := decodeReason(value)
 		if err != nil {
-			return p.refuse("%s", err)
+			return p.refuse("%s.", sentence(err))
 		}
 		c.Reason, p.reason = reason, true
 	case "--confirm":
@@ -470,6 +470,12 @@ func unknownVerb(words []token) error {
 // helpLine asks for help in the form that reaches ferry. Botkube 1.14 answers "ferry help VERB" by itself, with the
 // general help, and never passes the verb on.
 func helpLine(verb string) string { return strings.TrimPrefix(verb+" --help", " ") }
+
+// sentence begins an error's text with a capital letter.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
+}
 
 func isHelpFlag(t token) bool { return !t.quoted && (t.text == "--help" || t.text == "-h") }
 

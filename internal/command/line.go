@@ -110,7 +110,7 @@ func decodeReason(value string) (string, error) {
 		}
 	}
 	if !utf8.ValidString(reason) {
-		return "", errors.New("The reason is not valid UTF-8 text once it is percent-decoded.")
+		return "", errors.New("the reason is not valid UTF-8 text once it is percent-decoded")
 	}
 	if reason == value {
 		reason = doubled.ReplaceAllString(reason, "$1'$2")
@@ -118,11 +118,11 @@ func decodeReason(value string) (string, error) {
 	reason = strings.TrimSpace(blanks.ReplaceAllString(strings.Map(visible, reason), " "))
 	switch {
 	case reason == "":
-		return "", errors.New("The option --reason needs a value.")
+		return "", errors.New("the option --reason needs a value")
 	case strings.ContainsFunc(reason, isForbidden):
-		return "", errors.New("The reason holds a control character, which could hide what it says.")
+		return "", errors.New("the reason holds a control character, which could hide what it says")
 	case len(reason) > maxReason:
-		return "", fmt.Errorf("The reason is %d bytes long: %d are the limit.", len(reason), maxReason)
+		return "", fmt.Errorf("the reason is %d bytes long: %d are the limit", len(reason), maxReason)
 	}
 	return reason, nil
 }

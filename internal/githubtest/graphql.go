@@ -14,6 +14,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
 const graphQLPath = "/api/graphql"
@@ -42,7 +43,7 @@ func (c *call) graphQL() (int, any, error) {
 	if err := c.decode(&in); err != nil {
 		return 0, nil, err
 	}
-	doc, problems := gqlparser.LoadQuery(served(), in.Query)
+	doc, problems := gqlparser.LoadQueryWithRules(served(), in.Query, rules.NewDefaultRules())
 	if problems != nil {
 		return refuse(problems...)
 	}

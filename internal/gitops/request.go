@@ -47,9 +47,19 @@ type Rollback struct {
 }
 
 // Verb is the first word of the request's line.
-func (List) Verb() string     { return "list" }
-func (Diff) Verb() string     { return "diff" }     // Verb is the first word of the request's line.
-func (Status) Verb() string   { return "status" }   // Verb is the first word of the request's line.
-func (Help) Verb() string     { return "help" }     // Verb is the first word of the request's line.
-func (Promote) Verb() string  { return "promote" }  // Verb is the first word of the request's line.
-func (Rollback) Verb() string { return "rollback" } // Verb is the first word of the request's line.
+func (List) Verb() string { return "list" }
+
+// Verb is the first word of the request's line.
+func (Diff) Verb() string { return "diff" }
+
+// Verb is the first word of the request's line.
+func (Status) Verb() string { return "status" }
+
+// Verb is the first word of the request's line.
+func (Help) Verb() string { return "help" }
+
+// Verb is the first word of the request's line.
+func (Promote) Verb() string { return "promote" }
+
+// Verb is the first word of the request's line.
+func (Rollback) Verb() string { return "rollback" }

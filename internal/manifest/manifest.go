@@ -226,7 +226,7 @@ func (f *File) Replace(s Scalar, value string) ([]byte, error) {
 	out := slices.Concat(f.data[:start], []byte(text), f.data[end:])
 	changed, err := Parse(out)
 	if err != nil {
-		return nil, refuse(gitops.Unproved, "the file would no longer parse: %s", err.(*gitops.Refusal).Reason)
+		return nil, &gitops.Refusal{Code: gitops.Unproved, Reason: "the file would no longer parse", Cause: err}
 	}
 	if len(changed.docs) != len(f.docs) {
 		return nil, refuse(gitops.Unproved, "the number of documents would change")

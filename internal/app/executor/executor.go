@@ -41,7 +41,7 @@ func Serve(version string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer responder.Close() //nolint:errcheck // a temporary directory, at the end of the process
+	defer responder.Close() // a temporary directory, at the end of the process
 	plugin.Serve(plugin.New(responder, about, log))
 	return nil
 }

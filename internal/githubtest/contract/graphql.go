@@ -15,6 +15,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
 // loadSchema reads GitHub's schema. As published it defines two fields of EnterpriseOwnerInfo,
@@ -59,7 +60,7 @@ func (c *Contract) graphQL(_ *http.Request, _ string, body []byte) (operation st
 	if err := decoder.Decode(&in); err != nil {
 		return refuse(err)
 	}
-	doc, invalid := gqlparser.LoadQuery(c.schema, in.Query)
+	doc, invalid := gqlparser.LoadQueryWithRules(c.schema, in.Query, rules.NewDefaultRules())
 	if invalid != nil {
 		return refuse(invalid)
 	}

@@ -212,7 +212,7 @@ func look(ctx context.Context, c client.Client) error {
 	}
 	for _, d := range deployments.Items {
 		if d.Status.ReadyReplicas != *d.Spec.Replicas {
-			return fmt.Errorf("Deployment %s has %d of %d ready", d.Name, d.Status.ReadyReplicas, *d.Spec.Replicas)
+			return fmt.Errorf("%s has %d of %d ready", d.Name, d.Status.ReadyReplicas, *d.Spec.Replicas)
 		}
 	}
 	return nil
