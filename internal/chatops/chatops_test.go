@@ -1,0 +1,233 @@
+package chatops
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/kubeshop/botkube/pkg/api"
+	"github.com/rogpeppe/go-internal/txtar"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/blueprints"
+	"github.com/ferry-chatops/ferry/internal/blueprint"
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+var update = flag.Bool("update", false, "write the messages in testdata anew")
+
+// chat gives a Chat and what it logs. Its clock stands still.
+func chat(t *testing.T) (*Chat, *bytes.Buffer) {
+	t.Helper()
+	set, err := blueprint.Load(blueprints.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged bytes.Buffer
+	return &Chat{Blueprints: set, Log: slog.New(slog.NewTextHandler(&logged, nil)), Now: func() time.Time { return noon }}, &logged
+}
+
+// Each file of testdata is a line, the message of text that answers it, and the buttons where there are buttons; of the
+// environments in fake_test.go. Add a file with a line, get a test; -update writes the rest.
+func TestLines(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			archive := txtar.Parse(raw)
+			if len(archive.Files) == 0 || archive.Files[0].Name != "line" {
+				t.Fatalf("%s does not begin with a line", file)
+			}
+			line := archive.Files[0]
+			archive.Files = []txtar.File{line, {Name: "text", Data: []byte(plain(t, string(line.Data)))}, {Name: "buttons", Data: []byte(buttons(t, string(line.Data)))}}
+			got := txtar.Format(archive)
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(raw), string(got)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func respond(t *testing.T, line string, interactive bool) []api.Message {
+	t.Helper()
+	c, _ := chat(t)
+	return c.Respond(t.Context(), Question{Line: strings.TrimSpace(line), Interactive: interactive, Mention: "<@U024BE7LH>", DisplayName: "jane", Core: made})
+}
+
+// plain is the message where there are no buttons.
+func plain(t *testing.T, line string) string {
+	t.Helper()
+	m := respond(t, line, false)[0]
+	text := m.BaseBody.Plaintext + "\n"
+	if m.Type == blueprint.Refused {
+		text = "(refused)\n" + text
+	}
+	return text
+}
+
+// buttons are those of the same answer, a line each, and what they do.
+func buttons(t *testing.T, line string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, m := range respond(t, line, true) {
+		for _, s := range m.Sections {
+			for _, button := range s.Buttons {
+				fmt.Fprintf(&b, "%s: %s%s\n", button.Name, button.Command, button.URL)
+			}
+		}
+	}
+	return b.String()
+}
+
+// text is everything that a message shows.
+func text(t *testing.T, messages []api.Message) string {
+	t.Helper()
+	raw, err := yaml.Marshal(messages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func TestRespondAlwaysAnswers(t *testing.T) {
+	c, _ := chat(t)
+	for _, line := range []string{"", "ferry", "\x00", strings.Repeat("a ", 5000), "promote", "promote podinfo", "promote podinfo@", "rollback", "status podinfo", "diff",
+		"deploy podinfo", "list podinfo please", "promote podinfo@7.0.0 to prod --confirm", "help nothing", "💥", "list \"", "promote podinfo@7.0.0 to prod-eu",
+		"rollback podinfo on stage", "status", "promote podinfo@7.0.0 to prod --until 1 --confirm 0123456789abcdef"} {
+		for _, interactive := range []bool{true, false} {
+			messages := c.Respond(t.Context(), Question{Line: line, Interactive: interactive, Core: made})
+			if len(messages) == 0 || !interactive && len(messages) != 1 {
+				t.Errorf("%.20q: %d messages", line, len(messages))
+			}
+			for i, m := range messages {
+				if m.IsEmpty() {
+					t.Errorf("%.20q: message %d is empty", line, i)
+				}
+			}
+		}
+	}
+}
+
+func TestRefusalsAreMarked(t *testing.T) {
+	c, _ := chat(t)
+	for line, refused := range map[string]bool{
+		"list": false, "help": false, "diff stage": false, "promote podinfo@7.0.0 to prod": false, "promote podinfo@7.0.0 to stage": false,
+		"list nothing": true, "diff test": true, "promote podinfo@9.9.9 to prod": true, "deploy": true, "": false, "rollback podinfo on prod to 1.0.0": true,
+		"promote podinfo@7.0.0 to prod --confirm 0123456789abcdef --until 1": true,
+	} {
+		m := c.Respond(t.Context(), Question{Line: line, Interactive: true, Core: made})[0]
+		if got := m.Type == blueprint.Refused; got != refused {
+			t.Errorf("%q: refused %v\n%s", line, got, text(t, []api.Message{m}))
+		}
+	}
+}
+
+// What no one worded for people stays in the log.
+func TestFaultsAreNotShownRaw(t *testing.T) {
+	const canary = "gh0-canary"
+	for name, tc := range map[string]struct {
+		err    error
+		want   string
+		logged bool
+	}{
+		"any error":       {errors.New(canary), "no word for", true},
+		"out of time":     {fmt.Errorf("%s: %w", canary, context.DeadlineExceeded), "in time", true},
+		"a refusal":       {&gitops.Refusal{Code: gitops.Denied, Reason: "This is forbidden.", Cause: errors.New(canary)}, "This is forbidden.", true},
+		"refusal, inside": {fmt.Errorf("%s: %w", canary, &gitops.Refusal{Code: gitops.Config, Reason: "No token."}), "No token.", false},
+	} {
+		c, logged := chat(t)
+		for _, interactive := range []bool{true, false} {
+			messages := c.Respond(t.Context(), Question{Line: "list", Interactive: interactive, Core: func() (Core, error) { return Core{}, tc.err }})
+			shown := text(t, messages)
+			if strings.Contains(shown, canary) || !strings.Contains(shown, tc.want) || messages[0].Type != blueprint.Refused {
+				t.Errorf("%s shows\n%s", name, shown)
+			}
+		}
+		if strings.Contains(logged.String(), canary) != tc.logged {
+			t.Errorf("%s logs\n%s", name, logged)
+		}
+	}
+}
+
+func TestBlueprintThatDoesNotFit(t *testing.T) {
+	c, logged := chat(t)
+	messages := c.show("list", "no listing", true)
+	if shown := text(t, messages); !strings.Contains(shown, "could not be shown") || messages[0].Type != blueprint.Refused || !strings.Contains(logged.String(), "blueprint=list") {
+		t.Errorf("%s\n%s", shown, logged)
+	}
+	c.Blueprints = &blueprint.Set{}
+	if messages = c.show("list", "no listing", true); len(messages) != 1 || messages[0].IsEmpty() {
+		t.Errorf("without any blueprint: %+v", messages)
+	}
+}
+
+func TestHelpNeedsNoConfiguration(t *testing.T) {
+	c, _ := chat(t)
+	for _, line := range []string{"help", "help promote", "promote --help", "", "nonsense"} {
+		c.Respond(t.Context(), Question{Line: line, Core: func() (Core, error) {
+			t.Errorf("%q opens the configuration", line)
+			return Core{}, errors.New("no")
+		}})
+	}
+}
+
+func TestPrincipal(t *testing.T) {
+	for _, tc := range [][3]string{
+		{"<@U024BE7LH>", "jane", "slack:U024BE7LH"},
+		{"<@W012A3CDE>", "jane", "slack:W012A3CDE"},
+		{"<@!80351110224678912>", "jane", "discord:80351110224678912"},
+		{"<@80351110224678912>", "jane", "discord:80351110224678912"},
+		{`Automation "deploy"`, "", "automation:deploy"},
+		{"", "jane", "name:jane"},
+		{"", "slack:U024BE7LH", "name:slack:U024BE7LH"},
+		{"", "", "name:"},
+		{"@jane", "jane", "name:jane"},
+		{"<@U024BE7LH> <@U1>", "jane", "name:jane"},
+		{"x<@U024BE7LH>", "jane", "name:jane"},
+		{"<@u024be7lh>", "jane", "name:jane"},
+		{"<@U024BE7LH>\n", "jane", "name:jane"},
+		{"<@>", "jane", "name:jane"},
+		{"<@B1>", "jane", "name:jane"},
+		{"<!channel>", "jane", "name:jane"},
+		{"automation \"deploy\"", "jane", "name:jane"},
+	} {
+		if got := Principal(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("%q, %q: %q", tc[0], tc[1], got)
+		}
+	}
+}
+
+// A change's answer may wait, and the deadline of the command lies behind that.
+func TestDeadlines(t *testing.T) {
+	c, _ := chat(t)
+	fleet := environments()
+	open := func() (Core, error) { return Core{Fleet: fleet, Promotions: service(fleet)}, nil }
+	for line, want := range map[string]time.Duration{"list": readTime, "diff stage": readTime, "promote podinfo@7.0.0 to prod": writeTime + time.Minute, "rollback podinfo on prod": writeTime + time.Minute} {
+		begin := time.Now()
+		c.Respond(t.Context(), Question{Line: line, Core: open})
+		if left := fleet.deadline.Sub(begin); left < want || left > want+10*time.Second {
+			t.Errorf("%s: the deadline is %s ahead", line, left)
+		}
+	}
+}
