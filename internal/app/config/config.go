@@ -123,7 +123,7 @@ func Load(documents [][]byte) (Config, error) {
 	merged := map[string]any{}
 	for i, raw := range documents {
 		var document map[string]any
-		if err := yaml.Unmarshal(raw, &document); err != nil {
+		if err := yaml.UnmarshalStrict(raw, &document); err != nil { // strict: no key twice
 			return Config{}, wrong([]string{fmt.Sprintf("document %d is not a YAML map: %v", i+1, err)})
 		}
 		merge(merged, document)
@@ -138,7 +138,7 @@ func Load(documents [][]byte) (Config, error) {
 	var c Config
 	strict, err := sigsjson.UnmarshalStrict(raw, &c)
 	if err != nil {
-		return Config{}, wrong([]string{err.Error()})
+		return Config{}, wrong([]string{mistyped(err)})
 	}
 	var faults []string
 	for _, err := range strict {
@@ -148,6 +148,15 @@ func Load(documents [][]byte) (Config, error) {
 		return Config{}, wrong(faults)
 	}
 	return c, nil
+}
+
+// mistyped words a value of the wrong type: "environments.promotion.confirm: a bool does not belong here …".
+func mistyped(err error) string {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		kind, _, _ := strings.Cut(e.Value, " ") // of a number the value follows
+		return fmt.Sprintf("%s: a value of type %s does not belong here; YAML takes words such as yes and no for something else than text unless they are in quotes", e.Field, kind)
+	}
+	return err.Error()
 }
 
 func merge(into, from map[string]any) {

@@ -1,0 +1,287 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/jsonschema-go/jsonschema"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+const whole = `
+environments:
+- name: stage
+  cluster: {context: stage, kubeconfigFile: /etc/ferry/stage}
+  namespaces: [podinfo]
+  promotion: {confirm: optional}
+- name: prod
+  cluster: {secretRef: {namespace: ferry, name: prod, key: kubeconfig}}
+  flux: {cluster: {}, namespaces: [prod]}
+  promotion: {mode: auto, confirm: required, wait: 15s, timeout: 1h30m}
+  repository: {name: acme/fleet, branch: main}
+- name: prod-eu
+repository: {name: acme/fleet.configs, branch: main}
+github:
+  baseURL: https://github.example.com
+  auth: {tokenFile: /etc/ferry/github-token}
+`
+
+func documents(texts ...string) [][]byte {
+	var all [][]byte
+	for _, t := range texts {
+		all = append(all, []byte(t))
+	}
+	return all
+}
+
+func TestLoad(t *testing.T) {
+	got, err := Load(documents(whole))
+	want := Config{
+		Environments: []Environment{
+			{Name: "stage", Cluster: Cluster{Context: "stage", KubeconfigFile: "/etc/ferry/stage"}, Namespaces: []string{"podinfo"}, Promotion: Promotion{Confirm: "optional"}},
+			{Name: "prod", Cluster: Cluster{SecretRef: &SecretRef{Namespace: "ferry", Name: "prod", Key: "kubeconfig"}}, Flux: &Flux{Namespaces: []string{"prod"}},
+				Promotion:  Promotion{Mode: "auto", Confirm: "required", Wait: Duration(15 * time.Second), Timeout: Duration(90 * time.Minute)},
+				Repository: Repository{Name: "acme/fleet", Branch: "main"}},
+			{Name: "prod-eu"},
+		},
+		Repository: Repository{Name: "acme/fleet.configs", Branch: "main"},
+		GitHub:     GitHub{BaseURL: "https://github.example.com", Auth: Auth{TokenFile: "/etc/ferry/github-token"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if got.Environments[0].Promotion.Wait.Or(15*time.Second) != 15*time.Second || got.Environments[1].Promotion.Timeout.Or(time.Minute) != 90*time.Minute {
+		t.Error("defaults")
+	}
+}
+
+// The host passes a document for each configuration group that a channel binds, in order.
+func TestLaterDocumentsWin(t *testing.T) {
+	got, err := Load(documents(
+		"environments: [{name: stage}, {name: prod}]\ngithub: {baseURL: https://a.example, auth: {tokenEnv: A}}\nrepository: {name: acme/a, branch: main}",
+		"", "null", "github: {auth: {tokenEnv: B}}", "environments: [{name: dr}]\nrepository: {name: acme/b}"))
+	want := Config{Environments: []Environment{{Name: "dr"}}, GitHub: GitHub{BaseURL: "https://a.example", Auth: Auth{TokenEnv: "B"}},
+		Repository: Repository{Name: "acme/b", Branch: "main"}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+func TestNoConfigurationShowsOne(t *testing.T) {
+	for name, docs := range map[string][][]byte{"no document": nil, "empty": documents(""), "null": documents("null"), "empty map": documents("{}"), "only comments": documents("# nothing\n")} {
+		_, err := Load(docs)
+		refusal, ok := errors.AsType[*gitops.Refusal](err)
+		if !ok || refusal.Code != gitops.Config || refusal.Title != "ferry has no configuration yet" {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var example struct{ Config any }
+		if err := yaml.Unmarshal([]byte(refusal.Snippet), &example); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := yaml.Marshal(example.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := Load([][]byte{raw}); err != nil || len(c.Environments) == 0 {
+			t.Errorf("%s: the example that is shown does not load: %v", name, err)
+		}
+	}
+}
+
+// bad are documents with faults: each fault begins with the path of what is wrong. Faults that the schema finds too
+// are marked by bySchema.
+var bad = map[string]struct {
+	document string
+	faults   []string
+	bySchema bool
+}{
+	"unknown key":              {"environments: [{name: a}]\nenvironment: x", []string{`unknown field "environment"`}, true},
+	"unknown key inside":       {"environments: [{name: a}, {name: b, promotion: {confirms: optional}}]", []string{`unknown field "environments[1].promotion.confirms"`}, true},
+	"another case":             {"environments: [{name: a}]\nGitHub: {}", []string{`unknown field "GitHub"`}, true},
+	"an inline token":          {"environments: [{name: a}]\ngithub: {auth: {token: gh0-canary}}", []string{`unknown field "github.auth.token"`}, true},
+	"no environment":           {"repository: {name: acme/fleet}", []string{"environments: at least one is needed"}, false},
+	"no name":                  {"environments: [{namespaces: [a]}]", []string{"environments[0].name: a name is needed"}, true},
+	"a name with blanks":       {"environments: [{name: prod eu}]", []string{`environments[0].name: "prod eu" has other characters`}, false},
+	"a name that is an option": {"environments: [{name: --yes}]", []string{`environments[0].name: "--yes" has other characters`}, false},
+	"pr":                       {"environments: [{name: pr}]", []string{"environments[0].name: pr stands for pull requests"}, false},
+	"a name twice":             {"environments: [{name: a}, {name: a}]", []string{`environments[1].name: "a" is there twice`}, false},
+	"two kubeconfigs": {"environments: [{name: a, cluster: {kubeconfigFile: /a, secretRef: {namespace: a, name: b}}}]",
+		[]string{"environments[0].cluster: kubeconfigFile and secretRef exclude each other"}, false},
+	"half a secret":         {"environments: [{name: a, flux: {cluster: {secretRef: {name: b}}}}]", []string{"environments[0].flux.cluster.secretRef: namespace and name are needed"}, true},
+	"a repository's URL":    {"environments: [{name: a}]\nrepository: {name: https://github.com/acme/fleet}", []string{`repository.name: "https://github.com/acme/fleet" is not of the form owner/name`}, false},
+	"an environment's repo": {"environments: [{name: a, repository: {name: fleet}}]", []string{`environments[0].repository.name: "fleet" is not of the form owner/name`}, false},
+	"unknown mode":          {"environments: [{name: a, promotion: {mode: push}}]", []string{`environments[0].promotion.mode: "push" is none of auto commit pullRequest`}, true},
+	"unknown confirm":       {"environments: [{name: a, promotion: {confirm: \"no\"}}]", []string{`environments[0].promotion.confirm: "no" is none of required optional`}, true},
+	"two tokens":            {"environments: [{name: a}]\ngithub: {auth: {tokenFile: /a, tokenEnv: A}}", []string{"github.auth: tokenFile and tokenEnv exclude each other"}, false},
+	"a number of seconds":   {"environments: [{name: a, promotion: {wait: 15}}]", []string{"a duration is written like 15s or 2m, not 15"}, true},
+	"no duration":           {"environments: [{name: a, promotion: {wait: soon}}]", []string{`a duration is written like 15s or 2m, not "soon"`}, true},
+	"a negative duration":   {"environments: [{name: a, promotion: {timeout: -1m}}]", []string{`a duration is written like 15s or 2m, not "-1m"`}, true},
+	"a list for a map":      {"environments: {stage: {}}", []string{"environments: a value of type object does not belong here"}, true},
+	"a map for a text":      {"environments: [{name: {a: b}}]", []string{"environments.name: a value of type object does not belong here"}, true},
+	"a word that is none":   {"environments: [{name: a, promotion: {confirm: no}}]", []string{"environments.promotion.confirm: a value of type bool does not belong here"}, true},
+	"no map":                {"- name: stage", []string{"document 1 is not a YAML map"}, true},
+	"no YAML":               {"environments: [", []string{"document 1 is not a YAML map"}, false},
+	"a key twice":           {"environments: [{name: a}]\nenvironments: [{name: b}]", []string{"document 1 is not a YAML map"}, false},
+	"many at once": {"colour: red\nenvironments: [{name: pr, size: 3, promotion: {mode: x, confirm: never}}, {name: a}, {name: a}]\ngithub: {auth: {tokenFile: a, tokenEnv: b}}", []string{
+		`unknown field "colour"`, `unknown field "environments[0].size"`, "environments[0].name: pr stands", "environments[0].promotion.mode", "environments[0].promotion.confirm",
+		`environments[2].name: "a" is there twice`, "github.auth: "}, true},
+}
+
+func TestFaultsAreToldTogether(t *testing.T) {
+	for name, tc := range bad {
+		t.Run(name, func(t *testing.T) {
+			_, err := Load(documents(tc.document))
+			refusal, ok := errors.AsType[*gitops.Refusal](err)
+			if !ok || refusal.Code != gitops.Config || refusal.Reason == "" {
+				t.Fatalf("got %v", err)
+			}
+			if len(refusal.Details) != len(tc.faults) {
+				t.Errorf("%d faults: %q", len(refusal.Details), refusal.Details)
+			}
+			for _, want := range tc.faults {
+				found := false
+				for _, got := range refusal.Details {
+					found = found || strings.HasPrefix(got, want)
+				}
+				if !found {
+					t.Errorf("%q is not among %q", want, refusal.Details)
+				}
+			}
+			if strings.Contains(err.Error(), "gh0-canary") {
+				t.Errorf("a token is shown: %v", err)
+			}
+		})
+	}
+}
+
+func TestSchema(t *testing.T) {
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var raw map[string]any
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
+		t.Fatal(err)
+	}
+	if raw["$schema"] != "http://json-schema.org/draft-07/schema#" {
+		t.Errorf("$schema is %v", raw["$schema"])
+	}
+	strict(t, "", raw)
+	var schema jsonschema.Schema
+	if err := json.Unmarshal([]byte(text), &schema); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := schema.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	validate := func(document string) error {
+		var value any
+		if err := yaml.Unmarshal([]byte(document), &value); err != nil {
+			t.Fatal(err)
+		}
+		return resolved.Validate(value)
+	}
+	for name, good := range map[string]string{"whole": whole, "least": "environments: [{name: stage}]", "a group of its own": "github: {auth: {tokenEnv: GITHUB_TOKEN}}"} {
+		if err := validate(good); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, tc := range bad {
+		if tc.bySchema && validate(tc.document) == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for _, d := range []string{"15s", "2m", "1h30m", "1.5h", "250ms"} {
+		document := "environments: [{name: a, promotion: {wait: " + d + "}}]"
+		if err := validate(document); err != nil {
+			t.Errorf("%s: %v", d, err)
+		}
+		if _, err := Load(documents(document)); err != nil {
+			t.Errorf("%s: %v", d, err)
+		}
+	}
+}
+
+// strict holds that every object of the schema closes its keys and describes them.
+func strict(t *testing.T, path string, schema map[string]any) {
+	t.Helper()
+	properties, _ := schema["properties"].(map[string]any)
+	if properties != nil && schema["additionalProperties"] != false {
+		t.Errorf("%s takes unknown keys", path)
+	}
+	for name, property := range properties {
+		p, ok := property.(map[string]any)
+		if !ok {
+			t.Errorf("%s.%s is %v", path, name, property)
+			continue
+		}
+		if p["description"] == nil {
+			t.Errorf("%s.%s has no description", path, name)
+		}
+		strict(t, path+"."+name, p)
+	}
+	if items, ok := schema["items"].(map[string]any); ok {
+		strict(t, path+"[]", items)
+	}
+}
+
+func TestToken(t *testing.T) {
+	const secret = "gh0-canary"
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Setenv("GITHUB_TOKEN", "")
+	t.Setenv("GH_TOKEN", "from-gh")
+	t.Setenv("FERRY_TEST_TOKEN", " "+secret+"\n")
+	t.Setenv("FERRY_TEST_EMPTY", "")
+	for name, tc := range map[string]struct {
+		auth        Auth
+		want, fault string
+	}{
+		"file":             {Auth{TokenFile: file("good", secret+"\r\n")}, secret, ""},
+		"variable":         {Auth{TokenEnv: "FERRY_TEST_TOKEN"}, secret, ""},
+		"by default":       {Auth{}, "from-gh", ""},
+		"no file":          {Auth{TokenFile: filepath.Join(dir, "absent")}, "", "github.auth.tokenFile cannot be read"},
+		"a folder":         {Auth{TokenFile: dir}, "", "github.auth.tokenFile cannot be read"},
+		"empty file":       {Auth{TokenFile: file("empty", "\n")}, "", "no GitHub token in the file of github.auth.tokenFile"},
+		"empty variable":   {Auth{TokenEnv: "FERRY_TEST_EMPTY"}, "", "no GitHub token in the environment variable FERRY_TEST_EMPTY"},
+		"two lines":        {Auth{TokenFile: file("two", secret+"\n"+secret)}, "", "is not a token"},
+		"a word before":    {Auth{TokenFile: file("word", "token "+secret)}, "", "is not a token"},
+		"control":          {Auth{TokenFile: file("control", secret+"\x00")}, "", "is not a token"},
+		"other characters": {Auth{TokenFile: file("other", secret+"é")}, "", "is not a token"},
+	} {
+		got, err := tc.auth.Token()
+		refusal, refused := errors.AsType[*gitops.Refusal](err)
+		if got != tc.want || refused != (tc.fault != "") || err != nil && !refused {
+			t.Errorf("%s: %q, %v", name, got, err)
+			continue
+		}
+		if refused && (refusal.Code != gitops.Config || !strings.Contains(refusal.Reason, tc.fault) || strings.Contains(err.Error(), secret)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	t.Setenv("GITHUB_TOKEN", "first")
+	if got, err := (Auth{}).Token(); got != "first" || err != nil {
+		t.Errorf("GITHUB_TOKEN: %q, %v", got, err)
+	}
+	t.Setenv("GITHUB_TOKEN", "")
+	t.Setenv("GH_TOKEN", "")
+	if _, err := (Auth{}).Token(); err == nil || !strings.Contains(err.Error(), "github.auth.tokenFile or github.auth.tokenEnv") {
+		t.Errorf("none: %v", err)
+	}
+}
