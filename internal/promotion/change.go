@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -341,7 +342,8 @@ func (w *writer) again(ctx context.Context) error {
 // own looks for the commit of this very promotion: trailer and author, since anyone can write a trailer. It looks twice,
 // because GitHub's replicas lag; known is false where it could not look.
 func (w *writer) own(ctx context.Context, branch string) (commit gitops.Commit, known bool) {
-	const newest, lag = 20, 3 * time.Second
+	const newest = 20
+	lag := cmp.Or(w.lag, 3*time.Second)
 	viewer, err := w.place.repository.Viewer(ctx)
 	if err != nil {
 		return gitops.Commit{}, false

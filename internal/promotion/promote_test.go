@@ -226,6 +226,8 @@ func TestBranchMovesWhileItIsWritten(t *testing.T) {
 }
 
 func TestKindsOfFields(t *testing.T) {
+	w := newWorld(t)
+	first := w.git("rev-parse", "main")
 	for name, tc := range map[string]struct {
 		line, file, old, new string
 		kind                 gitops.VersionKind
@@ -245,7 +247,9 @@ func TestKindsOfFields(t *testing.T) {
 		"shared, agreed":          {"promote cache@1.1.0 to prod --shared", "apps/base/cache/release.yaml", `"1.0.0"`, `"1.1.0"`, gitops.ChartVersion, "1.0.0", "1.1.0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := w.in(t)
+			w.git("update-ref", "refs/heads/main", first)
+			w.follow()
 			before := w.file(tc.file)
 			o := w.confirmed(tc.line)
 			w.expect(o, promotion.Verified, tc.from, tc.to)

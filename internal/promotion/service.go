@@ -49,6 +49,8 @@ type Service struct {
 	NewID        func() string // a promotion's random id
 	Log          *slog.Logger
 	Claims       *Claims // shared by all services of a process
+
+	lag time.Duration // how far GitHub's replicas may be behind; zero: 3 s
 }
 
 // A Result is a card to confirm, or what became of the change. One of both is set.

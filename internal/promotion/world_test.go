@@ -157,6 +157,10 @@ spec: {template: {spec: {containers: [{name: web, image: "example/web:0.0.1"}]}}
 // A world is a repository on the GitHub stand-in, clusters that follow it, and ferry between them.
 type world struct {
 	*testing.T
+	*fixture
+}
+
+type fixture struct {
 	hub        *githubtest.Server
 	dir        string // of the bare repository
 	repository promotion.Repository
@@ -172,7 +176,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
-	w := &world{T: t}
+	w := &world{t, &fixture{}}
 	dir := t.TempDir()
 	hub, err := githubtest.Serve(dir, "127.0.0.1:0", contract.Check(t))
 	if err != nil {
@@ -217,6 +221,7 @@ func newWorld(t *testing.T) *world {
 			{Environment: "prod", Mode: promotion.Auto, Wait: time.Millisecond, Timeout: 15 * time.Minute},
 		},
 	}
+	w.service.SetLag(time.Millisecond)
 	var ids int
 	w.service.NewID = func() string {
 		w.mu.Lock()
@@ -227,6 +232,9 @@ func newWorld(t *testing.T) *world {
 	w.follow()
 	return w
 }
+
+// in is the same world for a subtest.
+func (w *world) in(t *testing.T) *world { return &world{t, w.fixture} }
 
 // proxy stands between ferry and GitHub, so that a test can do something in the middle of an exchange.
 func (w *world) proxy() string {
