@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ferry-chatops/ferry/internal/githubtest"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/promotion"
 )
@@ -59,6 +60,20 @@ func TestRollbackGoesBackStepByStep(t *testing.T) {
 	w.expect(w.confirmed("promote podinfo@7.0.1 to prod"), promotion.Verified, "6.8.0", "7.0.1")
 	w.expect(w.confirmed("rollback podinfo on prod"), promotion.Verified, "7.0.1", "6.8.0")
 	w.refusal("rollback podinfo on prod")
+}
+
+// Looking at a card, and trying in vain, use nothing up.
+func TestRollbackThatWasNotDone(t *testing.T) {
+	w := released(t)
+	first := w.card("rollback podinfo on prod")
+	w.hub.Fail(githubtest.Fault{Mutation: mutation, Status: 403})
+	w.refusal(first.Confirm)
+	w.restart()
+	again := w.card("rollback podinfo on prod")
+	if first.Plan.To != "6.9.2" || again.Plan.Hash() != first.Plan.Hash() {
+		t.Errorf("to %s, then to %s", first.Plan.To, again.Plan.To)
+	}
+	w.expect(w.outcome(again.Confirm), promotion.Verified, "7.0.0", "6.9.2")
 }
 
 func TestRollbackToAVersion(t *testing.T) {
