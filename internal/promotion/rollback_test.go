@@ -59,7 +59,7 @@ func TestRollbackGoesBackStepByStep(t *testing.T) {
 
 	w.expect(w.confirmed("promote podinfo@7.0.1 to prod"), promotion.Verified, "6.8.0", "7.0.1")
 	w.expect(w.confirmed("rollback podinfo on prod"), promotion.Verified, "7.0.1", "6.8.0")
-	w.refusal("rollback podinfo on prod")
+	_ = w.refusal("rollback podinfo on prod")
 }
 
 // Looking at a card, and trying in vain, use nothing up.
@@ -67,7 +67,7 @@ func TestRollbackThatWasNotDone(t *testing.T) {
 	w := released(t)
 	first := w.card("rollback podinfo on prod")
 	w.hub.Fail(githubtest.Fault{Mutation: mutation, Status: 403})
-	w.refusal(first.Confirm)
+	_ = w.refusal(first.Confirm)
 	w.restart()
 	again := w.card("rollback podinfo on prod")
 	if first.Plan.To != "6.9.2" || again.Plan.Hash() != first.Plan.Hash() {
@@ -109,7 +109,7 @@ func TestRollbackOfAnImage(t *testing.T) {
 	}
 	w.expect(w.outcome(card.Confirm), promotion.Verified, "1.2.0", "1.1.0")
 	w.expect(w.confirmed("rollback web on prod"), promotion.Verified, "1.1.0", "1.0.0")
-	w.refusal("rollback web on prod")
+	_ = w.refusal("rollback web on prod")
 }
 
 // Two applications share a file: the history of one is not that of the other.
@@ -120,7 +120,7 @@ func TestRollbackReadsTheFieldNotTheFile(t *testing.T) {
 	w.expect(w.confirmed("promote right@7.0.1 to prod"), promotion.Verified, "7.0.0", "7.0.1")
 	w.expect(w.confirmed("rollback left on prod"), promotion.Verified, "6.9.0", "6.8.0")
 	w.expect(w.confirmed("rollback right on prod"), promotion.Verified, "7.0.1", "7.0.0")
-	w.refusal("rollback left on prod")
+	_ = w.refusal("rollback left on prod")
 }
 
 // Anyone who can push can write our trailers.

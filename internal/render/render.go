@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
@@ -30,6 +31,10 @@ const (
 	maxFiles = 5000
 	maxNest  = 50
 )
+
+// building lets one build run at a time: kustomize keeps its OpenAPI schema in global variables that it reads without a
+// lock while another build fills them. Flux's kustomize-controller does the same.
+var building sync.Mutex
 
 // Files returns every file that the build of a Kustomization reads, sorted. It refuses, with code Layout, what is not
 // in the tree (a remote base, a path outside) and what renders by other means than kustomize's own (Helm, plugins).
@@ -80,7 +85,9 @@ func Build(tree fs.FS, k gitops.Kustomization) ([]Object, error) {
 	}
 	options := krusty.MakeDefaultOptions()
 	options.LoadRestrictions = types.LoadRestrictionsNone // as Flux does; the tree is all there is to load from
+	building.Lock()
 	built, err := krusty.MakeKustomizer(options).Run(newDisk(With(tree, file, raw)), path.Join("/", k.Path))
+	building.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", k.Path, err)
 	}
