@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
 
@@ -85,9 +86,11 @@ func Build(tree fs.FS, k gitops.Kustomization) ([]Object, error) {
 	}
 	options := krusty.MakeDefaultOptions()
 	options.LoadRestrictions = types.LoadRestrictionsNone // as Flux does; the tree is all there is to load from
-	building.Lock()
-	built, err := krusty.MakeKustomizer(options).Run(newDisk(With(tree, file, raw)), path.Join("/", k.Path))
-	building.Unlock()
+	built, err := func() (resmap.ResMap, error) {
+		building.Lock()
+		defer building.Unlock() // whatever a hostile tree makes of the build
+		return krusty.MakeKustomizer(options).Run(newDisk(With(tree, file, raw)), path.Join("/", k.Path))
+	}()
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", k.Path, err)
 	}
