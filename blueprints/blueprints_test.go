@@ -106,13 +106,13 @@ var samples = sync.OnceValue(func() []sample {
 	until := time.Date(2026, 1, 2, 15, 30, 0, 0, time.UTC)
 	confirm := func(change gitops.Change) string {
 		change.Application, change.Environment, change.Confirm, change.Until = "podinfo", "prod", "0123456789abcdef", until
-		return command.Line(gitops.Promote{Change: change, Version: "7.0.0"})
+		return gitops.Line(gitops.Promote{Change: change, Version: "7.0.0"})
 	}
 	card := promotion.Card{Plan: plan, Direction: "upgrade", Mode: "commit to main", Until: until, Confirm: confirm(gitops.Change{}),
 		Warnings: []string{"Anyone in this channel may promote."}}
 	back := card
 	back.Rollback, back.Basis, back.Direction = true, "Git history of apps/prod/podinfo.yaml and Helm's history", "downgrade"
-	back.Confirm = command.Line(gitops.Rollback{Change: gitops.Change{Application: "podinfo", Environment: "prod", Confirm: "0123456789abcdef", Until: until}, To: "6.9.4"})
+	back.Confirm = gitops.Line(gitops.Rollback{Change: gitops.Change{Application: "podinfo", Environment: "prod", Confirm: "0123456789abcdef", Until: until}, To: "6.9.4"})
 	hostileCard := card
 	hostileCard.Warnings = []string{hostile, hostile}
 	hostileCard.Plan.From, hostileCard.Plan.VersionName, hostileCard.Mode, hostileCard.Plan.Diff = hostile, hostile, hostile, hostile+"\n"+hostile

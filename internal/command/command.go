@@ -461,7 +461,7 @@ func unknownVerb(words []token) error {
 	r.Details = append(r.Details, "Example: "+manual.Verbs[0].Examples[0])
 	words[0].text = guess
 	if request, err := Parse(join(words)); err == nil {
-		r.Next = append(r.Next, Line(request))
+		r.Next = append(r.Next, gitops.Line(request))
 	}
 	r.Next = append(r.Next, helpLine(guess))
 	return r

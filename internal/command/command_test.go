@@ -254,7 +254,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		written := Line(request)
+		written := gitops.Line(request)
 		again, err := Parse(written)
 		if err != nil {
 			t.Fatalf("Parse(%q) as %q: %v", line, written, err)
@@ -262,8 +262,8 @@ func FuzzParse(f *testing.F) {
 		if diff := cmp.Diff(request, again); diff != "" {
 			t.Fatalf("Parse(%q) as %q: %s", line, written, diff)
 		}
-		if Line(again) != written {
-			t.Fatalf("Line is not stable: %q, then %q", written, Line(again))
+		if gitops.Line(again) != written {
+			t.Fatalf("Line is not stable: %q, then %q", written, gitops.Line(again))
 		}
 		if strings.ContainsAny(written, "()`';&|<>\\\n") || strings.Count(written, `"`)%2 != 0 {
 			t.Fatalf("Line(%#v) = %q does not pass through the host", request, written)
@@ -279,7 +279,7 @@ func FuzzReason(f *testing.F) {
 	f.Fuzz(func(t *testing.T, reason string) {
 		c := change("a", "b")
 		c.Reason = reason
-		got, err := Parse(Line(gitops.Promote{Change: c, Version: "1"}))
+		got, err := Parse(gitops.Line(gitops.Promote{Change: c, Version: "1"}))
 		if err != nil {
 			return // too long, control characters
 		}

@@ -1,0 +1,96 @@
+package gitops
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+var (
+	// plainReason needs nothing, spacedReason only quotes, to pass through the host's parsing unchanged.
+	// An @ is not among them: it could call people where the line is shown.
+	plainReason  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.,:_/+-]*$`)
+	spacedReason = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.,:_/+-]*( [A-Za-z0-9.,:_/+-]+)*$`)
+)
+
+// Line writes a request as a line that command.Parse reads as the same request, without the plugin's name. It survives the
+// host's own parsing, which refuses parentheses, doubles apostrophes and stops at operators.
+func Line(r Request) string {
+	words := []string{r.Verb()}
+	add := func(w ...string) { words = append(words, w...) }
+	switch r := r.(type) {
+	case List:
+		if r.Application != "" {
+			add(r.Application)
+		}
+	case Diff:
+		add(r.Environment)
+		if r.Other != "" {
+			add(r.Other)
+		}
+	case Status:
+		if r.Application != "" {
+			add(r.Application, "on", r.Environment)
+		}
+	case Help:
+		if r.Topic != "" { // Botkube answers "help" itself and drops the words behind
+			words = []string{r.Topic, "--help"}
+		}
+	case Promote:
+		if r.Version != "" {
+			add(r.Application+"@"+r.Version, "to", r.Environment)
+		} else {
+			add(r.Application, "from", r.From, "to", r.Environment)
+		}
+		add(options(r.Change)...)
+	case Rollback:
+		add(r.Application, "on", r.Environment)
+		if r.To != "" {
+			add("to", r.To)
+		}
+		add(options(r.Change)...)
+	}
+	return strings.Join(words, " ")
+}
+
+// options writes the confirmation first: the host makes a button's id of the line's first 250 characters.
+func options(c Change) []string {
+	var words []string
+	if c.Confirm != "" {
+		words = append(words, "--confirm", c.Confirm, "--until", fmt.Sprint(c.Until.Unix()))
+	}
+	for _, flag := range []struct {
+		set  bool
+		word string
+	}{{c.Chart, "--chart"}, {c.Shared, "--shared"}, {c.PullRequest, "--pr"}, {c.Yes, "--yes"}} {
+		if flag.set {
+			words = append(words, flag.word)
+		}
+	}
+	if c.Image != "" {
+		words = append(words, "--image", c.Image)
+	}
+	if c.Reason != "" {
+		words = append(words, "--reason", encodeReason(c.Reason))
+	}
+	return words
+}
+
+// encodeReason leaves a harmless text readable and percent-encodes any other.
+func encodeReason(reason string) string {
+	switch {
+	case plainReason.MatchString(reason):
+		return reason
+	case spacedReason.MatchString(reason) && !strings.Contains(reason, " -"):
+		return `"` + reason + `"`
+	}
+	var b strings.Builder
+	for _, c := range []byte(reason) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
