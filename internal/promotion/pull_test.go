@@ -122,6 +122,13 @@ func TestSquashWithoutTrailers(t *testing.T) {
 	if o.PullRequest.Number != 1 || o.Commit.SHA != w.git("rev-parse", "main") || o.RequestedBy != person {
 		t.Errorf("%+v", o)
 	}
+	w.confirmed("rollback podinfo on prod --pr")
+	w.api(secret, http.MethodPut, "/pulls/2/merge", map[string]string{"merge_method": "squash", "commit_title": "Podinfo (#2)", "commit_message": "Reviewed."})
+	w.follow()
+	w.expect(w.outcome("status podinfo on prod"), promotion.Verified, "7.0.0", "6.8.0")
+	if r := w.refusal("rollback podinfo on prod"); r.Title != "No earlier release" { // and not forward to 7.0.0
+		t.Errorf("%v", r)
+	}
 }
 
 // The time of a rollout begins with the merge, however long the pull request waited.

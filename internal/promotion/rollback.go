@@ -69,7 +69,7 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	if err != nil {
 		return Result{}, err
 	}
-	releases, err := s.releases(ctx, p, field)
+	releases, err := s.releases(ctx, p, app.Key, field)
 	if err != nil {
 		return Result{}, err
 	}
@@ -99,7 +99,7 @@ func deployed(app gitops.Application, version string) bool {
 }
 
 // releases reads a field's history from Git, newest first; the present one is always there.
-func (s *Service) releases(ctx context.Context, p place, field layout.Field) ([]release, error) {
+func (s *Service) releases(ctx context.Context, p place, key gitops.Key, field layout.Field) ([]release, error) {
 	viewer, err := p.repository.Viewer(ctx)
 	if err != nil {
 		return nil, err
@@ -107,6 +107,16 @@ func (s *Service) releases(ctx context.Context, p place, field layout.Field) ([]
 	commits, err := p.repository.Commits(ctx, p.branch, field.File, farthest)
 	if err != nil {
 		return nil, err
+	}
+	requests, err := p.repository.PullRequests(ctx, branchPrefix(key))
+	if err != nil {
+		return nil, err
+	}
+	merged := map[string]gitops.Trailers{} // of our pull requests, since a squash may leave the commit's out
+	for _, r := range requests {
+		if r.State == "merged" && r.Author == viewer {
+			merged[r.MergeCommit] = trailersOf(r)
+		}
 	}
 	var releases []release
 	for _, c := range commits {
@@ -123,6 +133,9 @@ func (s *Service) releases(ctx context.Context, p place, field layout.Field) ([]
 		}
 		trailers, ours := gitops.ParseTrailers(c.Message)
 		r := release{version: version, since: c, trailers: trailers, ours: ours && c.Author == viewer}
+		if t := merged[c.SHA]; !r.ours && t.Promotion != "" {
+			r.trailers, r.ours = t, true
+		}
 		if n := len(releases); n > 0 && releases[n-1].version == version {
 			releases[n-1] = r // the same version since an older commit
 			continue
