@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/ferry-chatops/ferry/internal/localhost"
 )
@@ -20,12 +23,35 @@ func (c chat) Run(ctx context.Context, t terminal) error {
 	return converse(ctx, t, host)
 }
 
-// converse is a session with host on the terminal.
+// converse is a session with host: for a person on a terminal, else for lines from a file or a pipe.
 func converse(ctx context.Context, t terminal, host *localhost.Host) error {
+	if isTerminal(t.in) && isTerminal(t.out) && os.Getenv("TERM") != "dumb" {
+		history, err := historyFile()
+		if err != nil {
+			fmt.Fprintln(t.err, "ferry: typed lines are not kept:", err)
+		}
+		return localhost.Chat{
+			Execute: host.Execute, In: t.in, Out: t.out, Styled: styled(t.out),
+			Grammar: grammar, Welcome: "list", History: history,
+		}.Run(ctx)
+	}
 	session := localhost.Session{
 		Execute: host.Execute,
 		In:      t.in, Out: t.out, Err: t.err,
 		Prompt: isTerminal(t.in) && isTerminal(t.out), Styled: styled(t.out), Progress: isTerminal(t.err),
 	}
 	return session.Run(ctx)
+}
+
+// historyFile is where the lines typed are kept (https://specifications.freedesktop.org/basedir-spec).
+func historyFile() (string, error) {
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "ferry", "history"), nil
 }

@@ -54,8 +54,8 @@ type Host struct {
 	binary  string
 	cache   string // of downloads; removed in the end
 
-	mu     sync.Mutex
-	plugin *process // nil before the first line and after the plugin was given up
+	mu     sync.Mutex // of plugin
+	plugin *process   // nil before the first line and after the plugin was given up
 }
 
 // Start finds the executor in the index, proves that the binary is the one meant, and starts it.
@@ -106,12 +106,13 @@ func locate(ctx context.Context, plugins, cache string) (string, error) {
 	return fetch(ctx, location, binary, cache)
 }
 
-// Execute gives the plugin's answer to a line. A plugin that ended since the last line is started again. One that ends
-// while it answers is not asked a second time, for it may have done half of what was asked.
+// Execute gives the plugin's answer to a line; several lines can be asked at a time. A plugin that ended since the last
+// line is started again. One that ends while it answers is not asked a second time, for it may have done half of what was
+// asked.
 func (h *Host) Execute(ctx context.Context, line string) (Answer, error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	plugin, err := h.running()
+	h.mu.Unlock()
 	if err != nil {
 		return Answer{}, err
 	}
@@ -131,7 +132,7 @@ func (h *Host) Execute(ctx context.Context, line string) (Answer, error) {
 	case ctx.Err() != nil:
 		return Answer{}, ctx.Err()
 	case status.Code(err) == codes.Unavailable:
-		h.stop()
+		h.giveUp(plugin)
 		return Answer{}, fmt.Errorf("the plugin ended while it answered and is started again for the next line; look whether the line was carried out before repeating it%s", plugin.lastWords())
 	case err != nil:
 		return Answer{}, fmt.Errorf("execute %q: %w", line, err)
@@ -161,6 +162,15 @@ func (h *Host) running() (*process, error) {
 	}
 	h.plugin = started
 	return started, nil
+}
+
+// giveUp stops a process, unless another has taken its place.
+func (h *Host) giveUp(plugin *process) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.plugin == plugin {
+		h.stop()
+	}
 }
 
 func (h *Host) stop() {

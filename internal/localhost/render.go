@@ -39,20 +39,44 @@ func (a Answer) WriteJSON(w io.Writer) error {
 // terminal as a control character.
 func (a Answer) Render(styled bool) (text string, choices []string) {
 	r := renderer{styled: styled, slack: !a.TextOnly}
-	for i, message := range a.Messages {
-		if i > 0 {
-			r.gap()
-		}
-		r.message(message)
+	r.messages(a.Messages)
+	for _, c := range r.choices {
+		choices = append(choices, c.line)
 	}
-	return strings.TrimRight(r.out.String(), "\n") + "\n", r.choices
+	return r.text(), choices
+}
+
+// A choice is what a number stands for: a line as it would be typed, or a select with the options that it has.
+type choice struct {
+	name    string
+	line    string
+	options []choice
+}
+
+// A view is an answer on a terminal of a certain width.
+type view struct {
+	text    string
+	choices []choice // a select is one of them
+	blocks  []string // code, as it is in the messages
+}
+
+// fit shows the answer like Render, with no line wider than the terminal, buttons side by side and selects closed.
+func (a Answer) fit(styled bool, width int) view {
+	r := renderer{styled: styled, slack: !a.TextOnly, width: width, refused: a.Refused()}
+	r.messages(a.Messages)
+	return view{text: r.text(), choices: r.choices, blocks: r.blocks}
 }
 
 type renderer struct {
 	styled  bool
 	slack   bool // texts are written for Slack
+	width   int  // of the terminal; 0 for text that may have lines of any length
+	refused bool
+
 	out     strings.Builder
-	choices []string
+	choices []choice
+	row     []string // buttons that wait to be laid side by side
+	blocks  []string
 }
 
 var (
@@ -60,10 +84,35 @@ var (
 	keyStyle     = lipgloss.NewStyle().Foreground(lipgloss.BrightBlack)
 	faintStyle   = lipgloss.NewStyle().Faint(true)
 	numberStyle  = lipgloss.NewStyle().Foreground(lipgloss.Cyan).Bold(true)
+	refusedStyle = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Red)
+	primaryStyle = lipgloss.NewStyle().Bold(true)
 	dangerStyle  = lipgloss.NewStyle().Foreground(lipgloss.Red)
 	addedStyle   = lipgloss.NewStyle().Foreground(lipgloss.Green)
 	removedStyle = lipgloss.NewStyle().Foreground(lipgloss.Red)
+	spanStyle    = lipgloss.NewStyle().Foreground(lipgloss.Cyan)
 )
+
+// signs are those of a status, with their colours.
+var signs = map[string]lipgloss.Style{
+	"✓": lipgloss.NewStyle().Foreground(lipgloss.Green),
+	"✗": lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true),
+	"…": lipgloss.NewStyle().Foreground(lipgloss.Yellow),
+	"‖": lipgloss.NewStyle().Foreground(lipgloss.Yellow),
+	"?": lipgloss.NewStyle().Foreground(lipgloss.Yellow),
+	"→": lipgloss.NewStyle().Foreground(lipgloss.Cyan),
+}
+
+func (r *renderer) messages(messages []api.Message) {
+	for i, message := range messages {
+		if i > 0 {
+			r.gap()
+		}
+		r.message(message)
+	}
+}
+
+// text is what was written so far, one line at least.
+func (r *renderer) text() string { return strings.TrimRight(r.out.String(), "\n") + "\n" }
 
 func (r *renderer) message(m api.Message) {
 	formatted := m.HasSections() || m.HasInputs() // then Botkube formats the base body too
@@ -81,105 +130,171 @@ func (r *renderer) message(m api.Message) {
 // section follows the order of Botkube's renderer for Slack.
 func (r *renderer) section(s api.Section) {
 	if s.Header != "" {
-		r.line(headerStyle, r.text(s.Header, false))
-	}
-	r.plain(r.text(s.Description, true))
-	width := 0
-	for _, field := range s.TextFields {
-		width = max(width, lipgloss.Width(r.text(field.Key, false)))
-	}
-	for _, field := range s.TextFields {
-		if !field.IsEmpty() {
-			key := r.text(field.Key, false)
-			r.write(r.style(keyStyle, key+":"+strings.Repeat(" ", width-lipgloss.Width(key))) + " " + r.text(field.Value, false) + "\n")
+		style := headerStyle
+		if r.refused {
+			style = refusedStyle
 		}
+		r.line(style, r.read(s.Header, false))
 	}
+	r.plain(r.read(s.Description, true))
+	r.fields(s.TextFields)
 	r.body(s.Body, true)
 	r.inputs(s.PlaintextInputs)
 	for _, list := range s.BulletLists {
 		if list.Title != "" {
-			r.line(headerStyle, r.text(list.Title, true))
+			r.line(headerStyle, r.read(list.Title, true))
 		}
 		for _, item := range list.Items {
-			r.plain("• " + r.text(item, true))
+			r.prose("• "+r.read(item, true), 2)
 		}
+	}
+	if r.width > 0 && len(s.Buttons)+len(s.Selects.Items) > 0 {
+		r.gap()
 	}
 	r.buttons(s.Buttons)
 	r.selects(s.Selects)
 	r.multiSelect(s.MultiSelect)
+	r.closeRow()
 	for _, item := range s.Context {
-		r.line(faintStyle, r.text(item.Text, false))
+		r.line(faintStyle, r.read(item.Text, false))
+	}
+}
+
+func (r *renderer) fields(fields api.TextFields) {
+	width := 0
+	for _, field := range fields {
+		width = max(width, lipgloss.Width(r.read(field.Key, false)))
+	}
+	for _, field := range fields {
+		if field.IsEmpty() {
+			continue
+		}
+		key, value := r.read(field.Key, false), r.read(field.Value, false)
+		key += ":" + strings.Repeat(" ", width-lipgloss.Width(key)+1)
+		if indent := width + 2; r.width > 2*indent {
+			value = strings.Join(fill(value, r.width-indent, 0, ""), "\n"+strings.Repeat(" ", indent))
+		}
+		r.write(r.style(keyStyle, key) + r.spans(value) + "\n")
 	}
 }
 
 func (r *renderer) body(b api.Body, formatted bool) {
-	r.plain(r.text(b.Plaintext, formatted))
-	r.code(r.text(b.CodeBlock, formatted))
+	r.plain(r.read(b.Plaintext, formatted))
+	r.code(r.read(b.CodeBlock, formatted))
 }
 
-// code shows a block as it is, and the lines of a diff in their colours.
+// code shows a block as it is: the lines of a diff in their colours, and on a terminal a table narrow enough for it.
 func (r *renderer) code(block string) {
 	if block == "" {
 		return
 	}
+	r.blocks = append(r.blocks, block)
+	if r.styled || r.width > 0 {
+		if t, ok := parseTable(block); ok && (r.width == 0 || t.fit(r.width)) {
+			r.table(t)
+			return
+		}
+	}
 	isDiff := strings.HasPrefix(block, "--- ") || strings.Contains(block, "@@ -")
 	for line := range strings.SplitSeq(strings.TrimRight(block, "\n"), "\n") {
+		style := lipgloss.NewStyle()
 		switch {
 		case isDiff && (strings.HasPrefix(line, "--- ") || strings.HasPrefix(line, "+++ ") || strings.HasPrefix(line, "@@ ")):
-			r.line(faintStyle, line)
+			style = faintStyle
 		case isDiff && strings.HasPrefix(line, "+"):
-			r.line(addedStyle, line)
+			style = addedStyle
 		case isDiff && strings.HasPrefix(line, "-"):
-			r.line(removedStyle, line)
-		default:
+			style = removedStyle
+		}
+		for _, piece := range fill(line, r.width, continued, "/,;") {
+			r.write(r.style(style, piece) + "\n")
+		}
+	}
+}
+
+// continued is the indent of what goes on from a line of code that was too long.
+const continued = 6
+
+func (r *renderer) table(t table) {
+	for i, row := range t.rows {
+		for _, line := range t.lines(row) {
+			switch {
+			case i == 0:
+				line = r.style(keyStyle, line)
+			case r.styled:
+				line = sign.ReplaceAllStringFunc(line, func(s string) string {
+					mark := strings.TrimSpace(s)
+					return strings.Replace(s, mark, r.style(signs[mark], mark), 1)
+				})
+			}
 			r.write(line + "\n")
 		}
 	}
 }
 
+// sign is the sign before a cell's text.
+var sign = regexp.MustCompile(`(?:^| )[✓✗…‖?→](?: |$)`)
+
 func (r *renderer) buttons(buttons api.Buttons) {
 	for _, button := range buttons {
 		name := label(button.Name)
 		// A description that only repeats the command says nothing new here.
-		if description := strings.TrimSpace(r.text(button.Description, false)); description != "" && description != typed(button.Command) {
+		if description := strings.TrimSpace(r.read(button.Description, false)); description != "" && description != typed(button.Command) {
 			name += " – " + description
 		}
 		switch {
 		case button.URL != "":
-			r.plain(name + ": " + clean(button.URL))
+			r.plain(r.untab(name + ": " + clean(button.URL)))
 		case button.Command != "":
 			style := lipgloss.NewStyle()
-			if button.Style == api.ButtonStyleDanger {
+			switch button.Style {
+			case api.ButtonStyleDanger:
 				style = dangerStyle
+			case api.ButtonStylePrimary:
+				style = primaryStyle
 			}
-			r.choice(style, name, button.Command)
+			r.choice(style, choice{name: name, line: typed(button.Command)})
 		}
 	}
 }
 
 func (r *renderer) selects(selects api.Selects) {
 	for _, item := range selects.Items {
-		r.line(keyStyle, label(item.Name)+":")
+		var options []choice
 		for _, group := range item.OptionGroups {
 			for _, option := range group.Options {
 				name := option.Name
 				if group.Name != item.Name {
 					name = group.Name + ": " + name
 				}
-				r.choice(lipgloss.NewStyle(), label(name), item.Command+" "+option.Value)
+				options = append(options, choice{name: label(name), line: typed(item.Command + " " + option.Value)})
 			}
 		}
+		r.options(label(item.Name), api.Body{}, options)
 	}
 }
 
 func (r *renderer) multiSelect(multi api.MultiSelect) {
-	if len(multi.Options) == 0 {
+	var options []choice
+	for _, option := range multi.Options {
+		options = append(options, choice{name: label(option.Name), line: typed(multi.Command + " " + option.Value)})
+	}
+	if len(options) > 0 {
+		r.options(label(multi.Name), multi.Description, options)
+	}
+}
+
+// options shows a select: closed on a terminal, otherwise with all that can be chosen.
+func (r *renderer) options(name string, description api.Body, options []choice) {
+	if r.width > 0 {
+		r.body(description, false)
+		r.choice(lipgloss.NewStyle(), choice{name: name, options: options})
 		return
 	}
-	r.line(keyStyle, label(multi.Name)+":")
-	r.body(multi.Description, false)
-	for _, option := range multi.Options {
-		r.choice(lipgloss.NewStyle(), label(option.Name), multi.Command+" "+option.Value)
+	r.line(keyStyle, name+":")
+	r.body(description, false)
+	for _, option := range options {
+		r.choice(lipgloss.NewStyle(), option)
 	}
 }
 
@@ -189,26 +304,71 @@ func (r *renderer) inputs(inputs api.LabelInputs) {
 	}
 }
 
-func (r *renderer) choice(style lipgloss.Style, name, command string) {
-	line := typed(command)
-	r.choices = append(r.choices, line)
+func (r *renderer) choice(style lipgloss.Style, c choice) {
+	r.choices = append(r.choices, c)
 	number := fmt.Sprintf("[%d]", len(r.choices))
-	if r.styled {
-		r.write(numberStyle.Render(number) + " " + r.style(style, name) + "\n")
-		return
+	switch {
+	case r.width > 0:
+		name := oneLine(c.name)
+		if len(c.options) > 0 {
+			name += " ▾"
+		}
+		r.beside(number, style, name)
+	case r.styled:
+		r.write(r.style(numberStyle, number) + " " + r.style(style, c.name) + "\n")
+	default:
+		r.write(number + " " + c.name + "   " + c.line + "\n")
 	}
-	r.write(number + " " + name + "   " + line + "\n")
 }
 
-func (r *renderer) plain(s string) {
-	if s = strings.TrimRight(s, "\n"); s != "" {
-		r.write(s + "\n")
+// buttonGap is the space between buttons of a row, in cells.
+const buttonGap = 3
+
+// beside puts a button into the row, or into a new one if it would be too long.
+func (r *renderer) beside(number string, style lipgloss.Style, name string) {
+	room := r.width - len(number) - 1
+	if short := head(name, room); short != name {
+		name = head(name, room-1) + "…"
+	}
+	button := r.style(numberStyle, number) + " " + r.style(style, name)
+	width := lipgloss.Width(button)
+	for _, other := range r.row {
+		width += lipgloss.Width(other) + buttonGap
+	}
+	if width > r.width {
+		r.closeRow()
+	}
+	r.row = append(r.row, button)
+}
+
+func (r *renderer) closeRow() {
+	if row := r.row; len(row) > 0 {
+		r.row = nil
+		r.write(strings.Join(row, strings.Repeat(" ", buttonGap)) + "\n")
+	}
+}
+
+func (r *renderer) plain(s string) { r.prose(s, 0) }
+
+// prose is text for reading; what goes on from a line is indented by so many blanks.
+func (r *renderer) prose(s string, indent int) {
+	if s = strings.TrimRight(s, "\n"); s == "" {
+		return
+	}
+	for line := range strings.SplitSeq(s, "\n") {
+		r.write(r.spans(r.signed(strings.Join(fill(line, r.width, indent, ""), "\n"))) + "\n")
 	}
 }
 
 func (r *renderer) line(style lipgloss.Style, s string) {
-	for line := range strings.Lines(s) {
-		r.write(r.style(style, strings.TrimSuffix(line, "\n")) + "\n")
+	if s == "" {
+		return
+	}
+	for _, line := range fill(strings.TrimSuffix(s, "\n"), r.width, 0, "") {
+		if r.styled {
+			line = span.ReplaceAllString(line, "$1")
+		}
+		r.write(r.style(style, line) + "\n")
 	}
 }
 
@@ -217,6 +377,38 @@ func (r *renderer) style(style lipgloss.Style, s string) string {
 		return s
 	}
 	return style.TabWidth(lipgloss.NoTabConversion).Render(s)
+}
+
+// signed colours the sign that a line, or a list's item, begins with.
+func (r *renderer) signed(line string) string {
+	bullet, text := "", line
+	if after, ok := strings.CutPrefix(line, "• "); ok {
+		bullet, text = "• ", after
+	}
+	mark, after, ok := strings.Cut(text, " ")
+	style, is := signs[mark]
+	if !ok || !is {
+		return line
+	}
+	return bullet + r.style(style, mark) + " " + after
+}
+
+// span is how Slack writes code within text.
+var span = regexp.MustCompile("`([^`]+)`")
+
+// spans gives code within text a colour in place of its marks.
+func (r *renderer) spans(s string) string {
+	if !r.styled {
+		return s
+	}
+	return span.ReplaceAllStringFunc(s, func(whole string) string {
+		lines := strings.Split(strings.Trim(whole, "`"), "\n")
+		for i, line := range lines {
+			text := strings.TrimLeft(line, " ")
+			lines[i] = line[:len(line)-len(text)] + r.style(spanStyle, text)
+		}
+		return strings.Join(lines, "\n")
+	})
 }
 
 func (r *renderer) write(s string) { r.out.WriteString(s) }
@@ -234,9 +426,9 @@ var link = regexp.MustCompile(`<((?:https?|mailto):[^<>|\s]+)(?:\|([^<>]*))?>`)
 // entities are the three characters that Slack's text has as entities.
 var entities = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
 
-// text is what a reader sees of a message's text. That of interactive messages is written for Slack: links and entities
+// read is what a reader sees of a message's text. That of interactive messages is written for Slack: links and entities
 // are undone. formatted says that Botkube's renderer for Slack formats it once more, where %% becomes %.
-func (r *renderer) text(s string, formatted bool) string {
+func (r *renderer) read(s string, formatted bool) string {
 	if r.slack {
 		s = link.ReplaceAllStringFunc(s, unlink)
 		s = entities.Replace(s)
@@ -244,7 +436,18 @@ func (r *renderer) text(s string, formatted bool) string {
 			s = strings.ReplaceAll(s, "%%", "%")
 		}
 	}
-	return label(s)
+	return r.untab(label(s))
+}
+
+// oneLine is text that has to fit beside other text.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// untab: a terminal's tab stops are not where the width of a line is known.
+func (r *renderer) untab(s string) string {
+	if r.width == 0 {
+		return s
+	}
+	return strings.ReplaceAll(s, "\t", "    ")
 }
 
 // unlink writes a link as its label and address.

@@ -117,16 +117,30 @@ func (s *Session) lines(ctx context.Context) (<-chan string, *error) {
 // pick is the command that a line stands for: a choice's where the line is its number, else the line itself, with the
 // plugin's name before it.
 func pick(line string, choices []string) (string, error) {
-	if number, err := strconv.Atoi(line); err == nil {
-		if number < 1 || number > len(choices) {
-			if len(choices) == 0 {
-				return "", errors.New("the last answer has nothing to choose from; type a command, for example: list")
-			}
-			return "", fmt.Errorf("choose a number from 1 to %d, or type a command", len(choices))
-		}
+	number, ok, err := choose(line, len(choices))
+	switch {
+	case err != nil:
+		return "", err
+	case ok:
 		return Command(choices[number-1]), nil
+	default:
+		return Command(line), nil
 	}
-	return Command(line), nil
+}
+
+// choose reads a line as the number of a choice, and says whether it is one.
+func choose(line string, choices int) (number int, ok bool, err error) {
+	number, err = strconv.Atoi(line)
+	switch {
+	case err != nil:
+		return 0, false, nil
+	case number >= 1 && number <= choices:
+		return number, true, nil
+	case choices == 0:
+		return 0, false, errors.New("the last answer has nothing to choose from; type a command, for example: list")
+	default:
+		return 0, false, fmt.Errorf("choose a number from 1 to %d, or type a command", choices)
+	}
 }
 
 // Command is the line with the plugin's name before it, as a host passes it on.
