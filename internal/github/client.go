@@ -158,20 +158,17 @@ func credential(token func() (string, error)) (string, error) {
 	return value, nil
 }
 
-// Logins have letters, digits and hyphens; those of managed users an underscore too.
-var repositoryName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_-]{0,99})/([A-Za-z0-9._-]{1,100})$`)
-
 // Repository opens one that the configuration allows. It makes no request.
 func (c *Client) Repository(name string) (promotion.Repository, error) {
-	m := repositoryName.FindStringSubmatch(name)
-	if m == nil || m[2] == "." || m[2] == ".." {
-		return nil, &gitops.Refusal{Code: gitops.Config, Reason: fmt.Sprintf("%q is no name of a GitHub repository. Write OWNER/NAME in ferry's configuration.", name)}
+	owner, short, ok := gitops.SplitRepository(name)
+	if !ok {
+		return nil, &gitops.Refusal{Code: gitops.Config, Reason: "The repository of an environment is not named like OWNER/NAME. Mend it in ferry's configuration."}
 	}
 	if !c.config.Allowed(name) {
 		return nil, &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf(
 			"ferry's configuration does not name the repository %s, so ferry does not use it. Name it as the repository of an environment.", name)}
 	}
-	return &repository{c: c, owner: m[1], name: m[2]}, nil
+	return &repository{c: c, owner: owner, name: short}, nil
 }
 
 // A repository implements promotion.Repository.

@@ -453,6 +453,34 @@ func TestPullRequestsOfForksAndOthersAreLeftOut(t *testing.T) {
 	}
 }
 
+// TestOnlyGitHubsSignatureCounts: a signature proves the committer, and whoever has a key of their own can name any
+// author beside it.
+func TestOnlyGitHubsSignatureCounts(t *testing.T) {
+	for name, test := range map[string]struct {
+		verification, committer string
+		want                    bool
+	}{
+		"by GitHub":             {`{"verified": true, "reason": "valid"}`, `{"login": "web-flow"}`, true},
+		"pushed as GitHub":      {`{"verified": false, "reason": "unsigned"}`, `{"login": "web-flow"}`, false},
+		"with another's key":    {`{"verified": true, "reason": "valid"}`, `{"login": "mallory"}`, false},
+		"by nobody's address":   {`{"verified": true, "reason": "valid"}`, `null`, false},
+		"nothing said about it": {`null`, `{"login": "web-flow"}`, false},
+	} {
+		r, _ := open(t, say(200, fmt.Sprintf(`[{"sha": %q, "author": {"login": "ferry-bot"}, "committer": %s, "commit": {"message": "m", "verification": %s}}]`,
+			sha, test.committer, test.verification)))
+		commits, err := r.Commits(t.Context(), "main", "", 1)
+		if err != nil || len(commits) != 1 || commits[0].Signed != test.want || commits[0].Author != "ferry-bot" {
+			t.Errorf("%s: %+v, %v", name, commits, err)
+		}
+		signature := fmt.Sprintf(`{"isValid": true, "wasSignedByGitHub": %v}`, test.want)
+		r, _ = open(t, say(200, fmt.Sprintf(`{"data": {"createCommitOnBranch": {"commit": {"oid": %q, "signature": %s}}}}`, sha, signature)))
+		written, err := r.Commit(t.Context(), "main", other, "m", nil)
+		if err != nil || written.Signed != test.want {
+			t.Errorf("%s: %+v, %v", name, written, err)
+		}
+	}
+}
+
 func TestListsAreBounded(t *testing.T) {
 	page := "[" + strings.Repeat(`{"sha": "`+sha+`", "commit": {"message": "m"}},`, perPage-1) + `{"sha": "` + sha + `"}]`
 	r, script := open(t, say(200, page))

@@ -115,15 +115,22 @@ type commit struct {
 	Commit  struct {
 		Message   string
 		Committer struct{ Date time.Time }
+		// Verification is of the committer's signature; the author may be anybody.
+		Verification struct{ Verified bool }
 	}
-	Author *struct{ Login string } // nil if the e-mail address belongs to no account
+	Author    *struct{ Login string } // nil if the e-mail address belongs to no account
+	Committer *struct{ Login string }
 }
+
+// webFlow is the account that GitHub commits as, with a key that nobody else has.
+const webFlow = "web-flow"
 
 func (c commit) word() gitops.Commit {
 	found := gitops.Commit{SHA: c.SHA, URL: c.HTMLURL, Message: c.Commit.Message, When: c.Commit.Committer.Date}
 	if c.Author != nil {
 		found.Author = c.Author.Login
 	}
+	found.Signed = c.Commit.Verification.Verified && c.Committer != nil && c.Committer.Login == webFlow
 	return found
 }
 

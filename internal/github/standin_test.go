@@ -108,6 +108,9 @@ func TestCommit(t *testing.T) {
 	if got := history[0]; got.Author != must(r.Viewer(ctx))(t) || got.URL != written.URL || got.When.IsZero() {
 		t.Errorf("commit: %+v", got)
 	}
+	if !written.Signed || !history[0].Signed || history[1].Signed {
+		t.Errorf("signed: written %v, read %v, pushed %v", written.Signed, history[0].Signed, history[1].Signed)
+	}
 	if trailers, ok := gitops.ParseTrailers(history[0].Message); !ok || trailers.To != "7.0.0" {
 		t.Errorf("message: %q", history[0].Message)
 	}

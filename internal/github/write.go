@@ -15,7 +15,7 @@ import (
 
 const commitMutation = `mutation($input: CreateCommitOnBranchInput!) {
   createCommitOnBranch(input: $input) {
-    commit { oid url message committedDate author { user { login } } }
+    commit { oid url message committedDate author { user { login } } signature { isValid wasSignedByGitHub } }
   }
 }`
 
@@ -48,6 +48,7 @@ func (r *repository) Commit(ctx context.Context, branch, expected, message strin
 				Message       string
 				CommittedDate time.Time
 				Author        *struct{ User *struct{ Login string } } // an App has no user
+				Signature     *struct{ IsValid, WasSignedByGitHub bool }
 			}
 		}
 	}
@@ -63,6 +64,7 @@ func (r *repository) Commit(ctx context.Context, branch, expected, message strin
 	if c.Author != nil && c.Author.User != nil {
 		written.Author = c.Author.User.Login
 	}
+	written.Signed = c.Signature != nil && c.Signature.IsValid && c.Signature.WasSignedByGitHub
 	return written, nil
 }
 

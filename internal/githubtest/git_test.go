@@ -118,6 +118,46 @@ func TestGitAccess(t *testing.T) {
 	}
 }
 
+// TestSignaturesAreGitHubsAlone: what is pushed is unsigned, whoever it names as author and committer.
+func TestSignaturesAreGitHubsAlone(t *testing.T) {
+	r := start(t)
+	verified := func(ref string) (bool, string) {
+		t.Helper()
+		c, _, err := r.gh.Repositories.GetCommit(t.Context(), "acme", "fleet", ref, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.GetCommitter().GetLogin() != "web-flow" {
+			t.Errorf("%s is committed by %q", ref, c.GetCommitter().GetLogin())
+		}
+		return c.GetCommit().GetVerification().GetVerified(), c.GetCommit().GetVerification().GetReason()
+	}
+	dir := t.TempDir()
+	mustGit(t, dir, "t0ken", "clone", "--quiet", r.hub.GitURL("acme/fleet"), "fleet")
+	work := filepath.Join(dir, "fleet")
+	forged := "tree " + mustGit(t, work, "", "rev-parse", "HEAD^{tree}") + "\nparent " + r.sha + "\nauthor bot <bot@users.noreply.github.test> 1790000000 +0000\n" +
+		"committer GitHub <noreply@github.com> 1790000000 +0000\n\nForged\n"
+	if err := os.WriteFile(filepath.Join(dir, "commit"), []byte(forged), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sha := mustGit(t, work, "", "hash-object", "-t", "commit", "-w", filepath.Join(dir, "commit"))
+	mustGit(t, work, "t0ken", "push", "--quiet", "origin", sha+":refs/heads/forged")
+	if is, reason := verified(sha); is || reason != "unsigned" {
+		t.Errorf("what was pushed is verified: %v %s", is, reason)
+	}
+	for _, method := range []string{"merge", "squash", "rebase"} {
+		opened := r.open("by-"+method, "apps/"+method+".yaml", "a: 1\n")
+		merged, err := r.hub.MergePullRequest("acme/fleet", opened.GetNumber(), "alice", method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// "Rebase and merge" adds commits without a signature.
+		if is, _ := verified(merged); is != (method != "rebase") {
+			t.Errorf("%s is verified: %v", method, is)
+		}
+	}
+}
+
 func TestOnlyGitsOwnRequestsReachTheRepositories(t *testing.T) {
 	r := start(t, githubtest.AnonymousGit())
 	root := strings.TrimSuffix(r.hub.APIURL(), "/api/v3/")

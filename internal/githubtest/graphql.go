@@ -363,7 +363,7 @@ func (c *call) createCommitOnBranch(in commitInput) (any, error) {
 	if in.Message.Body != "" {
 		message += "\n\n" + in.Message.Body
 	}
-	sha, err := r.writeCommit(tree, []string{head}, person(c.login), gitHub, message)
+	sha, err := r.writeSigned(tree, []string{head}, person(c.login), message)
 	if err != nil {
 		return nil, err
 	}

@@ -94,9 +94,9 @@ func (r *repository) merge(p *pull, login, method, title, message string) error 
 	switch method {
 	case "", "merge":
 		text := cmp.Or(title, fmt.Sprintf("Merge pull request #%d from %s/%s", p.number, r.owner, p.head)) + "\n\n" + cmp.Or(message, p.title)
-		sha, err = r.writeCommit(tree, []string{base, p.headSHA}, person(login), gitHub, text)
+		sha, err = r.writeSigned(tree, []string{base, p.headSHA}, person(login), text)
 	case "squash":
-		sha, err = r.writeCommit(tree, []string{base}, person(p.author), gitHub, p.squashed(commits, title, message))
+		sha, err = r.writeSigned(tree, []string{base}, person(p.author), p.squashed(commits, title, message))
 	case "rebase":
 		sha, err = r.rebased(base, commits)
 	default:

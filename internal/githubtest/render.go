@@ -104,9 +104,10 @@ func (s signature) object() object {
 	return object{"name": s.name, "email": s.email, "date": stamp(s.when)}
 }
 
-// verification says of a commit whether GitHub signed it: it does so for createCommitOnBranch and on its pages.
+// verification says of a commit whether GitHub signed it: it does so for createCommitOnBranch and on its pages, but for
+// "rebase and merge". A pushed commit is unsigned, whoever it names as its committer.
 func (c commit) verification() object {
-	if c.committer.login() == "web-flow" {
+	if c.signed {
 		return object{"verified": true, "reason": "valid", "signature": "-----BEGIN PGP SIGNATURE-----", "payload": "tree " + c.tree,
 			"verified_at": stamp(c.committer.when)}
 	}

@@ -37,6 +37,7 @@ type repository struct {
 	created     time.Time
 	pulls       []*pull
 	rules       map[string][]Rule // by branch
+	signed      map[string]bool   // commits that the stand-in made as GitHub makes them, with a signature
 }
 
 func (r *repository) fullName() string { return r.owner + "/" + r.name }
@@ -240,6 +241,15 @@ func (r *repository) writeCommit(tree string, parents []string, author, committe
 	return strings.TrimSuffix(out, "\n"), err
 }
 
+// writeSigned is writeCommit by GitHub, which signs what it commits.
+func (r *repository) writeSigned(tree string, parents []string, author signature, message string) (string, error) {
+	sha, err := r.writeCommit(tree, parents, author, gitHub, message)
+	if err == nil {
+		r.signed[sha] = true
+	}
+	return sha, err
+}
+
 // commitFiles commits whole files to a branch on top of parent, or as its first commit.
 func (r *repository) commitFiles(branch, parent string, who signature, message string, files map[string]string) (string, error) {
 	var changes []change
@@ -275,6 +285,7 @@ type commit struct {
 	parents           []string
 	author, committer signature
 	message           string
+	signed            bool // by GitHub
 }
 
 // login is the account that an e-mail address belongs to, or empty.
@@ -307,7 +318,7 @@ func (r *repository) log(args ...string) ([]commit, error) {
 		commits = append(commits, commit{
 			sha: f[0], tree: f[1], parents: strings.Fields(f[2]),
 			author: signature{f[3], f[4], at(f[5])}, committer: signature{f[6], f[7], at(f[8])},
-			message: strings.TrimRight(f[9], "\n"),
+			message: strings.TrimRight(f[9], "\n"), signed: r.signed[f[0]],
 		})
 	}
 	return commits, nil

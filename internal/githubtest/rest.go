@@ -181,7 +181,13 @@ func (c *call) putContents() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	sha, err := c.repo.writeCommit(tree, []string{head}, in.Author.or(person(c.login)), in.Committer.or(gitHub), in.Message)
+	write := func() (string, error) {
+		return c.repo.writeCommit(tree, []string{head}, in.Author.or(person(c.login)), in.Committer.or(gitHub), in.Message)
+	}
+	if in.Author == nil && in.Committer == nil { // GitHub signs for nobody but the one who asks
+		write = func() (string, error) { return c.repo.writeSigned(tree, []string{head}, person(c.login), in.Message) }
+	}
+	sha, err := write()
 	if err != nil {
 		return 0, nil, err
 	}

@@ -180,7 +180,7 @@ func (s *Server) CreateRepository(name string, files map[string]string) (sha str
 	owner, short, _ := strings.Cut(name, "/")
 	r := &repository{
 		id: int64(1000 + len(s.repositories)), owner: owner, name: short, dir: filepath.Join(s.dir, owner, short+".git"),
-		created: now(), rules: map[string][]Rule{},
+		created: now(), rules: map[string][]Rule{}, signed: map[string]bool{},
 	}
 	if err := r.init(); err != nil {
 		return "", fmt.Errorf("create repository %s: %w", name, err)

@@ -139,7 +139,10 @@ type Commit struct {
 	URL     string // for people
 	Message string
 	Author  string // login of the GitHub account, empty if the e-mail address belongs to none
-	When    time.Time
+	// Signed says that GitHub itself made the commit, and signed it: only then the author is more than an e-mail address
+	// that anybody who pushes can write.
+	Signed bool
+	When   time.Time
 }
 
 // A PullRequest is one of ferry's own.

@@ -1,0 +1,48 @@
+package gitops
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// maxEnvironment is the length of an environment's name: the names of branches and trailers hold it.
+const maxEnvironment = 63
+
+var environmentName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+
+// reserved are the words that commands read as something else where an environment may stand.
+var reserved = []string{"to", "on", "in", "from", "with", "and", "against", "pr"}
+
+// ValidEnvironment says in a sentence why an environment cannot have a name, or nothing where it can: commands have to
+// be able to address it.
+func ValidEnvironment(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a name is needed")
+	case len(name) > maxEnvironment:
+		return fmt.Errorf("the name is %d characters long: %d are the limit", len(name), maxEnvironment)
+	case !environmentName.MatchString(name):
+		return fmt.Errorf("%q is not a name that commands can address: letters, digits, dots, dashes and underscores are, "+
+			"with a letter or digit at both ends", name)
+	}
+	for _, word := range reserved {
+		if strings.EqualFold(name, word) {
+			return fmt.Errorf("%q is a word of ferry's own, so no environment can be called that", name)
+		}
+	}
+	return nil
+}
+
+// Logins have letters, digits and hyphens; those of managed users an underscore too.
+var repositoryName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_-]{0,99})/([A-Za-z0-9._-]{1,100})$`)
+
+// SplitRepository reads OWNER/NAME of a GitHub repository. It is false for anything else.
+func SplitRepository(repository string) (owner, name string, ok bool) {
+	m := repositoryName.FindStringSubmatch(repository)
+	if m == nil || m[2] == "." || m[2] == ".." {
+		return "", "", false
+	}
+	return m[1], m[2], true
+}
