@@ -4,6 +4,7 @@ package github
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-github/v60/github"
@@ -23,6 +25,7 @@ import (
 )
 
 const (
+	keepViewer     = 5 * time.Minute  // a login is changed once in years
 	requestTimeout = 30 * time.Second // one request with its answer
 	headerTimeout  = 20 * time.Second
 	maxBody        = 32 << 20 // bytes of an answer; a page of 100 pull requests has about 2 MB
@@ -50,6 +53,16 @@ type Client struct {
 	root    string // of clone URLs, without a slash at the end
 	log     *slog.Logger
 	sleep   func(context.Context, time.Duration) error
+	now     func() time.Time
+
+	mu      sync.Mutex
+	viewers map[[sha256.Size]byte]viewer // by digest of the token
+}
+
+// A viewer is whose a token is.
+type viewer struct {
+	login string
+	until time.Time // known no longer
 }
 
 // New checks the configuration; it makes no request.
@@ -73,7 +86,7 @@ func New(config Config, log *slog.Logger) (*Client, error) {
 	api.BaseURL, api.UserAgent = apiURL, "ferry"
 	return &Client{
 		config: config, api: api, graphql: graphqlURL.String(), root: strings.TrimSuffix(root.String(), "/"),
-		log: log, sleep: sleep,
+		log: log, sleep: sleep, now: time.Now, viewers: map[[sha256.Size]byte]viewer{},
 	}, nil
 }
 
@@ -200,14 +213,19 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 
 var backoff = []time.Duration{time.Second, 3 * time.Second}
 
-// get reads, and tries again where the fault may pass: server errors and broken connections.
+// get reads, and tries again where the fault may pass.
 func (c *Client) get(ctx context.Context, path string, query url.Values, into any) error {
+	return c.again(ctx, path, func() error { return c.request(ctx, http.MethodGet, path, query, nil, into) })
+}
+
+// again repeats a read after server errors and broken connections.
+func (c *Client) again(ctx context.Context, what string, read func() error) error {
 	for try := 0; ; try++ {
-		err := c.request(ctx, http.MethodGet, path, query, nil, into)
+		err := read()
 		if err == nil || ctx.Err() != nil || try == len(backoff) || !passing(err) {
 			return err
 		}
-		c.log.Debug("read GitHub again", "path", path, "after", backoff[try], "error", err)
+		c.log.Debug("read GitHub again", "what", what, "after", backoff[try], "error", err)
 		if c.sleep(ctx, backoff[try]) != nil {
 			return err
 		}

@@ -31,6 +31,7 @@ const (
 type script struct {
 	t       *testing.T
 	answers []http.HandlerFunc
+	token   string // that it expects, and that ferry has
 
 	mu    sync.Mutex
 	asked []string // "GET /api/v3/…?query"
@@ -40,7 +41,7 @@ type script struct {
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if got := r.Header.Get("Authorization"); got != "Bearer "+token {
+	if got := r.Header.Get("Authorization"); got != "Bearer "+s.token {
 		s.t.Errorf("Authorization %q", got)
 	}
 	s.asked = append(s.asked, r.Method+" "+r.URL.RequestURI())
@@ -67,12 +68,12 @@ func message(text string) string { return fmt.Sprintf(`{"message": %q}`, text) }
 // open returns a repository of a scripted GitHub.
 func open(t *testing.T, answers ...http.HandlerFunc) (promotion.Repository, *script) {
 	t.Helper()
-	s := &script{t: t, answers: answers}
+	s := &script{t: t, answers: answers, token: token}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	client, err := New(Config{
 		BaseURL: server.URL,
-		Token:   func() (string, error) { return token + "\n", nil },
+		Token:   func() (string, error) { return s.token + "\n", nil },
 		Allowed: func(name string) bool { return name == "acme/fleet" },
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -435,7 +436,7 @@ func TestPullRequestsOfForksAndOthersAreLeftOut(t *testing.T) {
 		pull(4, "ferry/prod/podinfo/x", fork, ``),
 		pull(3, "ferry/prod/podinfo/x", `null`, ``),
 		pull(2, "ferry/stage/podinfo/x", own, ``),
-	}, ",")+"]"))
+	}, ",")+"]"), say(200, `[]`))
 	got, err := r.PullRequests(t.Context(), "ferry/prod/podinfo/")
 	if err != nil {
 		t.Fatal(err)
@@ -448,8 +449,71 @@ func TestPullRequestsOfForksAndOthersAreLeftOut(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if want := "GET /api/v3/repos/acme/fleet/pulls?direction=desc&page=1&per_page=100&sort=created&state=all"; script.asked[0] != want {
-		t.Errorf("asked %s", script.asked[0])
+	asked := []string{"GET /api/v3/repos/acme/fleet/pulls?direction=desc&per_page=100&sort=created&state=all",
+		"GET /api/v3/repos/acme/fleet/git/matching-refs/heads%2Fferry%2Fprod%2Fpodinfo%2F"}
+	if diff := cmp.Diff(asked, script.asked); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestManyPullRequestsAreNotPagedThrough: but those of a branch that is still there are found, however old they are.
+func TestManyPullRequestsAreNotPagedThrough(t *testing.T) {
+	pull := func(number int, branch string) string {
+		return fmt.Sprintf(`{"number": %d, "state": "open", "head": {"ref": %q, "repo": {"full_name": "acme/fleet"}}}`, number, branch)
+	}
+	var newest, refs []string
+	for i := range perPage {
+		newest = append(newest, pull(1000-i, "renovate/x"))
+	}
+	newest[0] = pull(1000, "ferry/prod/a/new")
+	for i := range maxOlder + 5 {
+		refs = append(refs, fmt.Sprintf(`{"ref": "refs/heads/ferry/prod/a/%d"}`, i))
+	}
+	answers := []http.HandlerFunc{
+		say(200, "["+strings.Join(newest, ",")+"]"),
+		say(200, `[{"ref": "refs/heads/ferry/prod/a/new"},`+strings.Join(refs, ",")+"]"),
+	}
+	for i := range maxOlder {
+		answers = append(answers, say(200, "["+pull(i+1, fmt.Sprintf("ferry/prod/a/%d", i))+"]"))
+	}
+	r, script := open(t, append(answers, say(500, ""))...)
+	got, err := r.PullRequests(t.Context(), "ferry/prod/a/")
+	if err != nil || len(got) != 1+maxOlder || got[0].Number != 1000 || got[1].Number != maxOlder || got[maxOlder].Number != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if len(script.asked) != 2+maxOlder || script.asked[2] != "GET /api/v3/repos/acme/fleet/pulls?direction=desc&head=acme%3Aferry%2Fprod%2Fa%2F0&per_page=100&sort=created&state=all" {
+		t.Errorf("asked %q", script.asked)
+	}
+}
+
+func TestWhoseATokenIs(t *testing.T) {
+	const bot = `{"data": {"viewer": {"login": "ferry-bot"}}}`
+	fault := say(200, `{"errors": [{"message": "Something went wrong while executing your query."}]}`)
+	r, script := open(t, say(502, ""), fault, say(200, bot), say(401, message("Bad credentials")), say(200, `{"data": {"viewer": {"login": ""}}}`), say(200, bot))
+	now := time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC)
+	r.(*repository).c.now = func() time.Time { return now }
+	for _, step := range []struct {
+		after time.Duration
+		want  string
+		asked int // so far
+	}{
+		{0, "ferry-bot", 3}, // as other reads, it is tried again
+		{keepViewer - time.Second, "ferry-bot", 3},
+		{time.Second, "", 4}, // no fault is kept
+		{0, "", 5},
+		{0, "ferry-bot", 6},
+		{0, "ferry-bot", 6},
+	} {
+		now = now.Add(step.after)
+		got, err := r.Viewer(t.Context())
+		if got != step.want || (err == nil) != (step.want != "") || len(script.asked) != step.asked {
+			t.Errorf("%q, %v after %d requests; want %q after %d", got, err, len(script.asked), step.want, step.asked)
+		}
+	}
+	script.answers = []http.HandlerFunc{say(200, `{"data": {"viewer": {"login": "other-bot"}}}`)}
+	script.token = "rotated"
+	if got, err := r.Viewer(t.Context()); got != "other-bot" || err != nil {
+		t.Errorf("another token: %q, %v", got, err)
 	}
 }
 

@@ -105,6 +105,9 @@ func passing(err error) bool {
 	if a, ok := answerOf(err); ok {
 		return a.status >= 500
 	}
+	if e, ok := errors.AsType[*graphqlError](err); ok {
+		return e.faults[0].Type == ""
+	}
 	if _, ok := errors.AsType[*gitops.Refusal](err); ok {
 		return false
 	}

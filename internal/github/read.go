@@ -1,7 +1,9 @@
 package github
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +24,7 @@ import (
 const (
 	perPage  = 100 // GitHub's maximum
 	maxPages = 5   // of one list, which bounds the time of an answer
+	maxOlder = 10  // branches whose pull requests are looked for one by one
 )
 
 var (
@@ -199,15 +203,31 @@ func (r *repository) Contains(ctx context.Context, head, commit string) (bool, e
 	return comparison.Status == "ahead" || comparison.Status == "identical", nil
 }
 
-// Viewer is the login of our own credential; of an App "name[bot]".
+// Viewer is the login of our own credential; of an App "name[bot]". It is asked for once in five minutes for each token.
 func (r *repository) Viewer(ctx context.Context) (string, error) {
+	value, err := credential(r.c.config.Token)
+	if err != nil {
+		return "", err
+	}
+	key := sha256.Sum256([]byte(value))
+	r.c.mu.Lock()
+	known := r.c.viewers[key]
+	r.c.mu.Unlock()
+	if r.c.now().Before(known.until) {
+		return known.login, nil
+	}
 	var data struct{ Viewer struct{ Login string } }
-	if err := r.c.query(ctx, `query { viewer { login } }`, nil, &data); err != nil {
+	err = r.c.again(ctx, "viewer", func() error { return r.c.query(ctx, `query { viewer { login } }`, nil, &data) })
+	if err == nil && data.Viewer.Login == "" {
+		err = errors.New("no login in the answer")
+	}
+	if err != nil {
 		return "", r.refuse("ask whose token it uses", err)
 	}
-	if data.Viewer.Login == "" {
-		return "", r.refuse("ask whose token it uses", errors.New("no login in the answer"))
-	}
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	clear(r.c.viewers) // of the tokens before
+	r.c.viewers[key] = viewer{data.Viewer.Login, r.c.now().Add(keepViewer)}
 	return data.Viewer.Login, nil
 }
 
@@ -286,20 +306,53 @@ func (p pullRequest) word() gitops.PullRequest {
 	return found
 }
 
-// PullRequests returns pull requests from branches of this repository that begin with prefix, newest first, out of the
-// newest 500 of all.
+// PullRequests returns pull requests from branches of this repository that begin with prefix, newest first. It looks
+// through the newest 100 of all, and at the older ones of up to 10 such branches that still exist: what was merged long
+// ago and has lost its branch is not found.
 func (r *repository) PullRequests(ctx context.Context, prefix string) ([]gitops.PullRequest, error) {
-	return r.pulls(ctx, url.Values{"state": {"all"}}, func(p pullRequest) bool { return strings.HasPrefix(p.Head.Ref, prefix) })
+	found, err := r.pulls(ctx, url.Values{"state": {"all"}}, func(p pullRequest) bool { return strings.HasPrefix(p.Head.Ref, prefix) })
+	if err != nil {
+		return nil, err
+	}
+	var refs []struct{ Ref string }
+	if err := r.c.get(ctx, r.path("git/matching-refs", "heads/"+prefix), nil, &refs); err != nil {
+		return nil, r.refuse(fmt.Sprintf("list the branches of %s", r), err)
+	}
+	looked := 0
+	for _, ref := range refs {
+		branch, ok := strings.CutPrefix(ref.Ref, "refs/heads/"+prefix)
+		branch = prefix + branch
+		if !ok || looked == maxOlder || slices.ContainsFunc(found, func(p gitops.PullRequest) bool { return p.Branch == branch }) {
+			continue
+		}
+		looked++
+		older, err := r.from(ctx, url.Values{"state": {"all"}}, branch)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, older...)
+	}
+	slices.SortFunc(found, func(a, b gitops.PullRequest) int { return cmp.Compare(b.Number, a.Number) })
+	return found, nil
 }
 
+// from returns the newest pull requests from one branch, newest first.
+func (r *repository) from(ctx context.Context, query url.Values, branch string) ([]gitops.PullRequest, error) {
+	query.Set("head", r.owner+":"+branch) // without the owner GitHub does not filter by head at all
+	return r.pulls(ctx, query, func(p pullRequest) bool { return p.Head.Ref == branch })
+}
+
+// pulls returns the newest pull requests that are wanted, newest first, out of one page.
 func (r *repository) pulls(ctx context.Context, query url.Values, wanted func(pullRequest) bool) ([]gitops.PullRequest, error) {
 	query.Set("sort", "created")
 	query.Set("direction", "desc")
+	query.Set("per_page", strconv.Itoa(perPage))
+	var listed []pullRequest
+	if err := r.c.get(ctx, r.path("pulls", ""), query, &listed); err != nil {
+		return nil, r.refuse(fmt.Sprintf("list the pull requests of %s", r), err)
+	}
 	var found []gitops.PullRequest
-	for p, err := range pages[pullRequest](ctx, r.c, r.path("pulls", ""), query, perPage) {
-		if err != nil {
-			return nil, r.refuse(fmt.Sprintf("list the pull requests of %s", r), err)
-		}
+	for _, p := range listed {
 		if p.Head.Repo != nil && strings.EqualFold(p.Head.Repo.FullName, r.String()) && wanted(p) {
 			found = append(found, p.word())
 		}

@@ -130,9 +130,7 @@ func (r *repository) OpenPullRequest(ctx context.Context, branch, base, title, b
 	if !exists && !errors.Is(refused, promotion.ErrOutcomeUnknown) {
 		return gitops.PullRequest{}, refused
 	}
-	// Without the owner GitHub does not filter by head at all.
-	query := url.Values{"state": {"open"}, "head": {r.owner + ":" + branch}, "base": {base}}
-	found, err := r.pulls(ctx, query, func(p pullRequest) bool { return p.Head.Ref == branch })
+	found, err := r.from(ctx, url.Values{"state": {"open"}, "base": {base}}, branch)
 	if err == nil && len(found) > 0 {
 		return found[0], nil
 	}
