@@ -229,7 +229,7 @@ func (t *Trees) keep(key string, files fs.FS) {
 }
 
 // fetch brings one commit without its history into the remote's store and reads its files.
-func (t *Trees) fetch(ctx context.Context, remote, header, sha string) (fs.FS, error) {
+func (t *Trees) fetch(ctx context.Context, remote, header, sha string) (files fs.FS, err error) {
 	format := "sha1"
 	if len(sha) == 64 {
 		format = "sha256"
@@ -241,12 +241,17 @@ func (t *Trees) fetch(ctx context.Context, remote, header, sha string) (fs.FS, e
 		return nil, fmt.Errorf("fetch from %s: %w", remote, err)
 	}
 
+	defer func() {
+		if err != nil {
+			s.fetches = maxFetches // a git that was killed leaves locks behind, which would fail all that follow
+		}
+	}()
 	g := command{home: t.home, dir: s.dir, header: header}
-	if s.fetches == maxFetches {
-		s.fetches = 0
+	if s.fetches >= maxFetches {
 		if err := os.RemoveAll(s.dir); err != nil {
 			return nil, fmt.Errorf("remove git's objects: %w", err)
 		}
+		s.fetches = 0
 	}
 	if s.fetches == 0 {
 		if err := g.run(ctx, nil, nil, "init", "--quiet", "--bare", "--template=", "--object-format="+format, s.dir); err != nil {
@@ -255,7 +260,7 @@ func (t *Trees) fetch(ctx context.Context, remote, header, sha string) (fs.FS, e
 	}
 	s.fetches++
 	// The reference makes git offer what it has already when it fetches again.
-	err := g.run(ctx, nil, nil, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+	err = g.run(ctx, nil, nil, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
 		"--no-recurse-submodules", "--", remote, "+"+sha+":refs/heads/tree")
 	if err != nil {
 		return nil, refuse(ctx, remote, sha, err)
@@ -266,7 +271,7 @@ func (t *Trees) fetch(ctx context.Context, remote, header, sha string) (fs.FS, e
 	if err != nil {
 		return nil, refuse(ctx, remote, sha, err)
 	}
-	files, err := read(ctx, g, entries)
+	files, err = read(ctx, g, entries)
 	if err != nil {
 		return nil, refuse(ctx, remote, sha, err)
 	}

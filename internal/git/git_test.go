@@ -229,6 +229,47 @@ func TestHistoryAndUpdates(t *testing.T) {
 	}
 }
 
+// TestWhatAFailedFetchLeavesIsNoHindrance: a git that is killed leaves its locks behind, before and after a good fetch.
+func TestWhatAFailedFetchLeavesIsNoHindrance(t *testing.T) {
+	r, dir := serve(t), t.TempDir()
+	cache, err := git.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cache.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	fail := func(http.ResponseWriter, *http.Request) bool {
+		stores, err := filepath.Glob(filepath.Join(dir, "*", "*", "objects"))
+		if err != nil || len(stores) != 1 {
+			t.Errorf("stores %q, %v", stores, err)
+			return false
+		}
+		if err := os.WriteFile(filepath.Join(filepath.Dir(stores[0]), "shallow.lock"), nil, 0o600); err != nil {
+			t.Error(err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	for _, content := range []string{"1", "2"} {
+		sha := r.commit(t, blob{"100644", "a.yaml", content})
+		r.before.Store(&fail)
+		_, err := cache.Tree(t.Context(), r.url(), header, sha)
+		if refusal, ok := errors.AsType[*gitops.Refusal](err); !ok || refusal.Code != gitops.Unreachable {
+			t.Errorf("a connection that breaks: %v", err)
+		}
+		r.before.Store(nil)
+		tree, err := cache.Tree(t.Context(), r.url(), header, sha)
+		if err != nil {
+			t.Fatalf("after it: %v", err)
+		}
+		if diff := cmp.Diff(map[string]string{"a.yaml": content}, files(t, tree)); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+}
+
 func TestOneFetchForManyCallers(t *testing.T) {
 	r, cache := serve(t), trees(t)
 	var alone int32
