@@ -26,7 +26,9 @@ const (
 	requestTimeout = 15 * time.Second
 	maxIndex       = 64 << 20 // bytes; the largest public index has some 20 MB
 	maxTagPages    = 100
-	keepFor        = 30 * time.Second
+	// keepFor is short: who has just published a version must not be told that it does not exist. It spares the requests
+	// of one answer, and of many at once.
+	keepFor = 2 * time.Second
 )
 
 // Charts lists the versions of charts. It sends no credentials and starts no credential helpers: sources that need them
@@ -50,7 +52,7 @@ type answer struct {
 	until    time.Time
 }
 
-// New makes Charts that keep an answer for 30 seconds.
+// New makes Charts that keep an answer for two seconds.
 func New(now func() time.Time) *Charts {
 	return &Charts{http: &http.Client{Timeout: requestTimeout}, now: now, kept: map[address]answer{}}
 }
