@@ -36,15 +36,19 @@ func (c Chat) Run(ctx context.Context) error {
 	if !c.Styled {
 		options = append(options, tea.WithColorProfile(colorprofile.Ascii))
 	}
-	_, err := tea.NewProgram(m, options...).Run()
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return fmt.Errorf("show the conversation: %w", err)
-	default:
-		return nil
+	for !m.quit {
+		_, err := tea.NewProgram(m, options...).Run()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return fmt.Errorf("show the conversation: %w", err)
+		}
+		if err := m.write(c.Out); err != nil {
+			return fmt.Errorf("write an answer: %w", err)
+		}
 	}
+	return nil
 }
 
 // An exchange is a line and its answer, as they stand on the screen.
@@ -62,16 +66,25 @@ type wait struct {
 	since   time.Time
 	now     time.Time
 	cancel  context.CancelFunc
+	result  chan result // takes one
 }
 
-// model is the state of a conversation: what Bubble Tea calls one.
+type result struct {
+	answer Answer
+	err    error
+}
+
+// model is the state of a conversation: what Bubble Tea calls one. What is said and done leaves its view for good by
+// ending Bubble Tea's program, whose view is empty then, writing the text, and starting another program on the same model.
+// Bubble Tea's own way of printing above a view loses lines where view and text are higher than the screen. Answers wait
+// in channels, so that they reach whichever program runs.
 type model struct {
 	chat    Chat
 	ctx     context.Context
 	clock   func() time.Time
-	print   func(text string) tea.Cmd // writes above the view, for good
 	history *history
 	known   names
+	learned chan Answer // takes the one to the first line
 
 	width, height int
 	ready         bool // the terminal's size is known
@@ -85,15 +98,13 @@ type model struct {
 	note          string // below the prompt, until the next key
 	leaving       bool   // Ctrl-C was pressed at an empty prompt
 	quit          bool
-	printing      int // texts being printed; the view is empty meanwhile
+	begun         bool   // the first program did
+	leaves        string // text that is to be written for good; the view is empty meanwhile
 	browsing      *browse
 }
 
 func newModel(ctx context.Context, c Chat) *model {
-	m := &model{chat: c, ctx: ctx, clock: time.Now, width: 80, height: 24, input: editor{}}
-	m.print = func(text string) tea.Cmd {
-		return tea.Exec(&printer{text: text}, func(err error) tea.Msg { return printed{err} })
-	}
+	m := &model{chat: c, ctx: ctx, clock: time.Now, learned: make(chan Answer, 1), width: 80, height: 24}
 	var err error
 	if m.history, err = openHistory(c.History); err != nil {
 		m.note = err.Error()
@@ -101,30 +112,9 @@ func newModel(ctx context.Context, c Chat) *model {
 	return m
 }
 
-// A printer writes text while Bubble Tea has let go of the terminal: what it prints above a view by itself is lost in
-// part where text and view are higher than the screen.
-type printer struct {
-	text string
-	out  io.Writer
-}
-
-func (p *printer) Run() error {
-	_, err := io.WriteString(p.out, p.text)
-	return err
-}
-func (p *printer) SetStdout(w io.Writer) { p.out = w }
-func (p *printer) SetStdin(io.Reader)    {}
-func (p *printer) SetStderr(io.Writer)   {}
-
 // Messages to the model.
 type (
-	answered struct {
-		number int
-		answer Answer
-		err    error
-	}
-	learned struct{ answer Answer }
-	printed struct{ err error }
+	arrived struct{} // an answer waits
 	tick    struct {
 		number int
 		now    time.Time
@@ -133,55 +123,65 @@ type (
 
 const frame = 100 * time.Millisecond
 
-// Init asks for the names.
+// Init begins a program: the first asks for the names.
 func (m *model) Init() tea.Cmd {
-	if m.chat.Welcome == "" {
+	switch {
+	case m.waiting != nil:
+		return m.tick()
+	case m.begun || m.chat.Welcome == "":
 		return nil
 	}
+	m.begun = true
 	return func() tea.Msg {
 		answer, err := m.chat.Execute(m.ctx, Command(m.chat.Welcome))
 		if err != nil {
 			return nil // names are then learned from what the user asks
 		}
-		return learned{answer}
+		m.learned <- answer
+		return arrived{}
 	}
 }
 
 // Update takes a message.
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	var cmd tea.Cmd
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height, m.ready = max(20, msg.Width), max(5, msg.Height), true
-		return m, m.settle()
+		m.show()
+		cmd = m.leave("")
 	case tea.KeyPressMsg:
-		return m, m.key(msg)
+		cmd = m.key(msg)
 	case tea.PasteMsg:
 		m.note, m.leaving, m.menu = "", false, nil
 		if !m.input.insert(typedLine(msg.Content)) {
 			m.note = fmt.Sprintf("A line has at most %d characters; nothing was pasted.", maxTyped)
 		}
-	case answered:
-		if m.waiting == nil || m.waiting.number != msg.number {
-			return m, nil // nobody waits for it any more
-		}
-		return m, m.receive(msg)
-	case learned:
-		m.known.learn(m.chat.Grammar, msg.answer.fit(false, m.width))
-	case printed:
-		m.printing--
-		if msg.err != nil {
-			m.note = "The answer could not be written: " + msg.err.Error()
-		}
-		if m.quit {
-			return m, tea.Quit
-		}
 	case tick:
 		if m.waiting != nil && m.waiting.number == msg.number {
 			m.waiting.now = msg.now
-			return m, m.tick()
+			cmd = m.tick()
 		}
 	}
-	return m, nil
+	return m, tea.Batch(cmd, m.collect())
+}
+
+// collect takes the answers that have arrived.
+func (m *model) collect() tea.Cmd {
+	select {
+	case answer := <-m.learned:
+		m.known.learn(m.chat.Grammar, answer.fit(false, m.width))
+	default:
+	}
+	if m.waiting == nil {
+		return nil
+	}
+	select {
+	case r := <-m.waiting.result:
+		return m.receive(r)
+	default:
+		return nil
+	}
 }
 
 func (m *model) tick() tea.Cmd {
@@ -228,11 +228,14 @@ func (m *model) ask(line string, chosen bool) tea.Cmd {
 	m.asked++
 	now := m.clock()
 	command := Command(line)
-	m.waiting = &wait{number: m.asked, command: typedCommand(command), chosen: chosen, since: now, now: now, cancel: cancel}
-	number := m.asked
+	w := &wait{
+		number: m.asked, command: typedCommand(command), chosen: chosen, since: now, now: now, cancel: cancel, result: make(chan result, 1),
+	}
+	m.waiting = w
 	return tea.Batch(m.tick(), func() tea.Msg {
 		answer, err := m.chat.Execute(ctx, command)
-		return answered{number, answer, err}
+		w.result <- result{answer, err}
+		return arrived{}
 	})
 }
 
@@ -245,27 +248,27 @@ func typedCommand(command string) string {
 }
 
 // receive shows an answer. The one before leaves the view for good, unless it is replaced.
-func (m *model) receive(msg answered) tea.Cmd {
+func (m *model) receive(r result) tea.Cmd {
 	w := m.waiting
 	w.cancel()
 	m.waiting = nil
-	next := &exchange{command: w.command, answer: msg.answer}
-	if msg.err != nil {
-		next.problem = oneLine(clean(msg.err.Error()))
+	next := &exchange{command: w.command, answer: r.answer}
+	if r.err != nil {
+		next.problem = oneLine(clean(r.err.Error()))
 	}
 	var text string
-	if replaces := w.chosen && msg.err == nil && msg.answer.Messages[0].ReplaceOriginal; m.live && !replaces {
+	if replaces := w.chosen && r.err == nil && r.answer.Messages[0].ReplaceOriginal; m.live && !replaces {
 		text = m.exchangeText() + "\n"
 	}
 	m.last, m.live = next, true
 	m.show()
-	if msg.err == nil {
+	if r.err == nil {
 		m.known.learn(m.chat.Grammar, m.shown)
-		if !msg.answer.Refused() {
+		if !r.answer.Refused() {
 			m.known.learnLine(m.chat.Grammar, w.command)
 		}
 	}
-	return m.out(text)
+	return m.leave(text)
 }
 
 // stop ends the wait for an answer.
@@ -280,7 +283,7 @@ func (m *model) stop() tea.Cmd {
 	m.last, m.live = &exchange{command: w.command, problem: fmt.Sprintf(
 		"Stopped waiting after %s. If a change was asked for, it may go on: see status.", seconds(w.now.Sub(w.since)))}, true
 	m.show()
-	return m.out(text)
+	return m.leave(text)
 }
 
 // seconds is a duration as people say it, without parts of seconds: "3s", "2m5s".
@@ -297,25 +300,30 @@ func (m *model) show() {
 // room is how many lines are kept for the prompt and what is below it.
 const room = 6
 
-// settle lays out anew, and prints what has become too high for the screen.
-func (m *model) settle() tea.Cmd {
-	m.show()
-	return m.out("")
-}
-
-// out prints a text, and with it the newest exchange if it does not fit above the prompt.
-func (m *model) out(text string) tea.Cmd {
+// leave lets a text leave the view for good, and with it the newest exchange if it does not fit above the prompt.
+func (m *model) leave(text string) tea.Cmd {
 	if m.live {
-		if newest := m.exchangeText(); strings.Count(newest, "\n") > m.height-room {
+		if newest := m.exchangeText(); m.quit || strings.Count(newest, "\n") > m.height-room {
 			text += newest + "\n"
 			m.live = false
 		}
 	}
-	if text == "" {
+	m.leaves += text
+	if m.leaves == "" && !m.quit {
 		return nil
 	}
-	m.printing++
-	return m.print(text)
+	return tea.Quit
+}
+
+// write writes what leaves the view.
+func (m *model) write(out io.Writer) error {
+	text := m.leaves
+	m.leaves = ""
+	if m.quit {
+		text = strings.TrimSuffix(text, "\n")
+	}
+	_, err := io.WriteString(out, text)
+	return err
 }
 
 // end leaves the conversation on the screen and quits.
@@ -325,13 +333,7 @@ func (m *model) end() tea.Cmd {
 		m.waiting.cancel()
 		m.waiting = nil
 	}
-	if !m.live {
-		return tea.Quit
-	}
-	m.live = false
-	text := m.exchangeText()
-	m.printing++
-	return m.print(text)
+	return m.leave("")
 }
 
 func (m *model) style() renderer { return renderer{styled: m.chat.Styled, width: m.width} }
@@ -344,8 +346,6 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	switch {
 	case m.quit:
 		return nil
-	case name == "ctrl+z":
-		return tea.Suspend
 	case m.waiting != nil:
 		return m.keyWhileWaiting(name, k.Text)
 	}
@@ -533,7 +533,7 @@ var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
 
 // View draws what can still change: the newest exchange, the prompt and what is below it.
 func (m *model) View() tea.View {
-	if m.printing > 0 || m.quit || !m.ready {
+	if m.leaves != "" || m.quit || !m.ready {
 		return tea.NewView("")
 	}
 	r := m.style()
