@@ -7,15 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
-	sigsjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
@@ -54,8 +53,8 @@ type SecretRef struct {
 
 // Flux says where an environment's Flux objects are.
 type Flux struct {
-	Cluster    Cluster  `json:"cluster,omitzero" jsonschema:"the cluster of the Flux objects; the host's where empty"`
-	Namespaces []string `json:"namespaces,omitempty" jsonschema:"the namespaces of its Flux objects; all where absent"`
+	Cluster    *Cluster `json:"cluster,omitempty" jsonschema:"the cluster of the Flux objects; the environment's own where absent, and the cluster of the host's kubeconfig where empty"`
+	Namespaces []string `json:"namespaces,omitempty" jsonschema:"the namespaces in which Kustomizations and HelmReleases are looked for, all where absent; the sources that they name are read wherever they are"`
 }
 
 // Repository is a repository on GitHub and a branch.
@@ -66,10 +65,10 @@ type Repository struct {
 
 // Promotion holds the rules for changes of an environment.
 type Promotion struct {
-	Mode    Mode     `json:"mode,omitempty" jsonschema:"auto (default): a commit where the branch's rules allow it, else a pull request; commit; pullRequest"`
-	Confirm Confirm  `json:"confirm,omitempty" jsonschema:"required (default): every change shows a card first; optional: --yes skips it"`
-	Wait    Duration `json:"wait,omitzero" jsonschema:"how long an answer waits for the end of a rollout; default 15s"`
-	Timeout Duration `json:"timeout,omitzero" jsonschema:"when a rollout counts as not confirmed; default 15m"`
+	Mode    Mode      `json:"mode,omitempty" jsonschema:"auto (default): a commit where the branch's rules allow it, else a pull request; commit; pullRequest"`
+	Confirm Confirm   `json:"confirm,omitempty" jsonschema:"required (default): every change shows a card first; optional: --yes skips it"`
+	Wait    *Duration `json:"wait,omitempty" jsonschema:"how long an answer waits for the end of a rollout, at most 5m; default 15s"`
+	Timeout *Duration `json:"timeout,omitempty" jsonschema:"when a rollout counts as not confirmed; default 15m"`
 }
 
 // Mode is how a change gets into a branch.
@@ -98,23 +97,35 @@ type Auth struct {
 // A Duration is written as Go writes them: 15s, 2m, 1h30m.
 type Duration time.Duration
 
+// maxWait of an answer: the plugin gives up after ten minutes, and a change takes some of them before it waits.
+const maxWait = 5 * time.Minute
+
 // UnmarshalJSON reads a duration; a bare number is refused, since it has no unit.
 func (d *Duration) UnmarshalJSON(raw []byte) error {
-	var text string
+	var text any
 	if err := json.Unmarshal(raw, &text); err != nil {
-		return fmt.Errorf("a duration is written like 15s or 2m, not %s", raw)
+		return err
 	}
-	v, err := time.ParseDuration(text)
-	if err != nil || v < 0 {
-		return fmt.Errorf("a duration is written like 15s or 2m, not %q", text)
-	}
+	v, err := parseDuration(text)
 	*d = Duration(v)
-	return nil
+	return err
 }
 
-// Or gives the duration, or a default where it is not set.
-func (d Duration) Or(otherwise time.Duration) time.Duration {
-	return cmp.Or(time.Duration(d), otherwise)
+func parseDuration(value any) (time.Duration, error) {
+	text, ok := value.(string)
+	d, err := time.ParseDuration(text)
+	if !ok || err != nil || d < 0 {
+		return 0, fmt.Errorf("a duration is written like 15s or 2m, not %v", value)
+	}
+	return d, nil
+}
+
+// Or gives the duration, or a default where there is none.
+func (d *Duration) Or(otherwise time.Duration) time.Duration {
+	if d == nil {
+		return otherwise
+	}
+	return time.Duration(*d)
 }
 
 // Load merges documents and checks the result. A later document wins key by key; lists are replaced whole. All faults
@@ -122,11 +133,16 @@ func (d Duration) Or(otherwise time.Duration) time.Duration {
 func Load(documents [][]byte) (Config, error) {
 	merged := map[string]any{}
 	for i, raw := range documents {
-		var document map[string]any
+		var document any
 		if err := yaml.UnmarshalStrict(raw, &document); err != nil { // strict: no key twice
-			return Config{}, wrong([]string{fmt.Sprintf("document %d is not a YAML map: %v", i+1, err)})
+			why := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
+			return Config{}, wrong([]string{fmt.Sprintf("document %d cannot be read: %s", i+1, strings.Join(strings.Fields(why), " "))})
 		}
-		merge(merged, document)
+		keys, ok := document.(map[string]any)
+		if !ok && document != nil {
+			return Config{}, wrong([]string{fmt.Sprintf("document %d is %s; a map with environments and github belongs there", i+1, kind(document))})
+		}
+		merge(merged, keys)
 	}
 	if len(merged) == 0 {
 		return Config{}, firstSteps()
@@ -135,28 +151,85 @@ func Load(documents [][]byte) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("encode configuration: %w", err)
 	}
+	faults := misfits("", merged, reflect.TypeFor[Config]())
 	var c Config
-	strict, err := sigsjson.UnmarshalStrict(raw, &c)
-	if err != nil {
-		return Config{}, wrong([]string{mistyped(err)})
+	switch err := json.Unmarshal(raw, &c); {
+	case err == nil:
+		faults = append(faults, c.faults()...)
+	case len(faults) == 0:
+		return Config{}, fmt.Errorf("decode configuration: %w", err)
 	}
-	var faults []string
-	for _, err := range strict {
-		faults = append(faults, err.Error())
-	}
-	if faults = append(faults, c.faults()...); len(faults) > 0 {
+	if len(faults) > 0 {
 		return Config{}, wrong(faults)
 	}
 	return c, nil
 }
 
-// mistyped words a value of the wrong type: "environments.promotion.confirm: a bool does not belong here …".
-func mistyped(err error) string {
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		kind, _, _ := strings.Cut(e.Value, " ") // of a number the value follows
-		return fmt.Sprintf("%s: a value of type %s does not belong here; YAML takes words such as yes and no for something else than text unless they are in quotes", e.Field, kind)
+// misfits finds keys that there are not, and values of another type than want, each with its path.
+func misfits(path string, value any, want reflect.Type) (faults []string) {
+	if want.Kind() == reflect.Pointer {
+		want = want.Elem()
 	}
-	return err.Error()
+	misfit := func(belongs string) []string {
+		return []string{fmt.Sprintf("%s: %s belongs here, not %s", path, belongs, kind(value))}
+	}
+	if value == nil { // the same as no key
+		return nil
+	}
+	if want == reflect.TypeFor[Duration]() {
+		if _, err := parseDuration(value); err != nil {
+			return []string{path + ": " + err.Error()}
+		}
+		return nil
+	}
+	switch want.Kind() {
+	case reflect.Struct:
+		keys, ok := value.(map[string]any)
+		if !ok {
+			return misfit("a map")
+		}
+		known := map[string]reflect.Type{}
+		for i := range want.NumField() {
+			name, _, _ := strings.Cut(want.Field(i).Tag.Get("json"), ",")
+			known[name] = want.Field(i).Type
+		}
+		for _, key := range slices.Sorted(maps.Keys(keys)) {
+			at := strings.TrimPrefix(path+"."+key, ".")
+			if known[key] == nil {
+				faults = append(faults, fmt.Sprintf("unknown field %q", at))
+				continue
+			}
+			faults = append(faults, misfits(at, keys[key], known[key])...)
+		}
+	case reflect.Slice:
+		entries, ok := value.([]any)
+		if !ok {
+			return misfit("a list, with a dash before each entry,")
+		}
+		for i, entry := range entries {
+			faults = append(faults, misfits(fmt.Sprintf("%s[%d]", path, i), entry, want.Elem())...)
+		}
+	case reflect.String:
+		if _, ok := value.(string); !ok {
+			return misfit("a text, in quotes if it looks like a number or like yes or no,")
+		}
+	}
+	return faults
+}
+
+// kind names the type of a value for people.
+func kind(value any) string {
+	switch value.(type) {
+	case map[string]any:
+		return "a map"
+	case []any:
+		return "a list"
+	case string:
+		return "a text"
+	case bool:
+		return "a boolean"
+	}
+	return "a number"
 }
 
 func merge(into, from map[string]any) {
@@ -189,19 +262,14 @@ func firstSteps() error {
     auth: {tokenFile: /etc/ferry/github-token}`}
 }
 
-var (
-	environmentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-	repositoryName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$`)
-)
-
 // faults finds what the types cannot say, each with its path.
 func (c Config) faults() (faults []string) {
 	fault := func(path, format string, args ...any) {
 		faults = append(faults, path+": "+fmt.Sprintf(format, args...))
 	}
 	repository := func(path string, r Repository) {
-		if r.Name != "" && !repositoryName.MatchString(r.Name) {
-			fault(path+".name", "%q is not of the form owner/name", r.Name)
+		if _, _, ok := gitops.SplitRepository(r.Name); r.Name != "" && !ok { // which may be a URL with a password: not shown
+			fault(path+".name", "write OWNER/NAME as on GitHub, without the address")
 		}
 	}
 	cluster := func(path string, c Cluster) {
@@ -223,24 +291,25 @@ func (c Config) faults() (faults []string) {
 	seen := map[string]bool{}
 	for i, e := range c.Environments {
 		at := fmt.Sprintf("environments[%d]", i)
-		switch {
-		case e.Name == "":
-			fault(at+".name", "a name is needed")
-		case !environmentName.MatchString(e.Name):
-			fault(at+".name", "%q has other characters than letters, digits, dots, dashes and underscores", e.Name)
-		case e.Name == "pr":
-			fault(at+".name", "pr stands for pull requests in commands; choose another")
-		case seen[e.Name]:
+		if err := gitops.ValidEnvironment(e.Name); err != nil {
+			fault(at+".name", "%v", err)
+		} else if seen[e.Name] {
 			fault(at+".name", "%q is there twice", e.Name)
 		}
 		seen[e.Name] = true
 		cluster(at+".cluster", e.Cluster)
-		if e.Flux != nil {
-			cluster(at+".flux.cluster", e.Flux.Cluster)
+		if e.Flux != nil && e.Flux.Cluster != nil {
+			cluster(at+".flux.cluster", *e.Flux.Cluster)
 		}
 		repository(at+".repository", e.Repository)
 		choice(at+".promotion.mode", string(e.Promotion.Mode), modes)
 		choice(at+".promotion.confirm", string(e.Promotion.Confirm), confirms)
+		if e.Promotion.Wait.Or(0) > maxWait {
+			fault(at+".promotion.wait", "an answer waits for five minutes at most: write 5m or less")
+		}
+		if e.Promotion.Timeout.Or(1) == 0 {
+			fault(at+".promotion.timeout", "a rollout takes some time: write more than 0s")
+		}
 	}
 	repository("repository", c.Repository)
 	if c.GitHub.Auth.TokenFile != "" && c.GitHub.Auth.TokenEnv != "" {

@@ -155,7 +155,10 @@ func environments(c config.Config) []cluster.Environment {
 	for _, e := range c.Environments {
 		out := cluster.Environment{Name: e.Name, Cluster: access(e.Cluster), Flux: access(e.Cluster), Namespaces: e.Namespaces}
 		if e.Flux != nil {
-			out.Flux, out.FluxNamespaces = access(e.Flux.Cluster), e.Flux.Namespaces
+			out.FluxNamespaces = e.Flux.Namespaces
+			if e.Flux.Cluster != nil {
+				out.Flux = access(*e.Flux.Cluster)
+			}
 		}
 		all = append(all, out)
 	}
