@@ -100,6 +100,7 @@ type model struct {
 	quit          bool
 	begun         bool   // the first program did
 	leaves        string // text that is to be written for good; the view is empty meanwhile
+	tall          int    // lines of the highest view of this program
 	browsing      *browse
 }
 
@@ -315,13 +316,16 @@ func (m *model) leave(text string) tea.Cmd {
 	return tea.Quit
 }
 
-// write writes what leaves the view.
+// write writes what leaves the view, in its place: Bubble Tea ended with the cursor in the last line of it.
 func (m *model) write(out io.Writer) error {
 	text := m.leaves
-	m.leaves = ""
 	if m.quit {
 		text = strings.TrimSuffix(text, "\n")
 	}
+	if m.tall > 1 {
+		text = fmt.Sprintf("\x1b[%dA\x1b[J", m.tall-1) + text // up, and all below is erased
+	}
+	m.leaves, m.tall = "", 0
 	_, err := io.WriteString(out, text)
 	return err
 }
@@ -531,10 +535,24 @@ func (m *model) echo(command string) string {
 
 var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
 
-// View draws what can still change: the newest exchange, the prompt and what is below it.
+// View draws what can still change: the newest exchange, the prompt and what is below it. It never gets lower while a
+// program runs: Bubble Tea would lose its place.
 func (m *model) View() tea.View {
+	lines, cursor := m.lines()
+	cut := max(0, len(lines)-m.height)
+	lines = lines[cut:]
+	m.tall = min(max(m.tall, len(lines)), m.height)
+	v := tea.NewView(strings.Join(lines, "\n") + strings.Repeat("\n", m.tall-len(lines)))
+	if v.Cursor = cursor; cursor != nil {
+		cursor.Y -= cut
+	}
+	return v
+}
+
+// lines are those of the view, one at least.
+func (m *model) lines() ([]string, *tea.Cursor) {
 	if m.leaves != "" || m.quit || !m.ready {
-		return tea.NewView("")
+		return []string{""}, nil
 	}
 	r := m.style()
 	var lines []string
@@ -548,11 +566,11 @@ func (m *model) View() tea.View {
 		text := fmt.Sprintf("waiting for the answer… %s, Ctrl-C to stop waiting", seconds(passed))
 		lines = append(lines, r.style(numberStyle, sign)+" "+r.style(faintStyle, shorten(text, m.width-2)))
 		if len(m.input.text) == 0 {
-			return tea.NewView(strings.Join(lines, "\n"))
+			return lines, nil
 		}
 	}
 	typed, x, y := m.prompt(r)
-	y += len(lines)
+	cursor := tea.NewCursor(x, y+len(lines))
 	lines = append(lines, typed...)
 	if m.menu != nil {
 		lines = append(lines, m.menu.lines(r, min(8, m.height-len(lines)-2))...)
@@ -560,9 +578,7 @@ func (m *model) View() tea.View {
 	if m.waiting == nil {
 		lines = append(lines, r.style(faintStyle, shorten(m.hint(), m.width)))
 	}
-	v := tea.NewView(strings.Join(lines, "\n"))
-	v.Cursor = tea.NewCursor(x, y)
-	return v
+	return lines, cursor
 }
 
 // prompt is the line being typed, or as much of a very long one as is around the cursor.
