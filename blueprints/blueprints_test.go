@@ -105,14 +105,14 @@ var samples = sync.OnceValue(func() []sample {
 		Diff:     "--- a/apps/prod/podinfo.yaml\n+++ b/apps/prod/podinfo.yaml\n@@ -11,7 +11,7 @@\n   chart:\n     spec:\n       chart: podinfo\n-      version: 6.9.4\n+      version: 7.0.0\n       sourceRef:\n         kind: HelmRepository\n         name: podinfo\n"}
 	until := time.Date(2026, 1, 2, 15, 30, 0, 0, time.UTC)
 	confirm := func(change gitops.Change) string {
-		change.Application, change.Environment, change.Confirm, change.Until = "podinfo", "prod", "0123456789abcdef", until
+		change.Application, change.Environment, change.Confirm, change.Until = "podinfo", "prod", "0123456789abcdef0123456789abcdef", until
 		return gitops.Line(gitops.Promote{Change: change, Version: "7.0.0"})
 	}
 	card := promotion.Card{Plan: plan, Direction: "upgrade", Mode: "commit to main", Until: until, Confirm: confirm(gitops.Change{}),
 		Warnings: []string{"Anyone in this channel may promote."}}
 	back := card
 	back.Rollback, back.Basis, back.Direction = true, "Git history of apps/prod/podinfo.yaml and Helm's history", "downgrade"
-	back.Confirm = gitops.Line(gitops.Rollback{Change: gitops.Change{Application: "podinfo", Environment: "prod", Confirm: "0123456789abcdef", Until: until}, To: "6.9.4"})
+	back.Confirm = gitops.Line(gitops.Rollback{Change: gitops.Change{Application: "podinfo", Environment: "prod", Confirm: "0123456789abcdef0123456789abcdef", Until: until}, To: "6.9.4"})
 	hostileCard := card
 	hostileCard.Warnings = []string{hostile, hostile}
 	hostileCard.Plan.From, hostileCard.Plan.VersionName, hostileCard.Mode, hostileCard.Plan.Diff = hostile, hostile, hostile, hostile+"\n"+hostile
@@ -151,7 +151,6 @@ var samples = sync.OnceValue(func() []sample {
 		hugeOutcome.Steps = append(hugeOutcome.Steps, promotion.Step{Name: fmt.Sprint("step ", i), Detail: strings.Repeat("d", 5000)})
 		hugeOutcome.Next = append(hugeOutcome.Next, fmt.Sprintf("status application-%03d on prod", i))
 	}
-	type recent = struct{ Outcomes []promotion.Outcome }
 	var recents []promotion.Outcome
 	for range 500 {
 		recents = append(recents, hugeOutcome)
@@ -173,7 +172,7 @@ var samples = sync.OnceValue(func() []sample {
 		{"outcome-small", outcome, true}, {"outcome-waiting", waiting, true}, {"outcome-failed", failed, true}, {"outcome-empty", promotion.Outcome{State: promotion.NoChange, Application: key}, true}, {"outcome-hostile", hostileOutcome, true}, {"outcome-huge", hugeOutcome, false},
 		{"refusal-small", refusal, true}, {"refusal-usage", usage, true}, {"refusal-empty", &gitops.Refusal{}, true}, {"refusal-huge", hugeRefusal, false},
 		{"refusal-hostile", &gitops.Refusal{Title: hostile, Reason: hostile, Details: []string{hostile}}, true},
-		{"recent-small", recent{[]promotion.Outcome{outcome, failed}}, true}, {"recent-empty", recent{}, true}, {"recent-hostile", recent{[]promotion.Outcome{hostileOutcome}}, true}, {"recent-huge", recent{recents}, false},
+		{"recent-small", promotion.Recent{Outcomes: []promotion.Outcome{outcome, failed}}, true}, {"recent-empty", promotion.Recent{}, true}, {"recent-unreachable", promotion.Recent{Unreachable: []string{"prod: It did not answer in time."}}, true}, {"recent-hostile", promotion.Recent{Outcomes: []promotion.Outcome{hostileOutcome}}, true}, {"recent-huge", promotion.Recent{Outcomes: recents}, false},
 	}
 	for _, topic := range []string{"", "list", "diff", "promote", "rollback", "status", "help"} {
 		manual, err := command.Usage(topic)

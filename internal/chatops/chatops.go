@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/kubeshop/botkube/pkg/api"
@@ -152,7 +151,10 @@ func (c *Chat) show(name string, data any, interactive bool) []api.Message {
 	return messages
 }
 
-var mention = regexp.MustCompile(`^<@!?([UW][A-Z0-9]+|[0-9]+)>$`)
+var (
+	mention    = regexp.MustCompile(`^<@!?([UW][A-Z0-9]+|[0-9]+)>$`)
+	automation = regexp.MustCompile(`^Automation "(.+)"$`)
+)
 
 // Principal names who asks: slack:ID, discord:ID, automation:NAME, or name:NAME where the platform vouches for no id.
 // The shapes of mentions are those that Botkube 1.14 passes on.
@@ -163,8 +165,8 @@ func Principal(mentioned, displayName string) string {
 		}
 		return "discord:" + m[1]
 	}
-	if name, ok := strings.CutPrefix(mentioned, "Automation "); ok {
-		return "automation:" + strings.Trim(name, `"`)
+	if m := automation.FindStringSubmatch(mentioned); m != nil {
+		return "automation:" + m[1]
 	}
 	return "name:" + displayName
 }

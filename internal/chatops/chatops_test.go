@@ -114,7 +114,7 @@ func TestRespondAlwaysAnswers(t *testing.T) {
 	c, _ := chat(t)
 	for _, line := range []string{"", "ferry", "\x00", strings.Repeat("a ", 5000), "promote", "promote podinfo", "promote podinfo@", "rollback", "status podinfo", "diff",
 		"deploy podinfo", "list podinfo please", "promote podinfo@7.0.0 to prod --confirm", "help nothing", "💥", "list \"", "promote podinfo@7.0.0 to prod-eu",
-		"rollback podinfo on stage", "status", "promote podinfo@7.0.0 to prod --until 1 --confirm 0123456789abcdef"} {
+		"rollback podinfo on stage", "status", "promote podinfo@7.0.0 to prod --until 1 --confirm 0123456789abcdef0123456789abcdef"} {
 		for _, interactive := range []bool{true, false} {
 			messages := c.Respond(t.Context(), Question{Line: line, Interactive: interactive, Core: made})
 			if len(messages) == 0 || !interactive && len(messages) != 1 {
@@ -134,7 +134,7 @@ func TestRefusalsAreMarked(t *testing.T) {
 	for line, refused := range map[string]bool{
 		"list": false, "help": false, "diff stage": false, "promote podinfo@7.0.0 to prod": false, "promote podinfo@7.0.0 to stage": false,
 		"list nothing": true, "diff test": true, "promote podinfo@9.9.9 to prod": true, "deploy": true, "": false, "rollback podinfo on prod to 1.0.0": true,
-		"promote podinfo@7.0.0 to prod --confirm 0123456789abcdef --until 1": true,
+		"promote podinfo@7.0.0 to prod --confirm 0123456789abcdef0123456789abcdef --until 1": true,
 	} {
 		m := c.Respond(t.Context(), Question{Line: line, Interactive: true, Core: made})[0]
 		if got := m.Type == blueprint.Refused; got != refused {

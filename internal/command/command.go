@@ -26,7 +26,7 @@ var (
 	name    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 	version = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
 	image   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/:-]*[A-Za-z0-9])?$`)
-	hash    = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	hash    = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 	kinds = []string{"HelmRelease", "Deployment", "StatefulSet", "DaemonSet"}
 	// before are the words that may stand before an environment; between, those between the two of diff.
@@ -398,7 +398,7 @@ func (p *parser) set(c *gitops.Change, option, value string) error {
 		c.Reason, p.reason = reason, true
 	case "--confirm":
 		if !hash.MatchString(value) {
-			return p.refuse("%q is not the hash of a plan: it has 16 digits of 0-9 and a-f.", short(value))
+			return p.refuse("%q is not the hash of a plan: it has 32 digits of 0-9 and a-f.", short(value))
 		}
 		c.Confirm = value
 	case "--until":

@@ -16,7 +16,7 @@ func change(app, env string) gitops.Change { return gitops.Change{Application: a
 
 func TestParse(t *testing.T) {
 	confirmed := change("podinfo", "prod")
-	confirmed.Confirm, confirmed.Until = "0123456789abcdef", time.Unix(1750000000, 0).UTC()
+	confirmed.Confirm, confirmed.Until = "0123456789abcdef0123456789abcdef", time.Unix(1750000000, 0).UTC()
 	all := change("HelmRelease/apps/podinfo", "prod")
 	all.Image, all.Reason, all.Shared, all.PullRequest, all.Yes = "ghcr.io/x/podinfo", "fixes it", true, true, true
 	chart := change("apps/podinfo", "prod")
@@ -70,7 +70,7 @@ func TestParse(t *testing.T) {
 		"promote <http://podinfo.io|podinfo.io>@1 to prod":                                                            gitops.Promote{Change: change("podinfo.io", "prod"), Version: "1"},
 		"promote podinfo from stage to prod":                                                                          gitops.Promote{Change: change("podinfo", "prod"), From: "stage"},
 		"promote podinfo to prod from stage":                                                                          gitops.Promote{Change: change("podinfo", "prod"), From: "stage"},
-		"promote podinfo@7 to prod --confirm 0123456789abcdef --until 1750000000":                                     gitops.Promote{Change: confirmed, Version: "7"},
+		"promote podinfo@7 to prod --confirm 0123456789abcdef0123456789abcdef --until 1750000000":                                     gitops.Promote{Change: confirmed, Version: "7"},
 		"promote apps/podinfo@7 --chart to prod":                                                                      gitops.Promote{Change: chart, Version: "7"},
 		"promote —chart apps/podinfo@7 to prod":                                                                       gitops.Promote{Change: chart, Version: "7"},
 		`rollback helmRELEASE/apps/podinfo on prod --image=ghcr.io/x/podinfo --reason "fixes it" --shared --pr --yes`: gitops.Rollback{Change: all},
@@ -134,10 +134,10 @@ func TestParseRefuses(t *testing.T) {
 		`promote api@1 to prod --reason ""`:                            {"--reason needs a value", "", ""},
 		"promote api@1 to prod --chart --image x":                      {"exclude each other", "", ""},
 		"promote api@1 to prod --confirm xyz --until 1":                {"is not the hash of a plan", "", ""},
-		"promote api@1 to prod --confirm 0123456789abcdef":             {"--confirm needs --until", "", ""},
+		"promote api@1 to prod --confirm 0123456789abcdef0123456789abcdef":             {"--confirm needs --until", "", ""},
 		"promote api@1 to prod --until 1":                              {"--until needs --confirm", "", ""},
-		"promote api@1 to prod --confirm 0123456789abcdef --until -1":  {"--until needs a value", "", ""},
-		"promote api@1 to prod --confirm 0123456789abcdef --until 1e9": {"is not a time", "", ""},
+		"promote api@1 to prod --confirm 0123456789abcdef0123456789abcdef --until -1":  {"--until needs a value", "", ""},
+		"promote api@1 to prod --confirm 0123456789abcdef0123456789abcdef --until 1e9": {"is not a time", "", ""},
 		"promote api@1 to prod --reason " + strings.Repeat("x", 301):   {"301 bytes long", "", ""},
 		"promote api@1 to prod --reason a%0Ab%07":                      {"control character", "", ""},
 		"promote api@1 to prod; list":                                  {"The character ; has no meaning here", "", "--help"},
@@ -214,7 +214,7 @@ func TestManualIsTruthful(t *testing.T) {
 			t.Errorf("Usage(%s) = %v, %v", verb.Name, one, err)
 		}
 		for _, o := range verb.Options {
-			value := map[string]string{"--confirm": " 0123456789abcdef --until 1", "--until": " 1 --confirm 0123456789abcdef"}[o.word()]
+			value := map[string]string{"--confirm": " 0123456789abcdef0123456789abcdef --until 1", "--until": " 1 --confirm 0123456789abcdef0123456789abcdef"}[o.word()]
 			if value == "" && takesValue(o.word()) {
 				value = " x"
 			}
@@ -233,7 +233,7 @@ func parses(line string) bool {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", "list", "diff stage to prod", "promote podinfo@7.0.0 to prod --reason don''t --pr", "rollback a/b on c to v1",
-		"promote <mailto:a@1|a@1> to b --confirm 0123456789abcdef --until 1750000000", "status podinfo on prod",
+		"promote <mailto:a@1|a@1> to b --confirm 0123456789abcdef0123456789abcdef --until 1750000000", "status podinfo on prod",
 		`promote a@1 to b --reason "x; (y) 'z' 80%" --image q/w`, "promote a@1 to b --reason a%20b%27c --shared --yes",
 		"promot a@1 to b", "help promote", "list “a”", "list &lt;a", "diff in on", "promote a@1 to b --reason=%E2%80%99x --chart",
 		"promote a@1 to b --reason \"--filter x\" --filter y", "promote a@1 to b --reason '&amp;lt;'",

@@ -61,6 +61,8 @@ type Version struct {
 	Object Object `json:"object"`
 	// Container names the container of an image.
 	Container string `json:"container,omitempty"`
+	// Init says that it is an init container, which stands for an application that has no other.
+	Init bool `json:"init,omitempty"`
 }
 
 // Health is a status in one word.
@@ -146,6 +148,7 @@ type HelmRelease struct {
 type Container struct {
 	Name  string `json:"name"`
 	Image string `json:"image"`
+	Init  bool   `json:"init,omitempty"` // it runs before the others
 }
 
 // A Workload is a Deployment, StatefulSet or DaemonSet of an application.
@@ -176,22 +179,31 @@ type Application struct {
 }
 
 // Release returns the version that stands for the application: the chart of a HelmRelease, or of a workload the image
-// of its only container or of the container named like it. It is false where a user has to choose.
+// of its only container or of the container named like it, init containers aside. It is false where a user has to choose.
 func (a Application) Release() (Version, bool) {
-	if len(a.Versions) == 1 {
-		return a.Versions[0], true
+	candidates := withoutInit(a.Versions)
+	if len(candidates) == 1 {
+		return candidates[0], true
 	}
-	for _, v := range a.Versions {
+	for _, v := range candidates {
 		if v.Kind == ChartVersion {
 			return v, true
 		}
 	}
-	for _, v := range a.Versions {
+	for _, v := range candidates {
 		if v.Container == a.Name {
 			return v, true
 		}
 	}
 	return Version{}, false
+}
+
+// withoutInit leaves out the versions of init containers, if there are others.
+func withoutInit(versions []Version) []Version {
+	if others := slices.DeleteFunc(slices.Clone(versions), func(v Version) bool { return v.Init }); len(others) > 0 {
+		return others
+	}
+	return versions
 }
 
 // Select returns the version that the options --chart and --image NAME choose, or the release's own without them.
@@ -211,6 +223,7 @@ func (a Application) Select(chart bool, image string) (Version, error) {
 				found = append(found, v)
 			}
 		}
+		found = withoutInit(found)
 	default:
 		if v, ok := a.Release(); ok {
 			return v, nil

@@ -13,6 +13,7 @@ var (
 	main  = Version{Kind: ImageTag, Name: "registry.example.com:5000/acme/podinfo", Value: "6.9.2", Container: "podinfo"}
 	proxy = Version{Kind: ImageTag, Name: "example/proxy", Value: "1", Container: "sidecar"}
 	other = Version{Kind: ImageTag, Name: "other/proxy", Container: "second"}
+	setup = Version{Kind: ImageTag, Name: "example/podinfo", Container: "migrate", Init: true}
 )
 
 func podinfo(versions ...Version) Application {
@@ -28,6 +29,8 @@ func TestRelease(t *testing.T) {
 		"the chart before images":    {podinfo(main, chart), &chart},
 		"the container of that name": {podinfo(proxy, main), &main},
 		"several others":             {podinfo(proxy, other), nil},
+		"beside an init container":   {podinfo(setup, proxy), &proxy},
+		"only an init container":     {podinfo(setup), &setup},
 		"none":                       {podinfo(), nil},
 	} {
 		got, ok := tc.app.Release()
@@ -55,6 +58,8 @@ func TestSelect(t *testing.T) {
 		"image":                       {app: all, image: "example/proxy", want: proxy},
 		"image with a registry":       {app: all, image: "registry.example.com:5000/acme/podinfo", want: main},
 		"last element":                {app: all, image: "podinfo", want: main},
+		"an init container":           {app: podinfo(main, setup), image: "migrate", want: setup},
+		"an image of both":            {app: podinfo(main, setup), image: "podinfo", want: main},
 		"last element of two":         {app: all, image: "proxy", code: Ambiguous},
 		"part of an element":          {app: all, image: "prox", code: NotFound},
 		"middle element":              {app: all, image: "acme", code: NotFound},

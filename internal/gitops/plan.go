@@ -40,6 +40,12 @@ type Plan struct {
 	Edits       []Edit      `json:"edits"`
 	Shared      []string    `json:"shared,omitempty"`   // other environments that the same bytes feed
 	Rendered    []Rendered  `json:"rendered,omitempty"` // in the application's environment
+	// Elsewhere is what changes in the environments of Shared.
+	Elsewhere map[string][]Rendered `json:"elsewhere,omitempty"`
+	// Blind are sentences about what could not be read or built, of which it is not known whether the same bytes feed it.
+	Blind []string `json:"blind,omitempty"`
+	// PullRequest says how it gets into the branch: by a pull request, or by a commit.
+	PullRequest bool `json:"pullRequest,omitempty"`
 	// RollbackOf names the promotion, or else the commit, that a rollback undoes; empty for a promotion.
 	RollbackOf string `json:"rollbackOf,omitempty"`
 
@@ -56,7 +62,7 @@ type File struct {
 	Content []byte
 }
 
-// Hash identifies what a user agrees to: SHA-256 over the plan's exported facts, 16 hex digits of it. Neither the base
+// Hash identifies what a user agrees to: SHA-256 over the plan's facts, 32 hex digits of it. Neither the base
 // commit nor live state is part of it, so a branch that moved elsewhere is no reason to ask again; nor are line numbers,
 // which move with what stands above.
 func (p Plan) Hash() string {
@@ -69,7 +75,7 @@ func (p Plan) Hash() string {
 		panic(fmt.Sprintf("encode plan: %v", err)) // strings and slices of them: cannot fail
 	}
 	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:8])
+	return hex.EncodeToString(sum[:16])
 }
 
 // Trailers are the audit lines at the end of a commit message, one spelling for all. Empty values are left out.
@@ -87,7 +93,11 @@ type Trailers struct {
 
 var lineBreaks = regexp.MustCompile(`[\s\p{C}]+`)
 
-// trailers gives names and values in the order they are written.
+// calls are what GitHub acts on in a commit message, as the bot: mentions, issues that are closed or linked, and words
+// such as [skip ci]. A zero-width space behind makes them plain text.
+var calls = regexp.MustCompile(`[@#\[]|://|(?i)gh-`)
+
+// fields gives names and values in the order they are written.
 func (t *Trailers) fields() []struct {
 	name  string
 	value *string
@@ -107,7 +117,11 @@ func (t *Trailers) fields() []struct {
 func (t Trailers) String() string {
 	var b strings.Builder
 	for _, f := range t.fields() {
-		if v := strings.TrimSpace(lineBreaks.ReplaceAllString(*f.value, " ")); v != "" {
+		v := strings.TrimSpace(lineBreaks.ReplaceAllString(*f.value, " "))
+		if f.value == &t.Reason || f.value == &t.RequestedBy {
+			v = calls.ReplaceAllString(v, "$0\u200b")
+		}
+		if v != "" {
 			fmt.Fprintf(&b, "%s: %s\n", f.name, v)
 		}
 	}

@@ -21,7 +21,7 @@ func plan() Plan {
 
 func TestHashIsOfWhatTheUserAgreesTo(t *testing.T) {
 	agreed := plan().Hash()
-	if !regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString(agreed) {
+	if !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(agreed) {
 		t.Errorf("hash %q", agreed)
 	}
 	for name, change := range map[string]func(*Plan){
@@ -37,6 +37,9 @@ func TestHashIsOfWhatTheUserAgreesTo(t *testing.T) {
 		"old":               func(p *Plan) { p.Edits[0].Old = "6.9.1" },
 		"new":               func(p *Plan) { p.Edits[0].New = "7.0.1" },
 		"another edit":      func(p *Plan) { p.Edits = append(p.Edits, p.Edits[0]) },
+		"elsewhere":         func(p *Plan) { p.Elsewhere = map[string][]Rendered{"dr": p.Rendered} },
+		"not seen":          func(p *Plan) { p.Blind = []string{"dr could not be read."} },
+		"pull request":      func(p *Plan) { p.PullRequest = true },
 		"other environment": func(p *Plan) { p.Shared = []string{"dr", "qa"} },
 		"no environment":    func(p *Plan) { p.Shared = nil },
 		"rendered":          func(p *Plan) { p.Rendered[0].New = "7.0.1" },
@@ -67,9 +70,9 @@ func TestHashIsOfWhatTheUserAgreesTo(t *testing.T) {
 }
 
 func TestTrailersRoundTrip(t *testing.T) {
-	all := Trailers{Promotion: "0123456789abcdef", Home: "8a7f", Application: "HelmRelease/apps/podinfo", Environment: "prod", From: "6.9.2", To: "7.0.0",
+	all := Trailers{Promotion: "0123456789abcdef0123456789abcdef", Home: "8a7f", Application: "HelmRelease/apps/podinfo", Environment: "prod", From: "6.9.2", To: "7.0.0",
 		RollbackOf: "fedcba", RequestedBy: "slack:U024BE7LH", ApprovedBy: "slack:U1", Reason: "fixes: the login"}
-	want := `Ferry-Promotion: 0123456789abcdef
+	want := `Ferry-Promotion: 0123456789abcdef0123456789abcdef
 Ferry-Home: 8a7f
 Ferry-Application: HelmRelease/apps/podinfo
 Ferry-Environment: prod

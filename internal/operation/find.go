@@ -83,7 +83,7 @@ func named(a gitops.Application, name string) bool {
 	return name == a.Name || name == a.Key.String() || strings.EqualFold(name, a.Kind+"/"+a.Key.String()) && strings.HasSuffix(name, "/"+a.Key.String())
 }
 
-func unknown(apps []gitops.Application, environments []string, name string) error {
+func unknown(apps []gitops.Application, environments []string, name string) *gitops.Refusal {
 	environment, run := enumerate(environments), "runs"
 	if len(environments) > 1 {
 		run = "run"

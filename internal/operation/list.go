@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -21,15 +23,32 @@ type observed struct {
 // observe reads environments side by side, each within what ctx leaves it.
 func observe(ctx context.Context, fleet Fleet, environments []string) []observed {
 	all := make([]observed, len(environments))
+	for i, err := range Together(len(environments), func(i int) (err error) {
+		all[i].apps, err = fleet.Applications(ctx, environments[i])
+		return err
+	}) {
+		all[i].environment, all[i].err = environments[i], err
+	}
+	return all
+}
+
+// Together does n things side by side and returns their errors. A panic in one of them is its error: in a goroutine of
+// its own it would end the process, and everything else under way with it.
+func Together(n int, do func(i int) error) []error {
+	errs := make([]error, n)
 	var wg sync.WaitGroup
-	for i, e := range environments {
+	for i := range n {
 		wg.Go(func() {
-			apps, err := fleet.Applications(ctx, e)
-			all[i] = observed{e, apps, err}
+			defer func() {
+				if cause := recover(); cause != nil {
+					errs[i] = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+				}
+			}()
+			errs[i] = do(i)
 		})
 	}
 	wg.Wait()
-	return all
+	return errs
 }
 
 // reason says in one line why an environment could not be read.
@@ -117,7 +136,11 @@ func List(ctx context.Context, fleet Fleet, request gitops.List) (Listing, error
 			apps = append(apps, o.apps...)
 		}
 		slices.SortFunc(apps, func(a, b gitops.Application) int { return a.Compare(b.Key) })
-		return Listing{}, unknown(apps, listing.Environments, request.Application)
+		refusal := unknown(apps, listing.Environments, request.Application)
+		for _, u := range listing.Unreachable {
+			refusal.Details = append(refusal.Details, fmt.Sprintf("%s gave no answer: %s", u.Environment, u.Reason))
+		}
+		return Listing{}, refusal
 	}
 	return listing, nil
 }
@@ -126,7 +149,7 @@ func cell(a gitops.Application) Cell {
 	c := Cell{Present: true, Namespace: a.Namespace, Version: "-", Health: a.Health}
 	if v, ok := a.Release(); ok {
 		c.Version, c.Kind = cmp.Or(v.Value, "-"), v.Kind
-		if v.Desired != "" && v.Desired != v.Value {
+		if v.Desired != "" && !gitops.SameVersion(v.Desired, v.Value) {
 			c.Desired = v.Desired
 		}
 	}

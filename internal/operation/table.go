@@ -140,6 +140,9 @@ func mark(h gitops.Health) string {
 	return "?"
 }
 
+// Failed says that nothing could be read at all.
+func (l Listing) Failed() bool { return len(l.Environments) == 0 && len(l.Unreachable) > 0 }
+
 // Summary says in a sentence whether all is well.
 func (l Listing) Summary() string {
 	present, ready := 0, 0
@@ -154,8 +157,12 @@ func (l Listing) Summary() string {
 		}
 	}
 	switch {
+	case l.Failed():
+		return "✗ No environment could be read."
 	case present == 0:
 		return "Nothing that ferry can promote runs here."
+	case ready == present && len(l.Unreachable) > 0:
+		return "✓ Everything that could be read is Ready."
 	case ready == present:
 		return "✓ Everything is Ready."
 	}

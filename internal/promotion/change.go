@@ -21,14 +21,14 @@ const (
 // Promote answers promote APPLICATION@VERSION to ENVIRONMENT: with a card, or where that is confirmed, with what became
 // of it. Nothing is written unless a plan with exactly the confirmed hash can still be made. by is who asks.
 func (s *Service) Promote(ctx context.Context, request gitops.Promote, by string) (Result, error) {
-	if err := s.fresh(request.Change, promoteLine(request.Application, request.Version, request)); err != nil {
+	if err := s.fresh(request.Change, plainly(request)(request.Application)); err != nil {
 		return Result{}, err
 	}
 	in, err := s.resolve(ctx, request)
 	if err != nil {
 		return Result{}, err
 	}
-	return s.change(ctx, in, request.Change, by)
+	return s.change(ctx, in, by)
 }
 
 // fresh refuses a confirmation that came too late, or that would be valid for too long. line is what to type instead.
@@ -46,8 +46,8 @@ func (s *Service) fresh(c gitops.Change, line string) error {
 }
 
 // change plans and, where that is confirmed, writes and verifies.
-func (s *Service) change(ctx context.Context, in intent, asked gitops.Change, by string) (Result, error) {
-	warning, err := s.checkVersion(ctx, in, asked)
+func (s *Service) change(ctx context.Context, in intent, by string) (Result, error) {
+	warning, err := s.checkVersion(ctx, in)
 	if err != nil {
 		return Result{}, err
 	}
@@ -55,42 +55,52 @@ func (s *Service) change(ctx context.Context, in intent, asked gitops.Change, by
 	if err != nil {
 		return Result{}, err
 	}
-	plan, warnings, err := in.plan(p)
+	mode, why, err := s.mode(ctx, p, in.settings, in.asked.PullRequest)
+	if err != nil {
+		return Result{}, err
+	}
+	plan, err := in.plan(ctx, p, mode == PullRequest)
 	if errors.Is(err, errAlreadyThere) {
 		return s.alreadyThere(ctx, in, p)
 	}
-	if r := (*gitops.Refusal)(nil); errors.As(err, &r) && r.Code == gitops.Shared {
-		asked.Shared = true
-		r.Next = []string{in.line(asked)}
-	}
 	if err != nil {
 		return Result{}, err
 	}
+	warnings := slices.Clone(in.warnings)
 	if warning != "" {
 		warnings = append(warnings, warning)
-	}
-	warnings = slices.Concat(in.warnings, warnings)
-	mode, why, err := s.mode(ctx, p, in.settings, asked.PullRequest)
-	if err != nil {
-		return Result{}, err
 	}
 	paused := suspended(in.app)
 	for _, object := range paused {
 		warnings = append(warnings, fmt.Sprintf("%s is suspended: Flux does nothing with this change until it is resumed.", object))
 	}
-	warnings = append(warnings, s.open(ctx, p, in.app)...)
-	card := func(warnings []string) Result {
-		return Result{Card: s.card(in, asked, plan, why, warnings)}
+	warnings = append(warnings, s.open(ctx, p, in)...)
+	card := func(note string) Result {
+		until := s.Now().Add(cardLife).Truncate(time.Second)
+		return Result{Card: &Card{
+			Plan: plan, Rollback: in.rollback, Basis: in.basis, Direction: direction(plan.From, plan.To), Mode: why,
+			Note: note, Warnings: slices.Concat(plan.Blind, warnings), Until: until, Confirm: in.confirm(plan, until),
+		}}
 	}
-	switch {
+	switch asked := in.asked; {
 	case asked.Confirm != "" && asked.Confirm != plan.Hash():
-		return card(append([]string{"The plan has changed since it was shown. This is the new one."}, warnings...)), nil
-	case asked.Confirm == "" && !asked.Yes:
-		return card(warnings), nil
-	case asked.Confirm == "" && !in.settings.ConfirmOptional:
-		return card(append([]string{fmt.Sprintf("--yes does not count in %s: its changes have to be confirmed.", in.app.Environment)}, warnings...)), nil
-	case asked.Confirm == "" && len(paused) > 0:
-		return card(append([]string{"--yes does not count while something is suspended."}, warnings...)), nil
+		return card("Nothing was written: the plan has changed since it was shown. This is the new one."), nil
+	case asked.Confirm != "":
+		newer, err := s.changedSince(ctx, p, in.app.Key, asked.Until.Add(-cardLife))
+		if err != nil {
+			return Result{}, err
+		}
+		if newer {
+			return card("Nothing was written: ferry has changed it since this was shown. Confirm it again if you still want it."), nil
+		}
+	case !asked.Yes:
+		return card(""), nil
+	case !in.settings.ConfirmOptional:
+		return card(fmt.Sprintf("Nothing was written: in %s, --yes does not count and changes have to be confirmed.", in.app.Environment)), nil
+	case len(paused) > 0:
+		return card("Nothing was written: --yes does not count while something is suspended."), nil
+	case len(plan.Blind) > 0:
+		return card("Nothing was written: --yes does not count while it is not known what else changes."), nil
 	}
 	home, err := s.Cluster.Home(ctx)
 	if err != nil {
@@ -98,22 +108,19 @@ func (s *Service) change(ctx context.Context, in intent, asked gitops.Change, by
 	}
 	w := writer{Service: s, in: in, place: p, plan: plan, mode: mode, trailers: gitops.Trailers{
 		Promotion: s.NewID(), Home: home, Application: object(in.app.Key).String(), Environment: in.app.Environment,
-		From: plan.From, To: plan.To, RollbackOf: plan.RollbackOf, RequestedBy: by, Reason: asked.Reason,
+		From: plan.From, To: plan.To, RollbackOf: plan.RollbackOf, RequestedBy: by, Reason: in.asked.Reason,
 	}}
 	outcome, err := w.write(ctx)
 	if moved := (*errChanged)(nil); errors.As(err, &moved) {
 		plan = moved.plan
-		return card(append([]string{"The branch moved, and the plan changed with it. This is the new one."}, warnings...)), nil
+		return card("Nothing was written: the branch moved, and the plan changed with it. This is the new one."), nil
 	}
 	if err != nil {
 		return Result{}, err
 	}
-	outcome.Warnings = append(outcome.Warnings, warnings...)
+	outcome.Warnings = slices.Concat(outcome.Warnings, plan.Blind, warnings)
 	return Result{Outcome: &outcome}, nil
 }
-
-// status is the line that asks what became of it.
-func (in intent) status() string { return fmt.Sprintf("status %s on %s", in.name, in.app.Environment) }
 
 func object(k gitops.Key) gitops.Object {
 	return gitops.Object{Kind: k.Kind, Namespace: k.Namespace, Name: k.Name}
@@ -139,8 +146,8 @@ func (s *Service) mode(ctx context.Context, p place, settings Settings, asked bo
 }
 
 // open warns of pull requests of ours for the same application that nobody merged yet.
-func (s *Service) open(ctx context.Context, p place, app gitops.Application) (warnings []string) {
-	requests, err := p.repository.PullRequests(ctx, branchPrefix(app.Key))
+func (s *Service) open(ctx context.Context, p place, in intent) (warnings []string) {
+	requests, err := s.requests(ctx, p, in.app.Key)
 	if err != nil {
 		s.Log.Warn("list pull requests", "error", err)
 		return nil
@@ -154,50 +161,6 @@ func (s *Service) open(ctx context.Context, p place, app gitops.Application) (wa
 }
 
 func branchPrefix(k gitops.Key) string { return fmt.Sprintf("ferry/%s/%s/", k.Environment, k.Name) }
-
-func (s *Service) card(in intent, asked gitops.Change, plan gitops.Plan, mode string, warnings []string) *Card {
-	until := s.Now().Add(cardLife).Truncate(time.Second)
-	return &Card{
-		Plan: plan, Rollback: in.rollbackOf != "", Basis: in.basis, Direction: direction(plan.From, plan.To), Mode: mode,
-		Others: len(plan.Shared) > 0, Warnings: warnings, Until: until,
-		Confirm: fmt.Sprintf("%s --confirm %s --until %d", in.line(asked), plan.Hash(), until.Unix()),
-	}
-}
-
-// line is what was asked, its options included, with the version resolved.
-func (in intent) line(asked gitops.Change) string {
-	var b strings.Builder
-	if in.rollbackOf != "" {
-		fmt.Fprintf(&b, "rollback %s on %s to %s", asked.Application, in.app.Environment, in.to)
-	} else {
-		fmt.Fprintf(&b, "promote %s@%s to %s", asked.Application, in.to, in.app.Environment)
-	}
-	for _, o := range []struct {
-		set  bool
-		text string
-	}{
-		{asked.Chart, "--chart"}, {asked.Image != "", "--image " + asked.Image}, {asked.Shared, "--shared"}, {asked.PullRequest, "--pr"},
-		{asked.Reason != "", "--reason " + percent(asked.Reason)},
-	} {
-		if o.set {
-			b.WriteString(" " + o.text)
-		}
-	}
-	return b.String()
-}
-
-// percent writes a reason so that no chat platform and no shell-like parser changes it.
-func percent(s string) string {
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
-}
 
 // errChanged says that a branch moved and that the plan on its new head is another one.
 type errChanged struct{ plan gitops.Plan }
@@ -215,14 +178,14 @@ type writer struct {
 }
 
 func (w *writer) title() string {
-	if w.plan.RollbackOf != "" {
+	if w.in.rollback {
 		return fmt.Sprintf("Roll back %s to %s in %s", w.in.app.Name, w.plan.To, w.in.app.Environment)
 	}
 	return fmt.Sprintf("Promote %s to %s in %s", w.in.app.Name, w.plan.To, w.in.app.Environment)
 }
 
 func (w *writer) outcome(state State) Outcome {
-	return Outcome{State: state, Rollback: w.plan.RollbackOf != "", Application: w.in.app.Key, Kind: w.plan.Kind,
+	return Outcome{State: state, Rollback: w.in.rollback, Application: w.in.app.Key, Kind: w.plan.Kind,
 		From: w.plan.From, To: w.plan.To, RequestedBy: w.trailers.RequestedBy}
 }
 
@@ -237,7 +200,7 @@ func (w *writer) write(ctx context.Context) (Outcome, error) {
 
 // change makes the change in Git, one at a time for each application.
 func (w *writer) change(ctx context.Context) (Outcome, error) {
-	release, err := w.Claims.claim(w.in.app.Key)
+	release, err := w.Claims.claim(w.in, w.plan)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -323,7 +286,7 @@ func (w *writer) again(ctx context.Context) error {
 	if err := w.refresh(ctx, &w.place); err != nil {
 		return err
 	}
-	plan, _, err := w.in.plan(w.place)
+	plan, err := w.in.plan(ctx, w.place, w.plan.PullRequest)
 	if errors.Is(err, errAlreadyThere) {
 		return &gitops.Refusal{Code: gitops.Changed, Title: "Somebody was faster",
 			Reason: fmt.Sprintf("%s states %s %s for %s by now. Nothing was written.", w.place.branch, w.plan.Kind, w.plan.To, w.in.app.Environment),
@@ -360,7 +323,7 @@ func (w *writer) own(ctx context.Context, branch string) (commit gitops.Commit, 
 		}
 		known = true
 		for _, c := range commits {
-			if t, ok := gitops.ParseTrailers(c.Message); ok && t.Promotion == w.trailers.Promotion && c.Author == viewer {
+			if t, ok := w.trailersIn(c, viewer); ok && t.Promotion == w.trailers.Promotion {
 				return c, true
 			}
 		}
@@ -398,7 +361,11 @@ func (w *writer) request(ctx context.Context) (Outcome, error) {
 		w.abandon(ctx, branch)
 		return Outcome{}, w.refusal(err)
 	}
-	body := fmt.Sprintf("%s: %s %s → %s\n\n```diff\n%s```\n\n%s", w.title(), w.plan.Kind, w.plan.From, w.plan.To, w.plan.Diff, w.trailers.String())
+	fence := "```"
+	for strings.Contains(w.plan.Diff, fence) {
+		fence += "`"
+	}
+	body := fmt.Sprintf("%s: %s %s → %s\n\n%[5]sdiff\n%[6]s%[5]s\n\n%[7]s", w.title(), w.plan.Kind, w.plan.From, w.plan.To, fence, w.plan.Diff, w.trailers.String())
 	pr, err := w.place.repository.OpenPullRequest(ctx, branch, w.place.branch, w.title(), body)
 	if err != nil {
 		if !errors.Is(err, ErrOutcomeUnknown) { // where it may be open after all, it needs its branch

@@ -51,7 +51,7 @@ func (d *descends) Contains(_ context.Context, head, commit string) (bool, error
 func TestFollow(t *testing.T) {
 	const wait = time.Minute
 	failed := upgrading()
-	failed.Helm.Condition = condition("False", "UpgradeFailed", "timed out")
+	failed.Helm.Condition = stalled("UpgradeFailed", "timed out")
 	paused := applied()
 	paused.Helm.Condition.Suspended = true
 	later := released()
@@ -78,9 +78,9 @@ func TestFollow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cluster, repository := &film{begin: time.Now(), frames: tc.frames}, &descends{}
-				s := &Service{Cluster: cluster, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+				s := &Service{Claims: &Claims{}, Cluster: cluster, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 				app := released()
-				in := intent{name: "podinfo", app: app, version: app.Versions[0], to: "7.0.0", settings: Settings{Environment: "prod", Wait: wait}}
+				in := intent{asked: gitops.Change{Application: "podinfo"}, app: app, version: app.Versions[0], to: "7.0.0", settings: Settings{Environment: "prod", Wait: wait}}
 				o := s.follow(t.Context(), Outcome{State: RollingOut, Commit: gitops.Commit{SHA: ours}}, in, repository)
 				if o.State != tc.state || o.Reason != tc.reason {
 					t.Errorf("%s: %q", o.State, o.Reason)
@@ -107,9 +107,9 @@ func TestFollow(t *testing.T) {
 func TestFollowEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := &film{begin: time.Now(), frames: []frame{{app: upgrading()}}}
-		s := &Service{Cluster: cluster, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+		s := &Service{Claims: &Claims{}, Cluster: cluster, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 		app := released()
-		in := intent{name: "podinfo", app: app, version: app.Versions[0], to: "7.0.0", settings: Settings{Wait: time.Hour}}
+		in := intent{asked: gitops.Change{Application: "podinfo"}, app: app, version: app.Versions[0], to: "7.0.0", settings: Settings{Wait: time.Hour}}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		o := s.follow(ctx, Outcome{State: RollingOut, Commit: gitops.Commit{SHA: ours}}, in, &descends{})
@@ -125,8 +125,8 @@ func TestFollowWithoutComparison(t *testing.T) {
 		later := released()
 		later.Owner.Source.Revision = "main@sha1:" + after
 		cluster, repository := &film{begin: time.Now(), frames: []frame{{app: later}}}, &descends{err: errors.New("502")}
-		s := &Service{Cluster: cluster, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
-		in := intent{name: "podinfo", app: later, version: later.Versions[0], to: "7.0.0", settings: Settings{Wait: 5 * time.Second}}
+		s := &Service{Claims: &Claims{}, Cluster: cluster, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+		in := intent{asked: gitops.Change{Application: "podinfo"}, app: later, version: later.Versions[0], to: "7.0.0", settings: Settings{Wait: 5 * time.Second}}
 		o := s.follow(t.Context(), Outcome{State: RollingOut, Commit: gitops.Commit{SHA: ours}}, in, repository)
 		if o.State != RollingOut || repository.asked < 2 {
 			t.Errorf("%s, asked %d times", o.State, repository.asked)

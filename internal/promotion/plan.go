@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Masterminds/semver/v3"
 
@@ -17,64 +18,103 @@ import (
 
 // An intent is what a change is about, once its words are resolved to an application and a version.
 type intent struct {
-	name       string // as typed, for lines to type next
+	asked      gitops.Change // as typed
+	rollback   bool
 	app        gitops.Application
 	version    gitops.Version // the field that is meant
 	to         string
 	rollbackOf string
 	basis      string // of a rollback
-	shared     bool   // agreed
 	warnings   []string
 	settings   Settings
+}
+
+// line is what was asked, its options included but no confirmation, with another version in it.
+func (in intent) line(version string) string {
+	c := in.asked
+	c.Confirm, c.Until, c.Yes = "", time.Time{}, false
+	return in.write(c, version)
+}
+
+// confirm is the line that does it.
+func (in intent) confirm(plan gitops.Plan, until time.Time) string {
+	c := in.asked
+	c.Confirm, c.Until, c.Yes, c.PullRequest = plan.Hash(), until, false, plan.PullRequest
+	return in.write(c, in.to)
+}
+
+func (in intent) write(c gitops.Change, version string) string {
+	if in.rollback {
+		return gitops.Line(gitops.Rollback{Change: c, To: version})
+	}
+	return gitops.Line(gitops.Promote{Change: c, Version: version})
+}
+
+// status, list and back are lines about the same application, and back about the same field, to type next.
+func (in intent) status() string {
+	return gitops.Line(gitops.Status{Application: in.asked.Application, Environment: in.app.Environment})
+}
+
+func (in intent) list() string { return gitops.Line(gitops.List{Application: in.asked.Application}) }
+
+func (in intent) back() string {
+	c := gitops.Change{Application: in.asked.Application, Environment: in.app.Environment, Chart: in.asked.Chart, Image: in.asked.Image}
+	if release, ok := in.app.Release(); c.Image == "" && in.version.Container != "" && (!ok || release != in.version) {
+		c.Image = in.version.Container
+	}
+	return gitops.Line(gitops.Rollback{Change: c})
 }
 
 // errAlreadyThere ends planning where Git states the wanted version.
 var errAlreadyThere = errors.New("git states this version already")
 
 // plan works out the edit at a place, and what it does to everything that is built from the branch.
-func (in intent) plan(p place) (gitops.Plan, []string, error) {
-	field, err := layout.Locate(p.tree, p.sites, in.app, in.version)
+func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, error) {
+	field, err := layout.Locate(ctx, p.tree, p.sites, in.app, in.version)
 	if err != nil {
-		return gitops.Plan{}, nil, err
+		return gitops.Plan{}, err
 	}
 	if field.Value == in.to {
-		return gitops.Plan{}, nil, errAlreadyThere
+		return gitops.Plan{}, errAlreadyThere
 	}
 	edit, file, err := field.Edit(in.to)
 	if err != nil {
-		return gitops.Plan{}, nil, err
+		return gitops.Plan{}, err
 	}
-	effect, unchecked, err := layout.Effect(p.tree, p.sites, file)
+	effect, unchecked, err := layout.Effect(ctx, p.tree, p.sites, file)
 	if err != nil {
-		return gitops.Plan{}, nil, err
+		return gitops.Plan{}, err
 	}
 	before, err := fs.ReadFile(p.tree, file.Path)
 	if err != nil {
-		return gitops.Plan{}, nil, fmt.Errorf("read %s: %w", file.Path, err)
+		return gitops.Plan{}, fmt.Errorf("read %s: %w", file.Path, err)
 	}
 	plan := gitops.Plan{
 		Application: in.app.Key, Kind: in.version.Kind, VersionName: in.version.Name,
 		Repository: p.name, Branch: p.branch, From: field.Value, To: in.to, Edits: []gitops.Edit{edit},
-		Rendered: effect[in.app.Environment], RollbackOf: in.rollbackOf,
+		Rendered: effect[in.app.Environment], RollbackOf: in.rollbackOf, PullRequest: request,
 		Base: p.head, Diff: unified(file.Path, before, file.Content), Content: []gitops.File{file},
 	}
-	for environment := range effect {
+	for environment, changes := range effect {
 		if environment != in.app.Environment {
 			plan.Shared = append(plan.Shared, environment)
+			if plan.Elsewhere == nil {
+				plan.Elsewhere = map[string][]gitops.Rendered{}
+			}
+			plan.Elsewhere[environment] = changes
 		}
 	}
 	slices.Sort(plan.Shared)
 	if err := in.alone(plan, effect); err != nil {
-		return gitops.Plan{}, nil, err
+		return gitops.Plan{}, err
 	}
-	var warnings []string
 	for _, e := range p.unread {
-		warnings = append(warnings, fmt.Sprintf("%s could not be read: whether this file feeds it too is not known.", e))
+		plan.Blind = append(plan.Blind, fmt.Sprintf("%s could not be read: whether this file feeds it too is not known.", e))
 	}
 	for _, s := range unchecked {
-		warnings = append(warnings, fmt.Sprintf("%s of %s cannot be built from this repository alone: whether this file feeds it too is not known.", s.Path, s.Environment))
+		plan.Blind = append(plan.Blind, fmt.Sprintf("%s of %s cannot be built from this repository alone: whether this file feeds it too is not known.", s.Path, s.Environment))
 	}
-	return plan, warnings, nil
+	return plan, nil
 }
 
 // alone refuses a plan that changes more than the version asked for, unless that was agreed to.
@@ -87,13 +127,15 @@ func (in intent) alone(plan gitops.Plan, effect map[string][]gitops.Rendered) er
 			}
 		}
 	}
-	if len(others) == 0 || in.shared {
+	if len(others) == 0 || in.asked.Shared {
 		return nil
 	}
 	slices.Sort(others)
 	refusal := &gitops.Refusal{Code: gitops.Shared, Title: "This would change more than " + in.app.Name + " in " + in.app.Environment,
 		Details: others}
 	edit := plan.Edits[0]
+	in.asked.Shared = true
+	refusal.Next = []string{in.line(in.to)}
 	refusal.Reason = fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared.", edit.File, edit.Line)
 	return refusal
 }
@@ -104,7 +146,7 @@ func sameButNamespace(built, live gitops.Object) bool {
 }
 
 // checkVersion asks the chart's source whether it has the version. A source that cannot be read is a warning.
-func (s *Service) checkVersion(ctx context.Context, in intent, asked gitops.Change) (warning string, err error) {
+func (s *Service) checkVersion(ctx context.Context, in intent) (warning string, err error) {
 	if in.version.Kind == gitops.ImageTag {
 		return fmt.Sprintf("Whether the registry has %s:%s is not checked.", in.version.Name, in.to), nil
 	}
@@ -116,14 +158,18 @@ func (s *Service) checkVersion(ctx context.Context, in intent, asked gitops.Chan
 		return "", &gitops.Refusal{Code: gitops.Layout,
 			Reason: fmt.Sprintf("The chart of %s comes from %s, where Flux ignores the version field.", in.app.Name, chart.Source)}
 	}
-	if _, err := semver.NewVersion(in.to); err != nil {
-		return "", &gitops.Refusal{Code: gitops.BadVersion, Reason: fmt.Sprintf("%s is not a chart version: those look like 1.2.3.", in.to)}
+	release := in.version.Object.Kind == "HelmRelease"
+	bad := &gitops.Refusal{Code: gitops.BadVersion, Reason: fmt.Sprintf("%s is not a chart version: those look like 1.2.3.", in.to)}
+	if _, err := semver.NewVersion(in.to); err != nil && release {
+		return "", bad
 	}
 	offered, err := s.Charts.Versions(ctx, chart)
 	switch {
+	case err != nil && release && !gitops.ExactVersion(in.to):
+		return "", bad // Helm would read it as a range
 	case err != nil:
 		s.Log.Warn("list chart versions", "chart", chart.Name, "source", chart.Source.String(), "error", err)
-		return fmt.Sprintf("Whether %s has version %s could not be checked: its source did not answer.", chart.Name, in.to), nil
+		return fmt.Sprintf("Whether %s has version %s could not be checked: its source could not be read.", chart.Name, in.to), nil
 	case slices.Contains(offered, in.to):
 		return "", nil
 	}
@@ -133,9 +179,13 @@ func (s *Service) checkVersion(ctx context.Context, in intent, asked gitops.Chan
 	if len(offered) > shown {
 		refusal.Reason = fmt.Sprintf("The newest that %s has are %s.", chart.Source, strings.Join(offered[:shown], ", "))
 	}
-	for _, version := range offered[:min(3, len(offered))] {
-		in.to = version
-		refusal.Next = append(refusal.Next, in.line(asked))
+	if in.rollback {
+		refusal.Reason = "It ran here once, but its source has it no longer. " + refusal.Reason
+		refusal.Next = []string{in.list()}
+	} else {
+		for _, version := range offered[:min(3, len(offered))] {
+			refusal.Next = append(refusal.Next, in.line(version))
+		}
 	}
 	if len(offered) == 0 {
 		refusal.Reason = fmt.Sprintf("%s has no version of it at all.", chart.Source)
@@ -196,9 +246,7 @@ func (s *Service) resolve(ctx context.Context, request gitops.Promote) (intent, 
 				Next: []string{"diff " + request.Environment}}
 		}
 	}
-	app, err := s.find(ctx, request.Environment, request.Application, func(name string) string {
-		return promoteLine(name, cmp.Or(request.Version, "VERSION"), request)
-	})
+	app, via, err := s.find(ctx, request.Environment, request.Application, plainly(request))
 	if err != nil {
 		return intent{}, err
 	}
@@ -206,7 +254,7 @@ func (s *Service) resolve(ctx context.Context, request gitops.Promote) (intent, 
 	if err != nil {
 		return intent{}, err
 	}
-	in := intent{name: request.Application, app: app, version: version, to: request.Version, shared: request.Shared, settings: settings}
+	in := intent{asked: request.Change, app: app, version: version, to: request.Version, warnings: via, settings: settings}
 	if request.From != "" {
 		if err := s.versionIn(ctx, request, &in); err != nil {
 			return intent{}, err
@@ -215,22 +263,22 @@ func (s *Service) resolve(ctx context.Context, request gitops.Promote) (intent, 
 	return in, nil
 }
 
-func promoteLine(name, version string, request gitops.Promote) string {
-	if request.From != "" {
-		return fmt.Sprintf("promote %s from %s to %s", name, request.From, request.Environment)
+// plainly gives promote's line with another name in it, without a confirmation.
+func plainly(request gitops.Promote) func(name string) string {
+	return func(name string) string {
+		request.Application, request.Confirm, request.Until, request.Yes = name, "", time.Time{}, false
+		return gitops.Line(request)
 	}
-	return fmt.Sprintf("promote %s@%s to %s", name, version, request.Environment)
 }
 
 // versionIn takes the version from what the same application runs in the environment promoted from.
 func (s *Service) versionIn(ctx context.Context, request gitops.Promote, in *intent) error {
 	app, like := in.app, in.version
-	again := func(name string) string { return promoteLine(name, "", request) }
 	name := request.Application
 	if !strings.Contains(name, "/") {
 		name = app.Name // a workload's name may have meant it
 	}
-	source, err := s.find(ctx, request.From, name, again)
+	source, _, err := s.find(ctx, request.From, name, plainly(request))
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func TestPromoteWithACard(t *testing.T) {
 	if diff := cmp.Diff(wantDiff, card.Plan.Diff); diff != "" {
 		t.Error(diff)
 	}
-	if card.Direction != "upgrade" || card.Mode != "commit to main" || card.Rollback || card.Others || len(card.Warnings) > 0 {
+	if card.Direction != "upgrade" || card.Mode != "commit to main" || card.Rollback || len(card.Warnings) > 0 {
 		t.Errorf("card: %+v", card)
 	}
 	if got, want := card.Changes(), []string{"HelmRelease/apps/podinfo spec.chart.spec.version: 6.8.0 → 7.0.0"}; cmp.Diff(want, got) != "" {
@@ -92,7 +92,7 @@ func TestPromoteWithoutACard(t *testing.T) {
 
 	refs := w.refs()
 	card := w.card("promote podinfo@7.0.0 to prod --yes")
-	if len(card.Warnings) != 1 || !strings.Contains(card.Warnings[0], "--yes does not count in prod") || w.refs() != refs {
+	if !strings.Contains(card.Note, "in prod, --yes does not count") || w.refs() != refs {
 		t.Errorf("where cards are required: %q", card.Warnings)
 	}
 	if strings.Contains(card.Confirm, "--yes") {
@@ -115,11 +115,11 @@ func TestConfirmations(t *testing.T) {
 	}
 	refs := w.refs()
 	for name, line := range map[string]string{
-		"another hash":    confirm("0123456789abcdef", time.Minute),
+		"another hash":    confirm("0123456789abcdef0123456789abcdef", time.Minute),
 		"another version": strings.Replace(card.Confirm, "7.0.0", "7.0.1", 1),
 	} {
 		again := w.card(line)
-		if len(again.Warnings) == 0 || !strings.Contains(again.Warnings[0], "The plan has changed") || again.Plan.Hash() == "0123456789abcdef" || w.refs() != refs {
+		if !strings.Contains(again.Note, "the plan has changed") || again.Plan.Hash() == "0123456789abcdef0123456789abcdef" || w.refs() != refs {
 			t.Errorf("%s: %+v", name, again)
 		}
 	}
@@ -153,7 +153,7 @@ func TestSomebodyChangesTheSameField(t *testing.T) {
 	w.somebody(podinfoFile, "6.8.0", "6.9.0")
 	refs := w.refs()
 	again := w.card(card.Confirm)
-	if again.Plan.From != "6.9.0" || !strings.Contains(again.Warnings[0], "The plan has changed") || w.refs() != refs {
+	if again.Plan.From != "6.9.0" || !strings.Contains(again.Note, "the plan has changed") || w.refs() != refs {
 		t.Errorf("card: %+v", again)
 	}
 	w.somebody(podinfoFile, "6.9.0", "7.0.0")
@@ -192,7 +192,7 @@ func TestBranchMovesWhileItIsWritten(t *testing.T) {
 		card := w.card("promote podinfo@7.0.0 to prod")
 		w.race(func() { w.somebody(podinfoFile, "6.8.0", "6.9.0") })
 		again := w.card(card.Confirm)
-		if again.Plan.From != "6.9.0" || !strings.Contains(again.Warnings[0], "The branch moved") || w.commits() != "1" {
+		if again.Plan.From != "6.9.0" || !strings.Contains(again.Note, "the branch moved") || w.commits() != "1" {
 			t.Errorf("card: %+v", again)
 		}
 		w.intercept(nil)
@@ -349,7 +349,7 @@ func TestCardsWarn(t *testing.T) {
 			tc.prepare(w)
 			refs := w.refs()
 			card := w.card(tc.line)
-			if text := strings.Join(card.Warnings, " "); !regexp.MustCompile(tc.words).MatchString(text) || w.refs() != refs {
+			if text := card.Note + strings.Join(card.Warnings, " "); !regexp.MustCompile(tc.words).MatchString(text) || w.refs() != refs {
 				t.Errorf("warnings: %q", card.Warnings)
 			}
 		})
@@ -359,7 +359,7 @@ func TestCardsWarn(t *testing.T) {
 func TestSharedNamesWhatElseChanges(t *testing.T) {
 	w := newWorld(t)
 	card := w.card("promote cache@1.1.0 to prod --shared")
-	if !card.Others || cmp.Diff([]string{"stage"}, card.Plan.Shared) != "" || !strings.Contains(card.Confirm, " --shared ") || !strings.Contains(card.Blast(), "reaches stage") {
+	if cmp.Diff([]string{"stage"}, card.Plan.Shared) != "" || !strings.Contains(card.Confirm, " --shared") || !strings.Contains(strings.Join(card.Changes(), " "), "stage: HelmRelease/apps/cache") || !strings.Contains(card.Blast(), "reaches stage") {
 		t.Errorf("card: %+v", card)
 	}
 }
@@ -381,14 +381,14 @@ func TestRolloutsThatDoNotEndWell(t *testing.T) {
 		w.cluster.set(func(c *cluster) { c.held = true })
 		o := w.confirmed("promote podinfo@7.0.0 to prod")
 		w.expect(o, promotion.RollingOut, "6.8.0", "7.0.0")
-		if !strings.HasPrefix(o.Reason, "Waiting for GitRepository flux-system/fleet") || cmp.Diff([]string{"status podinfo on prod"}, o.Next) != "" {
+		if !strings.HasPrefix(o.Reason, "Waiting for GitRepository flux-system/fleet") || cmp.Diff([]string{"status podinfo on prod", "rollback podinfo on prod"}, o.Next) != "" {
 			t.Errorf("%q, next %q", o.Reason, o.Next)
 		}
 		w.expect(w.outcome("status podinfo on prod"), promotion.RollingOut, "6.8.0", "7.0.0")
 		w.later(16 * time.Minute)
 		late := w.outcome("status podinfo on prod")
 		w.expect(late, promotion.Unconfirmed, "6.8.0", "7.0.0")
-		if !late.Failed() || late.Next[0] != "rollback podinfo on prod" || late.Elapsed < 15*time.Minute {
+		if !late.Failed() || late.Next[0] != "status podinfo on prod" || late.Elapsed < 15*time.Minute {
 			t.Errorf("late: %+v", late)
 		}
 		w.follow()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/layout"
@@ -39,11 +40,9 @@ const farthest = 100
 // further back and never forward.
 func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by string) (Result, error) {
 	line := func(name string) string {
-		l := fmt.Sprintf("rollback %s on %s", name, request.Environment)
-		if request.To != "" {
-			l += " to " + request.To
-		}
-		return l
+		r := request
+		r.Application, r.Confirm, r.Until, r.Yes = name, "", time.Time{}, false
+		return gitops.Line(r)
 	}
 	if err := s.fresh(request.Change, line(request.Application)); err != nil {
 		return Result{}, err
@@ -52,7 +51,7 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	if err != nil {
 		return Result{}, err
 	}
-	app, err := s.find(ctx, request.Environment, request.Application, line)
+	app, via, err := s.find(ctx, request.Environment, request.Application, line)
 	if err != nil {
 		return Result{}, err
 	}
@@ -60,25 +59,25 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	if err != nil {
 		return Result{}, err
 	}
-	in := intent{name: request.Application, app: app, version: version, shared: request.Shared, settings: settings}
+	in := intent{asked: request.Change, rollback: true, app: app, version: version, warnings: via, settings: settings}
 	p, err := s.place(ctx, app, settings)
 	if err != nil {
 		return Result{}, err
 	}
-	field, err := layout.Locate(p.tree, p.sites, app, version)
+	field, err := layout.Locate(ctx, p.tree, p.sites, app, version)
 	if err != nil {
 		return Result{}, err
 	}
-	releases, err := s.releases(ctx, p, app.Key, field)
+	releases, err := s.releases(ctx, p, app.Key, field, request.To)
 	if err != nil {
 		return Result{}, err
 	}
 	target, ok := before(releases)
 	if request.To != "" {
-		target, ok = request.To, slices.ContainsFunc(releases, func(r release) bool { return r.version == request.To })
+		target, ok = request.To, ran(releases, request.To)
 	}
 	if !ok {
-		return Result{}, nothingToReturnTo(app, field, request.To, releases)
+		return Result{}, nothingToReturnTo(in, field, request.To, releases)
 	}
 	in.to, in.rollbackOf = target, releases[0].name()
 	in.basis = fmt.Sprintf("Git history of %s", field.File)
@@ -88,7 +87,7 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	case app.Helm != nil:
 		in.basis += "; Helm's history here does not reach back to it"
 	}
-	return s.change(ctx, in, request.Change, by)
+	return s.change(ctx, in, by)
 }
 
 // deployed says whether Helm's history has the version as one that was once running.
@@ -98,23 +97,29 @@ func deployed(app gitops.Application, version string) bool {
 	})
 }
 
-// releases reads a field's history from Git, newest first; the present one is always there.
-func (s *Service) releases(ctx context.Context, p place, key gitops.Key, field layout.Field) ([]release, error) {
-	viewer, err := p.repository.Viewer(ctx)
-	if err != nil {
-		return nil, err
-	}
+// ran says that a version is among releases, the present one aside.
+func ran(releases []release, version string) bool {
+	return slices.ContainsFunc(releases[1:], func(r release) bool { return r.version == version })
+}
+
+// releases reads a field's history from Git, newest first, as far back as the answer needs: to the version asked for, or
+// to the one before the present. The present one is always there.
+func (s *Service) releases(ctx context.Context, p place, key gitops.Key, field layout.Field, to string) ([]release, error) {
 	commits, err := p.repository.Commits(ctx, p.branch, field.File, farthest)
 	if err != nil {
 		return nil, err
 	}
-	requests, err := p.repository.PullRequests(ctx, branchPrefix(key))
+	viewer, err := p.repository.Viewer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	requests, err := s.requests(ctx, p, key)
 	if err != nil {
 		return nil, err
 	}
 	merged := map[string]gitops.Trailers{} // of our pull requests, since a squash may leave the commit's out
 	for _, r := range requests {
-		if r.State == "merged" && r.Author == viewer {
+		if r.State == "merged" {
 			merged[r.MergeCommit] = trailersOf(r)
 		}
 	}
@@ -131,8 +136,8 @@ func (s *Service) releases(ctx context.Context, p place, key gitops.Key, field l
 		if !ok {
 			break // the field came with the commit after this one
 		}
-		trailers, ours := gitops.ParseTrailers(c.Message)
-		r := release{version: version, since: c, trailers: trailers, ours: ours && c.Author == viewer}
+		trailers, ours := s.trailersIn(c, viewer)
+		r := release{version: version, since: c, trailers: trailers, ours: ours}
 		if t := merged[c.SHA]; !r.ours && t.Promotion != "" {
 			r.trailers, r.ours = t, true
 		}
@@ -141,6 +146,9 @@ func (s *Service) releases(ctx context.Context, p place, key gitops.Key, field l
 			continue
 		}
 		releases = append(releases, r)
+		if _, ok := before(releases); ok && to == "" || to != "" && ran(releases, to) {
+			break
+		}
 	}
 	if len(releases) == 0 {
 		return nil, &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("Git has no history of %s.", field.File)}
@@ -165,14 +173,16 @@ func before(releases []release) (string, bool) {
 	return releases[i+1].version, true
 }
 
-func nothingToReturnTo(app gitops.Application, field layout.Field, to string, releases []release) error {
+func nothingToReturnTo(in intent, field layout.Field, to string, releases []release) error {
+	app := in.app
 	refusal := &gitops.Refusal{Code: gitops.NotFound, Title: "No earlier release",
-		Reason: fmt.Sprintf("%s in %s has no release before %s left to go back to, by the Git history of %s.", app.Name, app.Environment, field.Value, field.File),
-		Next:   []string{"list " + app.Name}}
+		Reason: fmt.Sprintf("%s in %s has no release before %s left to go back to, by the newest %d commits of %s.", app.Name, app.Environment, field.Value, farthest, field.File),
+		Next:   []string{in.list()}}
 	if to != "" {
 		refusal.Title = fmt.Sprintf("%s never ran %s", app.Environment, to)
 		refusal.Reason = fmt.Sprintf("The Git history of %s has no %s. To bring it there for the first time, promote it.", field.File, to)
-		refusal.Next = []string{fmt.Sprintf("promote %s@%s to %s", app.Name, to, app.Environment)}
+		in.rollback = false
+		refusal.Next = []string{in.line(to)}
 	}
 	var seen []string
 	for _, r := range releases {

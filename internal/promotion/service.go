@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,10 +34,12 @@ type Settings struct {
 	Environment string
 	// Repository ("owner/name") and Branch override what the Flux source of an application says.
 	Repository, Branch string
-	Mode               Mode
-	ConfirmOptional    bool          // --yes may skip the card
-	Wait               time.Duration // how long an answer waits for the end
-	Timeout            time.Duration // when verification gives up
+	// Namespaces are the environment's, if it has not the whole cluster.
+	Namespaces      []string
+	Mode            Mode
+	ConfirmOptional bool          // --yes may skip the card
+	Wait            time.Duration // how long an answer waits for the end
+	Timeout         time.Duration // when verification gives up
 }
 
 // A Service changes versions. Its fields are set once; methods may be called side by side.
@@ -45,6 +49,7 @@ type Service struct {
 	Charts       Charts
 	Settings     []Settings // in configuration order
 	Host         string     // of repositories in the URLs of Flux sources: "github.com"
+	Signed       bool       // GitHub signs what is committed through its API, as github.com does; an Enterprise Server may not
 	Now          func() time.Time
 	NewID        func() string // a promotion's random id
 	Log          *slog.Logger
@@ -74,14 +79,17 @@ func (s *Service) settings(environment string) (Settings, error) {
 	return s.Settings[slices.Index(s.environments(), environment)], nil
 }
 
-// find returns the application that a name means in an environment.
-func (s *Service) find(ctx context.Context, environment, name string, again func(name string) string) (gitops.Application, error) {
+// find returns the application that a name means in an environment. note says so where the name is that of a part.
+func (s *Service) find(ctx context.Context, environment, name string, again func(name string) string) (app gitops.Application, note []string, err error) {
 	apps, err := s.Cluster.Applications(ctx, environment)
 	if err != nil {
-		return gitops.Application{}, err
+		return gitops.Application{}, nil, err
 	}
-	app, _, err := operation.Find(apps, environment, name, again)
-	return app, err
+	app, via, err := operation.Find(apps, environment, name, again)
+	if via != "" {
+		note = []string{fmt.Sprintf("%s is a part of %s %s, which is what this is about.", via, app.Kind, app.Key)}
+	}
+	return app, note, err
 }
 
 // A place is a repository at one commit, with everything that Flux builds from its branch.
@@ -128,14 +136,16 @@ func (s *Service) origin(app gitops.Application, settings Settings) (place, erro
 			Reason: fmt.Sprintf("No Flux Kustomization applies %s in %s, so no file in Git decides its version.", app.Name, app.Environment)}
 	}
 	source := app.Owner.Source
-	name, branch := settings.Repository, cmp.Or(settings.Branch, source.Branch)
-	if name == "" {
-		var ok bool
-		if name, ok = repositoryName(source.URL, s.Host); source.Kind != "GitRepository" || !ok {
-			return place{}, &gitops.Refusal{Code: gitops.Layout,
-				Reason: fmt.Sprintf("%s in %s comes from %s, which is no repository on %s.", app.Name, app.Environment, source.Object, s.Host)}
+	name, ok := s.follows(source, settings)
+	if !ok {
+		refusal := &gitops.Refusal{Code: gitops.Layout,
+			Reason: fmt.Sprintf("%s in %s comes from %s, which is no repository on %s.", app.Name, app.Environment, source.Object, s.Host)}
+		if settings.Repository != "" && source.Kind == "GitRepository" {
+			refusal.Reason = fmt.Sprintf("%s in %s comes from %s, which is another repository than the configured %s.", app.Name, app.Environment, source.Object, settings.Repository)
 		}
+		return place{}, refusal
 	}
+	branch := cmp.Or(settings.Branch, source.Branch)
 	if branch == "" {
 		return place{}, &gitops.Refusal{Code: gitops.BranchOnly,
 			Reason: fmt.Sprintf("%s follows a tag or a commit, not a branch, so a commit would not arrive in %s.", source.Object, app.Environment)}
@@ -147,28 +157,39 @@ func (s *Service) origin(app gitops.Application, settings Settings) (place, erro
 	return place{repository: repository, name: name, branch: branch}, nil
 }
 
+// follows gives the repository that a source is of. A configured one counts where the source's URL is one of another
+// host: a mirror. A source of another repository on GitHub is not the configured one.
+func (s *Service) follows(source gitops.Source, settings Settings) (name string, ok bool) {
+	if source.Kind != "GitRepository" {
+		return "", false
+	}
+	name, ok = repositoryName(source.URL, s.Host)
+	switch {
+	case settings.Repository == "":
+		return name, ok
+	case !ok && !onHost(source.URL, s.Host):
+		return settings.Repository, true
+	default:
+		return settings.Repository, strings.EqualFold(name, settings.Repository)
+	}
+}
+
 // sites lists the Flux Kustomizations of all environments that follow a branch, and the environments that could not
 // be asked.
 func (s *Service) sites(ctx context.Context, repository, branch string) (sites []layout.Site, unread []string) {
 	answers := make([][]gitops.Kustomization, len(s.Settings))
-	failures := make([]error, len(s.Settings))
-	var wg sync.WaitGroup
-	for i, e := range s.Settings {
-		wg.Go(func() { answers[i], failures[i] = s.Cluster.Kustomizations(ctx, e.Environment) })
-	}
-	wg.Wait()
+	failures := operation.Together(len(s.Settings), func(i int) (err error) {
+		answers[i], err = s.Cluster.Kustomizations(ctx, s.Settings[i].Environment)
+		return err
+	})
 	for i, e := range s.Settings {
 		if failures[i] != nil {
 			s.Log.Warn("list Kustomizations", "environment", e.Environment, "error", failures[i])
 			unread = append(unread, e.Environment)
 		}
 		for _, k := range answers[i] {
-			name, ok := repositoryName(k.Source.URL, s.Host)
-			if e.Repository != "" {
-				name, ok = e.Repository, true
-			}
-			if ok && k.Source.Kind == "GitRepository" && strings.EqualFold(name, repository) && cmp.Or(e.Branch, k.Source.Branch) == branch {
-				sites = append(sites, layout.Site{Environment: e.Environment, Kustomization: k})
+			if name, ok := s.follows(k.Source, e); ok && strings.EqualFold(name, repository) && cmp.Or(e.Branch, k.Source.Branch) == branch {
+				sites = append(sites, layout.Site{Environment: e.Environment, Namespaces: e.Namespaces, Kustomization: k})
 			}
 		}
 	}
@@ -176,13 +197,10 @@ func (s *Service) sites(ctx context.Context, repository, branch string) (sites [
 }
 
 // repositoryName reads owner/name from the URL of a Flux source: https://host/owner/name(.git), ssh://git@host/… or the
-// short form git@host:owner/name. It is false for another host.
+// short form git@host:owner/name. It is false for anything else, plain HTTP but on this machine among it.
 func repositoryName(address, host string) (string, bool) {
-	if before, after, ok := strings.Cut(address, ":"); ok && strings.Contains(before, "@") && !strings.Contains(before, "/") {
-		address = "ssh://" + before + "/" + after
-	}
-	u, err := url.Parse(address)
-	if err != nil || !strings.EqualFold(u.Host, host) && !strings.EqualFold(u.Hostname(), host) {
+	u, err := parseSource(address)
+	if err != nil || !onHost(address, host) || u.RawQuery != "" || u.Fragment != "" || u.EscapedPath() != u.Path {
 		return "", false
 	}
 	parts := strings.Split(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"), "/")
@@ -192,30 +210,76 @@ func repositoryName(address, host string) (string, bool) {
 	return parts[0] + "/" + parts[1], true
 }
 
-// Claims keeps two changes of the same application from being written at once, whoever asked for them in whatever
-// channel. The zero value is ready.
-type Claims struct {
-	mu    sync.Mutex
-	taken map[gitops.Key]bool
+func parseSource(address string) (*url.URL, error) {
+	if before, after, ok := strings.Cut(address, ":"); ok && strings.Contains(before, "@") && !strings.Contains(before, "/") {
+		address = "ssh://" + before + "/" + after
+	}
+	return url.Parse(address)
 }
 
-// claim takes the right to change one application until release is called.
-func (c *Claims) claim(key gitops.Key) (release func(), err error) {
+// onHost says whether a source's URL is one of the GitHub in use.
+func onHost(address, host string) bool {
+	u, err := parseSource(address)
+	if err != nil {
+		return false
+	}
+	switch name, _, _ := strings.Cut(host, ":"); u.Scheme {
+	case "https":
+		return strings.EqualFold(u.Host, host)
+	case "http":
+		ip := net.ParseIP(u.Hostname())
+		return strings.EqualFold(u.Host, host) && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
+	case "ssh":
+		return strings.EqualFold(u.Hostname(), name) && (u.Port() == "" || u.Port() == "22")
+	default:
+		return false
+	}
+}
+
+// Claims is what all services of a process share. It keeps answers from waiting in too great a number, and two changes of the same application from being written at once, whoever asked for them in whatever
+// channel. The zero value is ready.
+type Claims struct {
+	mu      sync.Mutex
+	taken   map[string]bool
+	waiting int
+}
+
+// maxWaiting is how many answers may wait for a rollout at once: the host has ten workers for all plugins together.
+const maxWaiting = 3
+
+// wait takes one of the places for waiting until done is called. It is false where all are taken.
+func (c *Claims) wait() (done func(), ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.taken[key] {
-		return nil, &gitops.Refusal{Code: gitops.Busy, Title: "One at a time",
-			Reason: fmt.Sprintf("Another change of %s in %s is under way at this moment.", key.Name, key.Environment),
-			Next:   []string{fmt.Sprintf("status %s on %s", key.Name, key.Environment)}}
+	if c.waiting >= maxWaiting {
+		return nil, false
 	}
-	if c.taken == nil {
-		c.taken = map[gitops.Key]bool{}
-	}
-	c.taken[key] = true
+	c.waiting++
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		delete(c.taken, key)
+		c.waiting--
+	}, true
+}
+
+// claim takes the right to change one field until release is called.
+func (c *Claims) claim(in intent, plan gitops.Plan) (release func(), err error) {
+	field := strings.Join([]string{plan.Repository, plan.Branch, plan.Edits[0].File, strconv.Itoa(plan.Edits[0].Line), plan.Edits[0].Path}, "\x00")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken[field] {
+		return nil, &gitops.Refusal{Code: gitops.Busy, Title: "One at a time",
+			Reason: fmt.Sprintf("Another change of %s in %s is being written at this moment.", in.app.Name, in.app.Environment),
+			Next:   []string{in.status()}}
+	}
+	if c.taken == nil {
+		c.taken = map[string]bool{}
+	}
+	c.taken[field] = true
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.taken, field)
 	}, nil
 }
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
+	"time"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/layout"
+	"github.com/ferry-chatops/ferry/internal/operation"
 )
 
 // Recent is the answer to status without an application: ferry's newest change of each application of each environment,
@@ -29,8 +31,8 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	if err != nil {
 		return Outcome{}, err
 	}
-	app, err := s.find(ctx, request.Environment, request.Application, func(name string) string {
-		return fmt.Sprintf("status %s on %s", name, request.Environment)
+	app, via, err := s.find(ctx, request.Environment, request.Application, func(name string) string {
+		return gitops.Line(gitops.Status{Application: name, Environment: request.Environment})
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -39,7 +41,7 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	if err != nil {
 		return Outcome{}, err
 	}
-	in := intent{name: request.Application, app: app, settings: settings}
+	in := intent{asked: gitops.Change{Application: request.Application, Environment: request.Environment}, app: app, settings: settings}
 	commit, trailers, err := s.newest(ctx, p, app.Key)
 	if err != nil {
 		return Outcome{}, err
@@ -67,22 +69,22 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	}
 	in.app, in.to = app, trailers.To
 	outcome := Outcome{State: RollingOut, Rollback: trailers.RollbackOf != "", Application: app.Key, From: trailers.From, To: trailers.To,
-		Commit: commit, RequestedBy: trailers.RequestedBy, Elapsed: s.Now().Sub(commit.When)}
+		Commit: commit, RequestedBy: trailers.RequestedBy, Elapsed: s.Now().Sub(commit.When), Warnings: via}
 	if merged.SHA != "" {
 		outcome.PullRequest = pr
 	}
-	if in.version, err = changed(app, trailers, p); err != nil {
+	if in.version, err = s.changed(ctx, app, commit, trailers, p); err != nil {
 		return Outcome{}, err
 	}
 	outcome.Kind = in.version.Kind
-	field, err := layout.Locate(p.tree, p.sites, app, in.version)
+	field, err := layout.Locate(ctx, p.tree, p.sites, app, in.version)
 	if err != nil {
 		return Outcome{}, err
 	}
 	if field.Value != trailers.To {
 		outcome.State = Superseded
 		outcome.Reason = fmt.Sprintf("Git states %s by now: somebody changed %s after this.", field.Value, field.File)
-		outcome.Next = []string{"list " + in.name}
+		outcome.Next = []string{in.list()}
 		return outcome, nil
 	}
 	expected := s.expect(ctx, in, p.repository, commit.SHA)
@@ -99,12 +101,33 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	return in.next(outcome), nil
 }
 
-// changed returns the version field that a commit of ours was about: the one whose field in Git states its version,
-// or else the release's own.
-func changed(app gitops.Application, trailers gitops.Trailers, p place) (gitops.Version, error) {
+// changed returns the version field that a commit of ours was about. A commit's trailers do not name it, so where several
+// fields state the version it brought, it is the one whose file the commit changed from another.
+func (s *Service) changed(ctx context.Context, app gitops.Application, commit gitops.Commit, trailers gitops.Trailers, p place) (gitops.Version, error) {
+	type candidate struct {
+		version gitops.Version
+		field   layout.Field
+	}
+	var candidates []candidate
 	for _, v := range app.Versions {
-		if field, err := layout.Locate(p.tree, p.sites, app, v); err == nil && field.Value == trailers.To {
-			return v, nil
+		if field, err := layout.Locate(ctx, p.tree, p.sites, app, v); err == nil && field.Value == trailers.To {
+			candidates = append(candidates, candidate{v, field})
+		}
+	}
+	if len(candidates) == 1 {
+		return candidates[0].version, nil
+	}
+	for _, c := range candidates {
+		commits, err := p.repository.Commits(ctx, commit.SHA, c.field.File, 2)
+		if err != nil || len(commits) < 2 {
+			continue
+		}
+		before, err := p.repository.File(ctx, c.field.File, commits[1].SHA)
+		if err != nil {
+			continue
+		}
+		if stated, ok := c.field.StatedIn(before); ok && stated != trailers.To {
+			return c.version, nil
 		}
 	}
 	return app.Select(false, "")
@@ -133,7 +156,7 @@ func (in intent) waiting(r gitops.PullRequest) Outcome {
 		RequestedBy: t.RequestedBy, Reason: "It goes on when somebody has merged the pull request.", Next: []string{in.status()}}
 	if r.State == "closed" {
 		o.State, o.Reason = NotMerged, "The pull request was closed without being merged, so nothing changed."
-		o.Next = []string{"list " + in.name}
+		o.Next = []string{in.list()}
 	}
 	return o
 }
@@ -145,7 +168,7 @@ func trailersOf(r gitops.PullRequest) gitops.Trailers {
 
 // untouched answers for an application that ferry has not changed: how it is.
 func (s *Service) untouched(in intent, app gitops.Application) Outcome {
-	o := Outcome{State: NoChange, Application: app.Key, Next: []string{"list " + in.name}}
+	o := Outcome{State: NoChange, Application: app.Key, Next: []string{in.list()}}
 	v, ok := app.Release()
 	if ok {
 		o.Kind, o.From, o.To = v.Kind, v.Value, v.Value
@@ -155,6 +178,22 @@ func (s *Service) untouched(in intent, app gitops.Application) Outcome {
 		o.Reason += " " + app.Message
 	}
 	return o
+}
+
+// application is what trailers call one, in the grammar of Kubernetes' names.
+var application = regexp.MustCompile(`^(HelmRelease|Deployment|StatefulSet|DaemonSet)/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$`)
+
+// trailersIn reads the trailers of a commit of ours. Anyone who pushes can write trailers, and an author's address too;
+// what GitHub has signed for that author, as it does all commits made through its API, they cannot make.
+func (s *Service) trailersIn(c gitops.Commit, viewer string) (gitops.Trailers, bool) {
+	t, ok := gitops.ParseTrailers(c.Message)
+	return t, ok && c.Author == viewer && (c.Signed || !s.Signed)
+}
+
+// changedSince says whether ferry has changed the application since a time: whoever pressed a button saw another state.
+func (s *Service) changedSince(ctx context.Context, p place, key gitops.Key, since time.Time) (bool, error) {
+	commit, _, err := s.newest(ctx, p, key)
+	return commit.SHA != "" && commit.When.After(since), err
 }
 
 // newest finds ferry's newest commit for an application: the trailers, and our own credential as the author.
@@ -168,30 +207,32 @@ func (s *Service) newest(ctx context.Context, p place, key gitops.Key) (gitops.C
 		return gitops.Commit{}, gitops.Trailers{}, err
 	}
 	for _, c := range commits {
-		if t, ok := gitops.ParseTrailers(c.Message); ok && c.Author == viewer && t.Application == object(key).String() && t.Environment == key.Environment {
+		if t, ok := s.trailersIn(c, viewer); ok && t.Application == object(key).String() && t.Environment == key.Environment {
 			return c, t, nil
 		}
 	}
 	return gitops.Commit{}, gitops.Trailers{}, nil
 }
 
-// newestRequest finds ferry's newest pull request for an application, in the same way.
+// newestRequest finds ferry's newest pull request for an application, in the same way; its Number is zero if there is none.
 func (s *Service) newestRequest(ctx context.Context, p place, key gitops.Key) (gitops.PullRequest, error) {
+	requests, err := s.requests(ctx, p, key)
+	if err != nil || len(requests) == 0 {
+		return gitops.PullRequest{}, err
+	}
+	return requests[0], nil
+}
+
+// requests lists ferry's own pull requests for an application, newest first: by branch, author and trailers.
+func (s *Service) requests(ctx context.Context, p place, key gitops.Key) ([]gitops.PullRequest, error) {
 	viewer, err := p.repository.Viewer(ctx)
 	if err != nil {
-		return gitops.PullRequest{}, err
+		return nil, err
 	}
 	requests, err := p.repository.PullRequests(ctx, branchPrefix(key))
-	if err != nil {
-		return gitops.PullRequest{}, err
-	}
-	i := slices.IndexFunc(requests, func(r gitops.PullRequest) bool {
-		return r.Author == viewer && trailersOf(r).Application == object(key).String()
-	})
-	if i < 0 {
-		return gitops.PullRequest{}, nil
-	}
-	return requests[i], nil
+	return slices.DeleteFunc(requests, func(r gitops.PullRequest) bool {
+		return r.Author != viewer || trailersOf(r).Application != object(key).String()
+	}), err
 }
 
 // Recent answers status without an application, from Git alone.
@@ -201,11 +242,12 @@ func (s *Service) Recent(ctx context.Context) (Recent, error) {
 		err    error
 	}
 	answers := make([]answer, len(s.Settings))
-	var wg sync.WaitGroup
-	for i, settings := range s.Settings {
-		wg.Go(func() { answers[i].places, answers[i].err = s.places(ctx, settings) })
+	for i, err := range operation.Together(len(s.Settings), func(i int) (err error) {
+		answers[i].places, err = s.places(ctx, s.Settings[i])
+		return err
+	}) {
+		answers[i].err = err
 	}
-	wg.Wait()
 	var recent Recent
 	read := map[string]bool{}
 	seen := map[string]bool{}
@@ -220,16 +262,18 @@ func (s *Service) Recent(ctx context.Context) (Recent, error) {
 			}
 			read[at] = true
 			viewer, err := p.repository.Viewer(ctx)
-			if err != nil {
-				return Recent{}, err
+			var commits []gitops.Commit
+			if err == nil {
+				commits, err = p.repository.Commits(ctx, p.branch, "", newestCommits)
 			}
-			commits, err := p.repository.Commits(ctx, p.branch, "", newestCommits)
 			if err != nil {
-				return Recent{}, err
+				recent.Unreachable = append(recent.Unreachable, p.name+": "+unseenReason(err))
+				continue
 			}
 			for _, c := range commits {
-				t, ok := gitops.ParseTrailers(c.Message)
-				if id := t.Environment + " " + t.Application; ok && c.Author == viewer && !seen[id] {
+				t, ok := s.trailersIn(c, viewer)
+				ok = ok && application.MatchString(t.Application) && slices.Contains(s.environments(), t.Environment)
+				if id := t.Environment + " " + t.Application; ok && !seen[id] {
 					seen[id] = true
 					recent.Outcomes = append(recent.Outcomes, Outcome{State: Committed, Rollback: t.RollbackOf != "", Application: key(t), From: t.From, To: t.To,
 						Commit: c, RequestedBy: t.RequestedBy})
@@ -270,3 +314,6 @@ func (s *Service) places(ctx context.Context, settings Settings) ([]place, error
 	}
 	return places, nil
 }
+
+// Failed says that nothing could be read at all.
+func (r Recent) Failed() bool { return len(r.Outcomes) == 0 && len(r.Unreachable) > 0 }

@@ -3,7 +3,10 @@ package promotion
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
 // Verb is what the card offers: "Promote" or "Roll back".
@@ -24,14 +27,23 @@ func (c Card) Blast() string {
 	if len(c.Plan.Shared) > 0 {
 		return text + ". It also reaches " + strings.Join(c.Plan.Shared, ", ") + "."
 	}
+	if len(c.Plan.Blind) > 0 {
+		return text + "; what else it feeds could not all be read."
+	}
 	return text + "; only " + c.Plan.Application.Environment + " is fed by it."
 }
 
 // Changes are the rendered changes, a line each.
 func (c Card) Changes() []string {
 	var lines []string
-	for _, r := range c.Plan.Rendered {
-		lines = append(lines, fmt.Sprintf("%s %s: %s → %s", r.Object, r.Path, cmp.Or(r.Old, "-"), cmp.Or(r.New, "-")))
+	add := func(prefix string, changes []gitops.Rendered) {
+		for _, r := range changes {
+			lines = append(lines, fmt.Sprintf("%s%s %s: %s → %s", prefix, r.Object, r.Path, cmp.Or(r.Old, "-"), cmp.Or(r.New, "-")))
+		}
+	}
+	add("", c.Plan.Rendered)
+	for _, environment := range c.Plan.Shared {
+		add(environment+": ", c.Plan.Elsewhere[environment])
 	}
 	return lines
 }
@@ -51,7 +63,12 @@ func (o Outcome) Failed() bool {
 // Mark is one character for the state.
 func (o Outcome) Mark() string {
 	switch o.State {
-	case Verified, AlreadyThere:
+	case AlreadyThere:
+		if slices.ContainsFunc(o.Steps, func(s Step) bool { return !s.Done }) {
+			return "?" // in Git only
+		}
+		return "✓"
+	case Verified:
 		return "✓"
 	case RolloutFailed, NotMerged:
 		return "✗"

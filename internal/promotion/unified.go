@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -26,7 +27,7 @@ func unified(file string, before, after []byte) string {
 			if l == "" { // what follows the last line end
 				continue
 			}
-			out.WriteString(sign + strings.TrimRight(l, "\r\n") + "\n")
+			out.WriteString(sign + secrets.ReplaceAllString(strings.TrimRight(l, "\r\n"), "$1***") + "\n")
 			if !strings.HasSuffix(l, "\n") {
 				out.WriteString("\\ No newline at end of file\n")
 			}
@@ -38,6 +39,10 @@ func unified(file string, before, after []byte) string {
 	write(" ", a[len(a)-tail:endA])
 	return out.String()
 }
+
+// secrets are values that a neighbouring line may hold, by the names that people give them. A diff is read in chat and in
+// pull requests.
+var secrets = regexp.MustCompile(`(?i)(\S*(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|credential|private[-_]?key)[^\s:]*\s*:\s*)[^\s{}\[\],#][^{}\[\],#]*`)
 
 // span gives the first line of a hunk and how many there are; diff leaves out a count of one.
 func span(from int, list []string) string {

@@ -73,9 +73,10 @@ type Card struct {
 	Basis     string
 	Direction string // upgrade, downgrade or change
 	Mode      string // "commit to main", "pull request to main, because …"
-	Others    bool   // Plan.Shared is not empty
-	Warnings  []string
-	Until     time.Time
+	// Note says why this is a card though a change was asked for; empty for a plain card.
+	Note     string
+	Warnings []string
+	Until    time.Time
 	// Confirm is the whole line that does it: "promote podinfo@7.0.0 to prod --confirm … --until …".
 	Confirm string
 }

@@ -33,6 +33,7 @@ func (e expectation) verify(app gitops.Application) (State, []Step, string) {
 		}
 	}
 	add := func(step Step, paused bool) {
+		step.Detail = strings.Join(strings.Fields(step.Detail), " ") // it may be a stranger's, and would begin lines of its own
 		steps = append(steps, step)
 		switch {
 		case step.Done:
@@ -92,7 +93,7 @@ func (e expectation) source(s gitops.Source) Step {
 // failures of kustomize-controller and helm-controller that they reach only by trying. Others, such as
 // DependencyNotReady, are waiting.
 var (
-	kustomizationFailures = []string{"BuildFailed", "ReconciliationFailed", "HealthCheckFailed", "PruneFailed", "ArtifactFailed"}
+	kustomizationFailures = []string{"BuildFailed", "ReconciliationFailed", "PruneFailed", "ArtifactFailed"}
 	helmFailures          = []string{"InstallFailed", "UpgradeFailed", "TestFailed", "RollbackSucceeded", "RollbackFailed", "UninstallSucceeded",
 		"UninstallFailed", "ArtifactFailed", "RetriesExceeded", "MissingRollbackTarget"}
 )
@@ -102,6 +103,9 @@ func (e expectation) kustomization(k gitops.Kustomization) Step {
 	switch {
 	case e.arrived(k.Applied) && k.Condition.Status == "True":
 		step.Done, step.Detail = true, "applied it"
+	case e.arrived(k.Attempted) && k.Condition.Status == "False" && k.Condition.Reason == "HealthCheckFailed":
+		// Everything was applied; of what is not healthy, the application's own part shows in the links behind.
+		step.Done, step.Detail = true, "applied it; "+says(k.Condition)
 	case e.arrived(k.Attempted) && k.Condition.Status == "False" && slices.Contains(kustomizationFailures, k.Condition.Reason),
 		k.Condition.Stalled && e.arrived(k.Attempted):
 		step.Failed, step.Detail = true, says(k.Condition)
@@ -123,16 +127,15 @@ func (e expectation) helm(app gitops.Application) Step {
 	if len(h.History) > 0 {
 		newest = h.History[0]
 	}
-	attempted := e.version.Kind != gitops.ChartVersion || h.Attempted == e.to
-	asked := e.version.Kind != gitops.ChartVersion || e.version.Desired == "" || slices.ContainsFunc(app.Versions, func(v gitops.Version) bool {
-		return v.Kind == gitops.ChartVersion && v.Desired == e.to
-	})
+	attempted := e.is(h.Attempted, h.Chart)
 	switch {
-	case attempted && h.Condition.Status == "True" && newest.Status == "deployed" && (e.version.Kind != gitops.ChartVersion || newest.Version == e.to):
+	case attempted && h.Condition.Status == "True" && newest.Status == "deployed" && e.is(newest.Version, h.Chart):
 		step.Done, step.Detail = true, "deployed "+newest.Version
-	case attempted && h.Condition.Status == "False" && slices.Contains(helmFailures, h.Condition.Reason), attempted && h.Condition.Stalled:
+	case attempted && h.Condition.Stalled:
 		step.Failed, step.Detail = true, says(h.Condition)
-	case asked && h.Chart.Condition.Status == "False" && h.Chart.Version != e.to:
+	case attempted && h.Condition.Status == "False" && slices.Contains(helmFailures, h.Condition.Reason):
+		step.Detail = strings.TrimSuffix(says(h.Condition), ".") + ". Flux tries again"
+	case !attempted && h.Chart.Condition.Status == "False":
 		step.Detail = says(h.Chart.Condition)
 	case attempted:
 		step.Detail = cmp.Or(says(h.Condition), "is deploying it")
@@ -145,6 +148,21 @@ func (e expectation) helm(app gitops.Application) Step {
 		step.Detail = withProblems(step.Detail, app.Workloads)
 	}
 	return step
+}
+
+// is says whether a version that Helm knows is the one expected. Where an image was changed, any is. The tag of an
+// OCIRepository is not what the chart calls itself: v7.0.0 holds 7.0.0, and stable holds whatever the source has fetched.
+func (e expectation) is(version string, chart gitops.Chart) bool {
+	switch {
+	case e.version.Kind != gitops.ChartVersion || version == e.to:
+		return true
+	case e.version.Object.Kind != "OCIRepository":
+		return false
+	case gitops.ExactVersion(strings.ReplaceAll(e.to, "_", "+")):
+		return gitops.SameVersion(version, e.to)
+	default:
+		return version != "" && chart.Version == e.to && chart.Condition.Status == "True"
+	}
 }
 
 func (e expectation) workload(app gitops.Application, w gitops.Workload) Step {
@@ -191,10 +209,20 @@ func withProblems(detail string, workloads []gitops.Workload) string {
 // follow observes a committed change until it ends or the answer's time is over. It does not fail: what it could not
 // see is in the outcome.
 func (s *Service) follow(ctx context.Context, outcome Outcome, in intent, repository Repository) Outcome {
-	const look = 500 * time.Millisecond
+	const (
+		look      = 500 * time.Millisecond
+		firstLook = 5 * time.Second // it is taken however short the wait
+	)
 	begin := s.Now()
+	wait := in.settings.Wait
+	if done, ok := s.Claims.wait(); ok {
+		defer done()
+	} else {
+		wait = 0 // one look, so that the host's workers stay free for others
+	}
+	outcome.Reason = "Flux has been asked to look; what it does has not been seen yet."
 	expected := s.expect(ctx, in, repository, outcome.Commit.SHA)
-	ctx, cancel := context.WithTimeout(ctx, in.settings.Wait)
+	ctx, cancel := context.WithTimeout(ctx, max(wait, firstLook))
 	defer cancel()
 	for {
 		app, err := s.Cluster.Application(ctx, in.app.Key)
@@ -205,7 +233,7 @@ func (s *Service) follow(ctx context.Context, outcome Outcome, in intent, reposi
 			outcome.State, outcome.Reason = RollingOut, unseen(in.app.Key, err)
 		}
 		outcome.Elapsed = s.Now().Sub(begin)
-		if outcome.State != RollingOut || !pause(ctx, look) {
+		if outcome.State != RollingOut || s.Now().Sub(begin) >= wait || !pause(ctx, look) {
 			break
 		}
 	}
@@ -223,14 +251,16 @@ func unseen(key gitops.Key, err error) string {
 // next completes an outcome by what makes sense to do about it.
 func (in intent) next(o Outcome) Outcome {
 	switch o.State {
-	case RolloutFailed, Unconfirmed:
-		o.Next = []string{fmt.Sprintf("rollback %s on %s", in.name, in.app.Environment), in.status()}
-	case RollingOut, Paused:
+	case RolloutFailed:
+		o.Next = []string{in.back(), in.status()}
+	case Unconfirmed, RollingOut:
+		o.Next = []string{in.status(), in.back()}
+	case Paused:
 		o.Next = []string{in.status()}
 	case Verified:
-		o.Next = []string{"list " + in.name}
+		o.Next = []string{in.list()}
 		if !o.Rollback {
-			o.Next = append(o.Next, fmt.Sprintf("rollback %s on %s", in.name, in.app.Environment))
+			o.Next = append(o.Next, in.back())
 		}
 	}
 	return o
@@ -258,7 +288,7 @@ func (s *Service) expect(ctx context.Context, in intent, repository Repository, 
 
 // alreadyThere answers a change that Git needs no edit for: the statement, and whether the cluster agrees.
 func (s *Service) alreadyThere(ctx context.Context, in intent, p place) (Result, error) {
-	outcome := Outcome{State: AlreadyThere, Application: in.app.Key, Kind: in.version.Kind, From: in.to, To: in.to}
+	outcome := Outcome{State: AlreadyThere, Warnings: in.warnings, Application: in.app.Key, Kind: in.version.Kind, From: in.to, To: in.to}
 	app, err := s.Cluster.Application(ctx, in.app.Key)
 	if err != nil {
 		return Result{}, err
@@ -269,6 +299,6 @@ func (s *Service) alreadyThere(ctx context.Context, in intent, p place) (Result,
 	if state != Verified {
 		outcome.Reason = fmt.Sprintf("Git states %s %s for it already, but %s does not run it: %s", in.version.Kind, in.to, in.app.Environment, reason)
 	}
-	outcome.Next = []string{in.status(), "list " + in.name}
+	outcome.Next = []string{in.status(), in.list()}
 	return Result{Outcome: &outcome}, nil
 }

@@ -104,7 +104,10 @@ func TestVerifyChart(t *testing.T) {
 		}, RolloutFailed, "Kustomization flux-system/apps: BuildFailed: accumulating resources", nil},
 		"health check fails": {upgrading, func(a *gitops.Application) {
 			a.Owner.Applied, a.Owner.Condition = "main@sha1:"+older, condition("False", "HealthCheckFailed", "timeout waiting for: [HelmRelease/apps/podinfo]")
-		}, RolloutFailed, "Kustomization flux-system/apps: HealthCheckFailed: timeout waiting for: [HelmRelease/apps/podinfo]", nil},
+		}, RollingOut, "Waiting for HelmRelease apps/podinfo: Progressing: Running 'upgrade' action", nil},
+		"health check of another application fails": {released, func(a *gitops.Application) {
+			a.Owner.Applied, a.Owner.Condition = "main@sha1:"+older, condition("False", "HealthCheckFailed", "timeout waiting for: [Deployment/apps/other]")
+		}, Verified, "", nil},
 		"kustomization gave up": {applied, func(a *gitops.Application) {
 			a.Owner.Applied, a.Owner.Condition = "", gitops.Condition{Status: "False", Reason: "InvalidURL", Stalled: true}
 		}, RolloutFailed, "Kustomization flux-system/apps: InvalidURL", nil},
@@ -136,14 +139,17 @@ func TestVerifyChart(t *testing.T) {
 		},
 			RollingOut, "Waiting for HelmRelease apps/podinfo: Progressing: Running 'upgrade' action", nil},
 		"upgrade fails": {upgrading, func(a *gitops.Application) {
-			a.Helm.Condition = condition("False", "UpgradeFailed", "timed out waiting for the condition")
+			a.Helm.Condition = stalled("UpgradeFailed", "timed out waiting for the condition")
 			a.Helm.History = append([]gitops.HelmDeployment{{Version: "7.0.0", Status: "failed"}}, a.Helm.History...)
 			a.Workloads[0].Problems = []string{"podinfo-7d4: CrashLoopBackOff: back-off restarting"}
 		}, RolloutFailed, "HelmRelease apps/podinfo: UpgradeFailed: timed out waiting for the condition. podinfo-7d4: CrashLoopBackOff: back-off restarting", nil},
 		"helm went back": {upgrading, func(a *gitops.Application) {
-			a.Helm.Condition = condition("False", "RollbackSucceeded", "rolled back to podinfo@6.9.2")
+			a.Helm.Condition = stalled("RollbackSucceeded", "rolled back to podinfo@6.9.2")
 		},
 			RolloutFailed, "HelmRelease apps/podinfo: RollbackSucceeded: rolled back to podinfo@6.9.2", nil},
+		"upgrade fails and is tried again": {upgrading, func(a *gitops.Application) {
+			a.Helm.Condition = condition("False", "UpgradeFailed", "timed out.")
+		}, RollingOut, "Waiting for HelmRelease apps/podinfo: UpgradeFailed: timed out. Flux tries again", nil},
 		"helm ran out of retries": {upgrading, func(a *gitops.Application) {
 			a.Helm.Condition = gitops.Condition{Status: "False", Reason: "RetriesExceeded", Message: "Failed to upgrade after 3 attempts", Stalled: true}
 		}, RolloutFailed, "HelmRelease apps/podinfo: RetriesExceeded: Failed to upgrade after 3 attempts", nil},
@@ -159,7 +165,7 @@ func TestVerifyChart(t *testing.T) {
 		"nothing installed": {applied, func(a *gitops.Application) { a.Helm.History, a.Helm.Attempted, a.Workloads = nil, "", nil }, RollingOut,
 			"Waiting for HelmRelease apps/podinfo: runs nothing still", nil},
 		"install fails": {upgrading, func(a *gitops.Application) {
-			a.Helm.History, a.Workloads, a.Helm.Condition = nil, nil, condition("False", "InstallFailed", "no such kind")
+			a.Helm.History, a.Workloads, a.Helm.Condition = nil, nil, stalled("InstallFailed", "no such kind")
 		}, RolloutFailed, "HelmRelease apps/podinfo: InstallFailed: no such kind", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -313,5 +319,38 @@ func TestBefore(t *testing.T) {
 		if got != tc.want || ok != (tc.want != "") {
 			t.Errorf("%s: %q, %v; want %q", name, got, ok, tc.want)
 		}
+	}
+}
+
+// stalled is what a controller says when it gave up.
+func stalled(reason, message string) gitops.Condition {
+	return gitops.Condition{Status: "False", Reason: reason, Message: message, Stalled: true}
+}
+
+// The tag of an OCIRepository is not what the chart calls itself.
+func TestVerifyTags(t *testing.T) {
+	for name, tc := range map[string]struct {
+		to, fetched, deployed string
+		state                 State
+	}{
+		"plain":          {"7.0.0", "7.0.0", "7.0.0", Verified},
+		"leading v":      {"v7.0.0", "v7.0.0", "7.0.0", Verified},
+		"build metadata": {"7.0.0_b1", "7.0.0_b1", "7.0.0", Verified},
+		"older":          {"v7.0.0", "v7.0.0", "6.9.2", RollingOut},
+		"longer":         {"6.5.3", "6.5.3", "16.5.3", RollingOut},
+		"no version":     {"stable", "stable", "7.0.0", Verified},
+		"not fetched":    {"stable", "old", "6.9.2", RollingOut},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := released()
+			app.Helm.Attempted, app.Helm.History[0].Version = tc.deployed, tc.deployed
+			app.Helm.Chart.Version, app.Helm.Chart.Condition = tc.fetched, condition("True", "Succeeded", "")
+			v := app.Versions[0]
+			v.Object = gitops.Object{Kind: "OCIRepository", Namespace: "apps", Name: "podinfo"}
+			e := expectation{version: v, to: tc.to, known: true, contains: func(head string) bool { return head == ours || head == after }}
+			if state, _, reason := e.verify(app); state != tc.state {
+				t.Errorf("%s: %s", state, reason)
+			}
+		})
 	}
 }

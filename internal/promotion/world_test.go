@@ -541,7 +541,7 @@ func (c *cluster) release(key gitops.Key, fields map[string]any, objects []rende
 	}
 	switch {
 	case v.Desired == c.fails:
-		app.Health, app.Helm.Condition = gitops.Failed, gitops.Condition{Status: "False", Reason: "UpgradeFailed", Message: "timed out waiting for the condition"}
+		app.Health, app.Helm.Condition = gitops.Failed, gitops.Condition{Status: "False", Reason: "UpgradeFailed", Message: "timed out waiting for the condition", Stalled: true}
 		app.Helm.History = slices.Insert(app.Helm.History, 0, gitops.HelmDeployment{Version: v.Desired, Status: "failed"})
 	case v.Value != v.Desired || len(app.Helm.History) > 0 && app.Helm.History[0].Status == "failed":
 		v.Value = v.Desired

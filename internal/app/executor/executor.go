@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -145,7 +146,7 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 		host = u.Host
 	}
 	return chatops.Core{Fleet: fleet, Promotions: &promotion.Service{
-		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Host: host,
+		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Host: host, Signed: host == "github.com",
 		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
 	}}, nil
 }
@@ -177,12 +178,20 @@ func settings(c config.Config) []promotion.Settings {
 	var all []promotion.Settings
 	for _, e := range c.Environments {
 		all = append(all, promotion.Settings{
-			Environment: e.Name, Repository: cmp.Or(e.Repository.Name, c.Repository.Name), Branch: cmp.Or(e.Repository.Branch, c.Repository.Branch),
+			Environment: e.Name, Namespaces: namespaces(e), Repository: cmp.Or(e.Repository.Name, c.Repository.Name), Branch: cmp.Or(e.Repository.Branch, c.Repository.Branch),
 			Mode: cmp.Or(promotion.Mode(e.Promotion.Mode), promotion.Auto), ConfirmOptional: e.Promotion.Confirm == "optional",
 			Wait: e.Promotion.Wait.Or(15 * time.Second), Timeout: e.Promotion.Timeout.Or(15 * time.Minute),
 		})
 	}
 	return all
+}
+
+// namespaces are those of an environment's workloads and Flux objects; none where it has the whole cluster.
+func namespaces(e config.Environment) []string {
+	if len(e.Namespaces) == 0 || e.Flux == nil {
+		return e.Namespaces
+	}
+	return append(slices.Clone(e.Namespaces), e.Flux.Namespaces...)
 }
 
 // allowed lets ferry use the repositories that the configuration names; where an environment leaves it to Flux, any
