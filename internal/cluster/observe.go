@@ -91,10 +91,10 @@ func (s *snapshot) plainApplication(e Environment, o client.Object, w gitops.Wor
 	for _, c := range w.Containers {
 		name, tag, digest := splitImage(c.Image)
 		app.Versions = append(app.Versions, gitops.Version{
-			Kind: gitops.ImageTag, Name: name, Value: tag, Desired: tag, Digest: digest, Object: w.Object, Container: c.Name,
+			Kind: gitops.ImageTag, Name: name, Value: tag, Desired: tag, Digest: digest, Object: w.Object, Container: c.Name, Init: c.Init,
 		})
 	}
-	if i := slices.IndexFunc(app.Versions, func(v gitops.Version) bool { return v.Container == w.Name }); i > 0 {
+	if i := slices.IndexFunc(app.Versions, func(v gitops.Version) bool { return v.Container == w.Name && !v.Init }); i > 0 {
 		own := app.Versions[i] // the release's own first
 		app.Versions = slices.Insert(slices.Delete(app.Versions, i, i+1), 0, own)
 	}
@@ -177,6 +177,9 @@ func workload(o client.Object) (gitops.Workload, *metav1.LabelSelector, bool) {
 	}
 	for _, c := range template.Spec.Containers {
 		w.Containers = append(w.Containers, gitops.Container{Name: c.Name, Image: c.Image})
+	}
+	for _, c := range template.Spec.InitContainers {
+		w.Containers = append(w.Containers, gitops.Container{Name: c.Name, Image: c.Image, Init: true})
 	}
 	w.Health, w.Message = workloadHealth(w.Kind, o)
 	return w, selector, true

@@ -185,6 +185,28 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+func TestInitContainersAreCandidatesToo(t *testing.T) {
+	d := deployment("shop", "api", byKustomization("apps"), "api:2")
+	d.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "api", Image: "migrate:1"}, {Name: "wait", Image: "busybox"}}
+	app := applications(Environment{Name: "prod"}, seen(d))[0]
+	object := gitops.Object{Kind: "Deployment", Namespace: "shop", Name: "api"}
+	want := []gitops.Version{
+		{Kind: gitops.ImageTag, Name: "api", Value: "2", Desired: "2", Object: object, Container: "main"},
+		{Kind: gitops.ImageTag, Name: "migrate", Value: "1", Desired: "1", Object: object, Container: "api", Init: true},
+		{Kind: gitops.ImageTag, Name: "busybox", Object: object, Container: "wait", Init: true},
+	}
+	if diff := cmp.Diff(want, app.Versions); diff != "" {
+		t.Error(diff)
+	}
+	if release, ok := app.Release(); !ok || release != want[0] {
+		t.Errorf("the release is %+v", release)
+	}
+	containers := []gitops.Container{{Name: "main", Image: "api:2"}, {Name: "api", Image: "migrate:1", Init: true}, {Name: "wait", Image: "busybox", Init: true}}
+	if diff := cmp.Diff(containers, app.Workloads[0].Containers); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAChartThatFailedFailsItsRelease(t *testing.T) {
 	r := helmRelease("shop", "podinfo")
 	r.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: "SourceNotReady"}}
