@@ -9,6 +9,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -35,7 +36,8 @@ type Environment struct {
 	// Namespaces holds its workloads; empty: all. A HelmRelease belongs to the environment if it lies in one of them or
 	// installs into one of them.
 	Namespaces []string
-	// FluxNamespaces are the ones in which Flux objects are looked for; empty: all.
+	// FluxNamespaces are the ones in which Kustomizations and HelmReleases are looked for; empty: all. What they name, a
+	// source say, is read wherever it is.
 	FluxNamespaces []string
 }
 
@@ -77,16 +79,17 @@ type Fleet struct {
 	clients map[string]opened // by Access.String
 }
 
-var logOnce sync.Once
+// UseLogger makes log that of the libraries below, for the whole process: they write to standard error otherwise, which
+// the host takes for errors.
+func UseLogger(log *slog.Logger) {
+	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
+	klog.SetSlogLogger(log)
+}
 
 // New makes a Fleet from the kubeconfig that the host passed and the environments in configuration order. The user and
 // groups that the host's kubeconfig impersonates are impersonated in every cluster. Without a kubeconfig it returns a
 // Refusal of code Config that says what to configure. No cluster is contacted.
-func New(home []byte, environments []Environment, log *slog.Logger) (*Fleet, error) {
-	logOnce.Do(func() { // both libraries write to standard error otherwise, which the host takes for errors
-		ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
-		klog.SetSlogLogger(log)
-	})
+func New(home []byte, environments []Environment) (*Fleet, error) {
 	if len(home) == 0 {
 		return nil, &gitops.Refusal{
 			Code:   gitops.Config,
@@ -129,7 +132,7 @@ func (f *Fleet) Applications(ctx context.Context, environment string) ([]gitops.
 	if err != nil {
 		return nil, err
 	}
-	seen := newSnapshot()
+	seen, parent := newSnapshot(), ctx
 	group, ctx := together(ctx)
 	for _, k := range fluxKinds {
 		flux.list(ctx, group, seen, k, cached)
@@ -138,6 +141,9 @@ func (f *Fleet) Applications(ctx context.Context, environment string) ([]gitops.
 		workloads.list(ctx, group, seen, k, cached)
 	}
 	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if err := flux.follow(parent, seen, true); err != nil {
 		return nil, err
 	}
 	return applications(e, seen), nil
@@ -173,7 +179,7 @@ func (f *Fleet) Kustomizations(ctx context.Context, environment string) ([]gitop
 	if err != nil {
 		return nil, err
 	}
-	seen := newSnapshot()
+	seen, parent := newSnapshot(), ctx
 	group, ctx := together(ctx)
 	for _, k := range []kind{kustomizations, gitRepositories, ociRepositories} {
 		flux.list(ctx, group, seen, k)
@@ -181,11 +187,15 @@ func (f *Fleet) Kustomizations(ctx context.Context, environment string) ([]gitop
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if err := flux.follow(parent, seen, true); err != nil {
+		return nil, err
+	}
 	return seen.kustomizations(), nil
 }
 
-// Reconcile asks Flux to look again at the application's source, Kustomization and HelmRelease now, in this order.
-// What is not there is passed over. Without the right to annotate it returns a Refusal of code Denied.
+// Reconcile asks Flux to look again at the application's source, the index of its chart repository, Kustomization and
+// HelmRelease now, in this order. What is not there is passed over. Without the right to annotate it returns a Refusal
+// of code Denied; without that for the chart repository alone, it goes on.
 func (f *Fleet) Reconcile(ctx context.Context, app gitops.Application) error {
 	_, _, flux, err := f.connect(ctx, app.Environment)
 	if err != nil {
@@ -193,8 +203,15 @@ func (f *Fleet) Reconcile(ctx context.Context, app gitops.Application) error {
 	}
 	var objects []gitops.Object
 	if app.Owner != nil {
-		objects = append(objects, app.Owner.Source.Object,
-			gitops.Object{Kind: kustomizations.name, Namespace: app.Owner.Namespace, Name: app.Owner.Name})
+		objects = append(objects, app.Owner.Source.Object)
+	}
+	// Flux looks for a chart's version in the index that it stored last. A repository in a registry has none.
+	index := app.Helm != nil && app.Helm.Chart.Source.Kind == helmRepositories.name && !strings.HasPrefix(app.Helm.Chart.URL, "oci://")
+	if index {
+		objects = append(objects, app.Helm.Chart.Source)
+	}
+	if app.Owner != nil {
+		objects = append(objects, gitops.Object{Kind: kustomizations.name, Namespace: app.Owner.Namespace, Name: app.Owner.Name})
 	}
 	if app.Kind == helmReleases.name {
 		objects = append(objects, gitops.Object{Kind: app.Kind, Namespace: app.Namespace, Name: app.Name})
@@ -205,7 +222,11 @@ func (f *Fleet) Reconcile(ctx context.Context, app gitops.Application) error {
 			continue // a Bucket, say: it keeps to its interval
 		}
 		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, meta.ReconcileRequestAnnotation, f.now().UTC().Format(time.RFC3339Nano))
-		if err := flux.patch(ctx, fluxKinds[i], o, patch); err != nil {
+		err := flux.patch(ctx, fluxKinds[i], o, patch)
+		if refusal, ok := errors.AsType[*gitops.Refusal](err); ok && refusal.Code == gitops.Denied && index && o == app.Helm.Chart.Source {
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}

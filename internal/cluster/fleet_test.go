@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,9 +28,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/operation"
@@ -52,7 +55,7 @@ func kubeconfig(server, user string) []byte {
 
 func newFleet(t *testing.T, home []byte, environments ...Environment) *Fleet {
 	t.Helper()
-	f, err := New(home, environments, slog.New(slog.DiscardHandler))
+	f, err := New(home, environments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +82,7 @@ func refused(t *testing.T, err error, code gitops.Code) *gitops.Refusal {
 }
 
 func TestNoKubeconfigIsToldWithTheBlockToAdd(t *testing.T) {
-	_, err := New(nil, nil, slog.New(slog.DiscardHandler))
+	_, err := New(nil, nil)
 	r := refused(t, err, gitops.Config)
 	if !strings.Contains(r.Snippet, "rbac:") {
 		t.Errorf("%q lacks the rbac block", r.Snippet)
@@ -184,7 +187,8 @@ func TestProblemsAreThoseOfTheNewestReplicaSet(t *testing.T) {
 	}
 }
 
-func TestReconcileAsksSourceThenKustomizationThenRelease(t *testing.T) {
+// TestReconcileAsksInTheOrderOfTheChain, with the chart repository's index before what asks for a version from it.
+func TestReconcileAsksInTheOrderOfTheChain(t *testing.T) {
 	var patched []string
 	record := interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
 		body, err := patch.Data(o)
@@ -194,7 +198,8 @@ func TestReconcileAsksSourceThenKustomizationThenRelease(t *testing.T) {
 		patched = append(patched, fmt.Sprintf("%T %s %s %s", o, client.ObjectKeyFromObject(o), patch.Type(), body))
 		return c.Patch(ctx, o, patch, options...)
 	}}
-	f, c := faked(t, record, gitRepository(), kustomization("apps"), helmRelease("shop", "podinfo"))
+	repository := &sourcev1.HelmRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "charts"}, Spec: sourcev1.HelmRepositorySpec{URL: "https://charts.example"}}
+	f, c := faked(t, record, gitRepository(), kustomization("apps"), helmRelease("shop", "podinfo"), repository)
 	f.now = func() time.Time { return time.Date(2026, 11, 20, 13, 0, 0, 1, time.FixedZone("CET", 3600)) }
 	app, err := f.Application(t.Context(), gitops.Key{Environment: "prod", Namespace: "shop", Kind: "HelmRelease", Name: "podinfo"})
 	if err != nil {
@@ -204,8 +209,16 @@ func TestReconcileAsksSourceThenKustomizationThenRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := ` application/merge-patch+json {"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"2026-11-20T12:00:00.000000001Z"}}}`
-	want := []string{"*v1.GitRepository flux-system/fleet" + body, "*v1.Kustomization flux-system/apps" + body, "*v2.HelmRelease shop/podinfo" + body}
+	want := []string{"*v1.GitRepository flux-system/fleet" + body, "*v1.HelmRepository shop/charts" + body, "*v1.Kustomization flux-system/apps" + body, "*v2.HelmRelease shop/podinfo" + body}
 	if diff := cmp.Diff(want, patched); diff != "" {
+		t.Error(diff)
+	}
+	patched = nil
+	app.Helm.Chart.URL = "oci://registry.example/charts" // without an index
+	if err := f.Reconcile(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(slices.Delete(want, 1, 2), patched); diff != "" {
 		t.Error(diff)
 	}
 	for _, o := range []client.Object{gitRepository(), kustomization("apps"), helmRelease("shop", "podinfo")} {
@@ -254,6 +267,26 @@ func TestErrorsOfRequests(t *testing.T) {
 		}})
 		if r := refused(t, err, gitops.Denied); !strings.HasPrefix(r.Reason, "ferry may not patch gitrepositories in namespace flux-system (prod)") {
 			t.Errorf("reason %q does not say what is forbidden where", r.Reason)
+		}
+	})
+	t.Run("patch of the chart repository forbidden", func(t *testing.T) {
+		var patched []string
+		f, _ := faked(t, interceptor.Funcs{Patch: func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
+			if _, ok := o.(*sourcev1.HelmRepository); ok {
+				return apierrors.NewForbidden(resource, "", nil)
+			}
+			patched = append(patched, fmt.Sprintf("%T", o))
+			return nil
+		}}, gitRepository(), kustomization("apps"), helmRelease("shop", "podinfo"))
+		app, err := f.Application(t.Context(), gitops.Key{Environment: "prod", Namespace: "shop", Kind: "HelmRelease", Name: "podinfo"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Reconcile(t.Context(), app); err != nil {
+			t.Errorf("got %v; the rest is allowed", err)
+		}
+		if diff := cmp.Diff([]string{"*v1.GitRepository", "*v1.Kustomization", "*v2.HelmRelease"}, patched); diff != "" {
+			t.Error(diff)
 		}
 	})
 	t.Run("unexpected", func(t *testing.T) {
@@ -482,6 +515,164 @@ func TestNamespacesBoundWhatIsRead(t *testing.T) {
 	}
 	_, err = f.Application(t.Context(), gitops.Key{Environment: "prod", Namespace: "bank", Kind: "Deployment", Name: "api"})
 	refused(t, err, gitops.NotFound)
+}
+
+// narrow makes a Fleet whose Flux objects are looked for in namespace shop alone. It names sources in others: a release by
+// its template twice, one by an OCIRepository and one by a HelmChart, and the Kustomization.
+func narrow(t *testing.T, funcs interceptor.Funcs) *Fleet {
+	t.Helper()
+	meta := func(namespace, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: namespace, Name: name}
+	}
+	release := func(name string) *helmv2.HelmRelease {
+		r := helmRelease("shop", name)
+		r.Labels[kustomizeNamespace] = "shop"
+		r.Spec.Chart.Spec.SourceRef.Namespace = "sources"
+		return r
+	}
+	byOCI, byChart := release("by-oci"), release("by-chart")
+	byOCI.Spec = helmv2.HelmReleaseSpec{ChartRef: &helmv2.CrossNamespaceSourceReference{Kind: "OCIRepository", Name: "podinfo", Namespace: "sources"}}
+	byChart.Spec = helmv2.HelmReleaseSpec{ChartRef: &helmv2.CrossNamespaceSourceReference{Kind: "HelmChart", Name: "shared", Namespace: "sources"}}
+	apps := kustomization("apps")
+	apps.Namespace, apps.Spec.SourceRef.Namespace = "shop", "flux-system"
+	stranger := kustomization("stranger")
+	f, _ := faked(t, funcs, gitRepository(), apps, stranger, release("one"), release("two"), byOCI, byChart,
+		&sourcev1.HelmRepository{ObjectMeta: meta("sources", "charts"), Spec: sourcev1.HelmRepositorySpec{URL: "https://charts.example"}},
+		&sourcev1.HelmRepository{ObjectMeta: meta("sources", "other"), Spec: sourcev1.HelmRepositorySpec{URL: "https://other.example"}},
+		&sourcev1.OCIRepository{ObjectMeta: meta("sources", "podinfo"), Spec: sourcev1.OCIRepositorySpec{URL: "oci://registry.example/podinfo"}},
+		&sourcev1.HelmChart{ObjectMeta: meta("sources", "shared"), Spec: sourcev1.HelmChartSpec{Chart: "podinfo", SourceRef: sourcev1.LocalHelmChartSourceReference{Kind: "HelmRepository", Name: "other"}}},
+	)
+	f.environments[0].FluxNamespaces = []string{"shop"}
+	return f
+}
+
+// TestSourcesAreFollowedWhereverTheyAre: namespaces bound what is discovered, not what that names.
+func TestSourcesAreFollowedWhereverTheyAre(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	f := narrow(t, interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, fmt.Sprintf("%T %s", o, key))
+		return c.Get(ctx, key, o, options...)
+	}})
+	apps, err := f.Applications(t.Context(), "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(asked)
+	want := []string{
+		"*v1.GitRepository flux-system/fleet", "*v1.HelmChart sources/shared", "*v1.HelmChart sources/shop-one", "*v1.HelmChart sources/shop-two",
+		"*v1.HelmRepository sources/charts", "*v1.HelmRepository sources/other", "*v1.OCIRepository sources/podinfo",
+	}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("each once: %s", diff)
+	}
+	charts := map[string]string{}
+	for _, app := range apps {
+		charts[app.Name] = app.Helm.Chart.URL
+		if app.Owner == nil || app.Owner.Source.URL != "https://github.com/acme/fleet" {
+			t.Errorf("%s is applied by %+v", app.Name, app.Owner)
+		}
+		one, err := f.Application(t.Context(), app.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(app, one); diff != "" {
+			t.Errorf("%s looked at closely: %s", app.Name, diff)
+		}
+	}
+	wantCharts := map[string]string{"one": "https://charts.example", "two": "https://charts.example", "by-oci": "oci://registry.example/podinfo", "by-chart": "https://other.example"}
+	if diff := cmp.Diff(wantCharts, charts); diff != "" {
+		t.Error(diff)
+	}
+	all, err := f.Kustomizations(t.Context(), "prod")
+	if err != nil || len(all) != 1 || all[0].Source.URL != "https://github.com/acme/fleet" {
+		t.Errorf("Kustomizations: %+v, %v", all, err)
+	}
+}
+
+func TestSourcesThatMayNotBeRead(t *testing.T) {
+	refuse := apierrors.NewForbidden(schema.GroupResource{Resource: "x"}, "", errors.New("user canary"))
+	get := func(err error) interceptor.Funcs {
+		return interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if key.Namespace == "sources" || key.Namespace == "flux-system" {
+				return err
+			}
+			return c.Get(ctx, key, o, options...)
+		}}
+	}
+	f := narrow(t, get(refuse))
+	apps, err := f.Applications(t.Context(), "prod")
+	if err != nil || len(apps) != 4 {
+		t.Fatalf("%d applications, %v", len(apps), err)
+	}
+	unread := func(resource, namespace string) gitops.Condition {
+		return gitops.Condition{Status: "Unknown", Reason: "NotRead", Message: fmt.Sprintf("ferry may not get %s in namespace %s", resource, namespace)}
+	}
+	for _, app := range apps {
+		if diff := cmp.Diff(unread("gitrepositories", "flux-system"), app.Owner.Source.Condition); diff != "" {
+			t.Errorf("%s: source: %s", app.Name, diff)
+		}
+		want := unread("helmcharts", "sources")
+		if app.Name == "by-oci" {
+			want = unread("ocirepositories", "sources")
+		}
+		if diff := cmp.Diff(want, app.Helm.Chart.Condition); diff != "" {
+			t.Errorf("%s: chart: %s", app.Name, diff)
+		}
+		if one, err := f.Application(t.Context(), app.Key); err != nil || cmp.Diff(app, one) != "" {
+			t.Errorf("%s looked at closely: %v %s", app.Name, err, cmp.Diff(app, one))
+		}
+	}
+	_, err = narrow(t, get(context.DeadlineExceeded)).Applications(t.Context(), "prod")
+	refused(t, err, gitops.Unreachable)
+}
+
+func TestSoManySourcesAreFollowed(t *testing.T) {
+	var mu sync.Mutex
+	asked := 0
+	objects := []client.Object{}
+	for i := range maxFollowed + 10 {
+		k := kustomization(fmt.Sprintf("k%03d", i))
+		k.Namespace, k.Spec.SourceRef.Namespace, k.Spec.SourceRef.Name = "shop", "elsewhere", fmt.Sprintf("source-%03d", i)
+		if i < 3 { // no names that an API server takes, and a kind that ferry does not read
+			k.Spec.SourceRef.Name = []string{"..", "a/b", "bucket"}[i]
+			k.Spec.SourceRef.Kind = []string{"GitRepository", "GitRepository", "Bucket"}[i]
+		}
+		objects = append(objects, k)
+	}
+	f, _ := faked(t, interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+		mu.Lock()
+		asked++
+		mu.Unlock()
+		return c.Get(ctx, key, o, options...)
+	}}, objects...)
+	f.environments[0].FluxNamespaces = []string{"shop"}
+	all, err := f.Kustomizations(t.Context(), "prod")
+	if err != nil || len(all) != maxFollowed+10 || asked != maxFollowed {
+		t.Fatalf("%d Kustomizations, %d requests, %v", len(all), asked, err)
+	}
+	for i, want := range map[int]string{0: "", 2: "", maxFollowed + 2: "", maxFollowed + 3: "names more than 200 sources", maxFollowed + 9: "names more than 200 sources"} {
+		if c := all[i].Source.Condition; c.Status != "Unknown" || !strings.Contains(c.Message, want) || (want == "") != (c.Message == "") {
+			t.Errorf("%s: %+v", all[i].Name, c)
+		}
+	}
+}
+
+// TestUseLogger: what the libraries below write goes where the process says, whatever Fleets are made.
+func TestUseLogger(t *testing.T) {
+	var written bytes.Buffer
+	UseLogger(slog.New(slog.NewTextHandler(&written, nil)))
+	t.Cleanup(func() { UseLogger(slog.New(slog.DiscardHandler)) })
+	newFleet(t, kubeconfig("http://127.0.0.1:1", ""), Environment{Name: "prod"})
+	klog.InfoS("canary one")
+	ctrllog.Log.Info("canary two")
+	for _, want := range []string{"canary one", "canary two"} {
+		if !strings.Contains(written.String(), want) {
+			t.Errorf("%q is not in %q", want, written.String())
+		}
+	}
 }
 
 func TestAServerThatIsNoAPIServerIsUnreachable(t *testing.T) {

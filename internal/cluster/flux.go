@@ -37,6 +37,9 @@ func condition(generation, observed int64, suspended bool, conditions []metav1.C
 // publicURL drops passwords, and from web addresses user names too. It says whether there were any.
 func publicURL(raw string) (string, bool) {
 	u, err := url.Parse(raw)
+	if err != nil && strings.Contains(raw, "://") {
+		return "", true // there may be a password in it
+	}
 	if err != nil || u.User == nil {
 		return raw, false
 	}
@@ -56,7 +59,7 @@ func sourceOf(k *kustomizev1.Kustomization) gitops.Object {
 
 // source reads what a Kustomization follows. Of a kind that ferry does not read, a Bucket say, there is the name alone.
 func (s *snapshot) source(o gitops.Object) gitops.Source {
-	result := gitops.Source{Object: o, Condition: gitops.Condition{Status: string(metav1.ConditionUnknown)}}
+	result := gitops.Source{Object: o, Condition: s.unknown(o)}
 	if git, ok := find[*sourcev1.GitRepository](s, gitRepositories, o.Namespace, o.Name); ok && o.Kind == gitRepositories.name {
 		result.URL, _ = publicURL(git.Spec.URL)
 		result.Branch = branch(git.Spec.Reference)
@@ -170,7 +173,7 @@ func (s *snapshot) release(r *helmv2.HelmRelease) (*gitops.HelmRelease, gitops.V
 		Attempted: undigested(offered.Kind, r.Status.LastAttemptedRevision),
 	}
 	version := gitops.Version{Kind: gitops.ChartVersion, Object: offered}
-	release.Chart.Condition.Status = string(metav1.ConditionUnknown)
+	release.Chart.Condition = s.unknown(offered)
 	if offered.Kind == helmCharts.name {
 		if chart, ok := find[*sourcev1.HelmChart](s, helmCharts, offered.Namespace, offered.Name); ok {
 			release.Chart.Name = path.Base(chart.Spec.Chart)
@@ -190,6 +193,9 @@ func (s *snapshot) release(r *helmv2.HelmRelease) (*gitops.HelmRelease, gitops.V
 	}
 	if version.Desired == "*" { // the default, which means the same as none
 		version.Desired = ""
+	}
+	if c := s.unknown(release.Chart.Source); c.Reason != "" && release.Chart.Condition.Reason == "" {
+		release.Chart.Condition = c
 	}
 	s.address(&release.Chart, &version)
 	if release.Chart.Name == "" && len(history) > 0 {

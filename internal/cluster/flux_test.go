@@ -83,6 +83,8 @@ func TestPublicURLHasNoCredentials(t *testing.T) {
 		"ssh://git@github.com/acme/fleet":              {"ssh://git@github.com/acme/fleet", false},
 		"ssh://git:canary@github.com/acme/fleet":       {"ssh://git@github.com/acme/fleet", true},
 		"oci://user:canary@registry.example/a/podinfo": {"oci://registry.example/a/podinfo", true},
+		"https://user:canary%zz@github.com/acme/fleet": {"", true},
+		"git@github.com:acme/fleet":                    {"git@github.com:acme/fleet", false},
 	} {
 		if got, secret := publicURL(raw); got != want.url || secret != want.secret {
 			t.Errorf("publicURL(%q) = %q, %t; want %q, %t", raw, got, secret, want.url, want.secret)

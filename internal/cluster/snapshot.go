@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -11,7 +12,9 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -51,6 +54,7 @@ var (
 		func() client.Object { return &appsv1.DaemonSet{} }, func() client.ObjectList { return &appsv1.DaemonSetList{} }}
 
 	fluxKinds     = []kind{kustomizations, helmReleases, gitRepositories, ociRepositories, helmRepositories, helmCharts}
+	sourceKinds   = []kind{gitRepositories, ociRepositories, helmRepositories, helmCharts}
 	workloadKinds = []kind{deployments, statefulSets, daemonSets}
 )
 
@@ -61,9 +65,12 @@ var cached = &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}
 type snapshot struct {
 	mu      sync.Mutex
 	objects map[gitops.Object]client.Object
+	unread  map[gitops.Object]string // sources that were not read, and why
 }
 
-func newSnapshot() *snapshot { return &snapshot{objects: map[gitops.Object]client.Object{}} }
+func newSnapshot() *snapshot {
+	return &snapshot{objects: map[gitops.Object]client.Object{}, unread: map[gitops.Object]string{}}
+}
 
 func (s *snapshot) add(k kind, o client.Object) {
 	s.mu.Lock()
@@ -129,7 +136,7 @@ func (r reader) list(ctx context.Context, group *errgroup.Group, seen *snapshot,
 	}
 }
 
-// get adds one object to seen; nothing if it is not there, or in a namespace that a list would not look into.
+// get adds one object to seen that is looked for, not named by another; nothing if it is not there, or in a namespace that a list would not look into.
 func (r reader) get(ctx context.Context, seen *snapshot, k kind, namespace, name string) error {
 	if len(r.namespaces) > 0 && !slices.Contains(r.namespaces, namespace) {
 		return nil
@@ -175,57 +182,106 @@ func closely(ctx context.Context, workloads, flux reader, seen *snapshot, key gi
 	if !ok {
 		return nil
 	}
+	parent := ctx
 	group, ctx := together(ctx)
-	group.Go(func() error { return flux.owner(ctx, seen, object) })
+	if name := object.GetLabels()[kustomizeName]; name != "" {
+		group.Go(func() error { return flux.get(ctx, seen, kustomizations, object.GetLabels()[kustomizeNamespace], name) })
+	}
 	if release, ok := object.(*helmv2.HelmRelease); ok {
-		group.Go(func() error { return flux.chart(ctx, seen, release) })
 		for _, k := range workloadKinds {
 			workloads.list(ctx, group, seen, k, client.MatchingLabels{helmName: release.Name, helmNamespace: release.Namespace})
 		}
 	}
-	return group.Wait()
-}
-
-// owner adds the Kustomization that applies object, and its source.
-func (r reader) owner(ctx context.Context, seen *snapshot, object client.Object) error {
-	namespace, name := object.GetLabels()[kustomizeNamespace], object.GetLabels()[kustomizeName]
-	if name == "" {
-		return nil
-	}
-	if err := r.get(ctx, seen, kustomizations, namespace, name); err != nil {
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	k, ok := find[*kustomizev1.Kustomization](seen, kustomizations, namespace, name)
-	if !ok {
-		return nil
-	}
-	return r.source(ctx, seen, sourceOf(k))
+	return flux.follow(parent, seen, false)
 }
 
-// chart adds the objects that a HelmRelease's chart comes from.
-func (r reader) chart(ctx context.Context, seen *snapshot, release *helmv2.HelmRelease) error {
-	o := chartObject(release)
-	if o.Kind != helmCharts.name {
-		return r.source(ctx, seen, o)
+// maxFollowed bounds the sources that are read one by one. Each chart from a HelmRepository is one.
+const maxFollowed = 200
+
+// follow adds the sources that the Flux objects in seen name and that seen lacks, wherever they are. listed says that
+// the reader's own namespaces were looked into already. A source that ferry may not read is one that nothing is known
+// about; the reason is in seen.
+func (r reader) follow(ctx context.Context, seen *snapshot, listed bool) error {
+	followed := 0
+	for range 2 { // a HelmRelease may name a HelmChart, and that a repository
+		group, ctx := together(ctx)
+		for _, o := range seen.references() {
+			i := slices.IndexFunc(sourceKinds, func(k kind) bool { return k.name == o.Kind })
+			known := listed && (len(r.namespaces) == 0 || slices.Contains(r.namespaces, o.Namespace))
+			// The API server takes no other names; the client fails at them.
+			if i < 0 || known || len(path.IsValidPathSegmentName(o.Name)) > 0 || len(path.IsValidPathSegmentName(o.Namespace)) > 0 {
+				continue
+			}
+			if followed++; followed > maxFollowed {
+				seen.lacks(o, fmt.Sprintf("%s names more than %d sources outside its namespaces, and ferry read no more than these", r.environment, maxFollowed))
+				continue
+			}
+			group.Go(func() error { return r.source(ctx, seen, sourceKinds[i], o) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
 	}
-	if err := r.get(ctx, seen, helmCharts, o.Namespace, o.Name); err != nil {
-		return err
-	}
-	if release.Spec.Chart != nil {
-		return r.source(ctx, seen, templateSource(release))
-	}
-	chart, ok := find[*sourcev1.HelmChart](seen, helmCharts, o.Namespace, o.Name)
-	if !ok {
-		return nil
-	}
-	return r.source(ctx, seen, gitops.Object{Kind: chart.Spec.SourceRef.Kind, Namespace: chart.Namespace, Name: chart.Spec.SourceRef.Name})
+	return nil
 }
 
-// source adds a source if it is of a kind that ferry reads.
-func (r reader) source(ctx context.Context, seen *snapshot, o gitops.Object) error {
-	i := slices.IndexFunc(fluxKinds, func(k kind) bool { return k.name == o.Kind })
-	if i < 0 {
-		return nil
+// source adds one source, if it is there.
+func (r reader) source(ctx context.Context, seen *snapshot, k kind, o gitops.Object) error {
+	object := k.object()
+	err := r.Get(ctx, client.ObjectKey{Namespace: o.Namespace, Name: o.Name}, object)
+	switch {
+	case err == nil:
+		seen.add(k, object)
+	case absent(err):
+		seen.lacks(o, "")
+	case apierrors.IsForbidden(err):
+		seen.lacks(o, fmt.Sprintf("ferry may not get %s in namespace %s", k.resource, o.Namespace))
+	default:
+		return refusal(ctx, r.environment, "get", k.resource, o.Namespace, err)
 	}
-	return r.get(ctx, seen, fluxKinds[i], o.Namespace, o.Name)
+	return nil
+}
+
+// lacks notes that a source is not in the snapshot, and why; no reason: it does not exist.
+func (s *snapshot) lacks(o gitops.Object, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread[o] = reason
+}
+
+// unknown is the condition of a source that is not in the snapshot.
+func (s *snapshot) unknown(o gitops.Object) gitops.Condition {
+	c := gitops.Condition{Status: string(metav1.ConditionUnknown), Message: s.unread[o]}
+	if c.Message != "" {
+		c.Reason = "NotRead"
+	}
+	return c
+}
+
+// references are the sources that objects of the snapshot name and that it does not have, each once; those of
+// Kustomizations first, and the charts, which are the most, last.
+func (s *snapshot) references() []gitops.Object {
+	var first, second, last []gitops.Object
+	for _, o := range s.sorted() {
+		switch o := o.(type) {
+		case *kustomizev1.Kustomization:
+			first = append(first, sourceOf(o))
+		case *helmv2.HelmRelease:
+			second = append(second, templateSource(o))
+			last = append(last, chartObject(o))
+		case *sourcev1.HelmChart:
+			second = append(second, gitops.Object{Kind: o.Spec.SourceRef.Kind, Namespace: o.Namespace, Name: o.Spec.SourceRef.Name})
+		}
+	}
+	named := map[gitops.Object]bool{}
+	return slices.DeleteFunc(slices.Concat(first, second, last), func(o gitops.Object) bool {
+		_, known := s.objects[o]
+		_, asked := s.unread[o]
+		again := named[o]
+		named[o] = true
+		return known || asked || again
+	})
 }

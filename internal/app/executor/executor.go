@@ -34,6 +34,7 @@ import (
 // Serve answers the host until it ends the process. stderr is the process's own standard error.
 func Serve(version string, stderr io.Writer) error {
 	log := hostlog.New(stderr, slog.LevelDebug)
+	cluster.UseLogger(log)
 	about, err := about(version)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if err != nil {
 		return chatops.Core{}, err
 	}
-	fleet, err := cluster.New(kubeconfig, environments(c), r.log)
+	fleet, err := cluster.New(kubeconfig, environments(c))
 	if err != nil {
 		return chatops.Core{}, err
 	}
