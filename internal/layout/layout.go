@@ -5,13 +5,12 @@ package layout
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
-
-	"github.com/Masterminds/semver/v3"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/manifest"
@@ -21,6 +20,8 @@ import (
 // A Site is a Flux Kustomization of an environment whose source is the repository and branch at hand.
 type Site struct {
 	Environment string
+	// Namespaces are the environment's, if it has not the whole cluster: objects elsewhere are another environment's.
+	Namespaces []string
 	gitops.Kustomization
 }
 
@@ -42,7 +43,7 @@ const trial = "99.99.99-ferry-trial"
 // Locate finds the field of version v of app. sites are all known ones of the repository and branch, those of other
 // environments included. Errors are refusals: NotFound (with the candidates), Layout, Range, Digest, Secret and those
 // of package manifest.
-func Locate(tree fs.FS, sites []Site, app gitops.Application, v gitops.Version) (Field, error) {
+func Locate(ctx context.Context, tree fs.FS, sites []Site, app gitops.Application, v gitops.Version) (Field, error) {
 	site, files, before, err := home(tree, sites, app, v)
 	if err != nil {
 		return Field{}, err
@@ -59,6 +60,12 @@ func Locate(tree fs.FS, sites []Site, app gitops.Application, v gitops.Version) 
 		candidates = append(candidates, fields...)
 	}
 	for _, c := range candidates {
+		if c.Value != now { // it cannot be the one: nothing on the way changes a version
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return Field{}, fmt.Errorf("look for the version of %s: %w", app.Name, err)
+		}
 		content, err := c.replace(trial)
 		if err != nil {
 			refused = cmp.Or(refused, err)
@@ -73,7 +80,7 @@ func Locate(tree fs.FS, sites []Site, app gitops.Application, v gitops.Version) 
 		}
 	}
 	switch {
-	case len(found) == 1 && found[0].Value == now:
+	case len(found) == 1:
 		return found[0], nil
 	case len(found) == 0 && refused != nil:
 		return Field{}, refused
@@ -84,7 +91,12 @@ func Locate(tree fs.FS, sites []Site, app gitops.Application, v gitops.Version) 
 		refusal.Code, candidates = gitops.Ambiguous, found
 		refusal.Reason = fmt.Sprintf("More than one field decides the %s version of %s in %s.", v.Kind, app.Name, app.Environment)
 	}
-	for _, c := range candidates {
+	const shown = 10
+	for i, c := range candidates {
+		if i == shown {
+			refusal.Details = append(refusal.Details, fmt.Sprintf("… and %d more", len(candidates)-shown))
+			break
+		}
 		refusal.Details = append(refusal.Details, fmt.Sprintf("%s:%d: %s is %q", c.File, c.Line, c.Path, c.Value))
 	}
 	return Field{}, refusal
@@ -175,7 +187,7 @@ func stated(objects []render.Object, v gitops.Version) (string, error) {
 		return "", &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("The version of %s is the variable %s, which Flux fills in after the build.", v.Object, text)}
 	}
 	if v.Kind == gitops.ChartVersion {
-		if _, err := semver.NewVersion(text); err != nil || strings.ContainsAny(text, "xX*") {
+		if !gitops.ExactVersion(text) && o.Kind != "OCIRepository" {
 			return "", &gitops.Refusal{Code: gitops.Range, Reason: fmt.Sprintf("%s follows the range %q; ferry does not replace a range by one version.", v.Object, text)}
 		}
 	}
@@ -337,10 +349,13 @@ func (f Field) StatedIn(content []byte) (string, bool) {
 // Effect builds every site that reads the file, before and after a change of it, and returns what differs by
 // environment. Sites that cannot be built from this repository alone are returned as unchecked. A site that built before
 // and does not build after is a refusal of code Unproved.
-func Effect(tree fs.FS, sites []Site, change gitops.File) (effect map[string][]gitops.Rendered, unchecked []Site, err error) {
+func Effect(ctx context.Context, tree fs.FS, sites []Site, change gitops.File) (effect map[string][]gitops.Rendered, unchecked []Site, err error) {
 	effect = map[string][]gitops.Rendered{}
 	after := render.With(tree, change.Path, change.Content)
 	for _, site := range sites {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, fmt.Errorf("build what %s feeds: %w", change.Path, err)
+		}
 		files, err := render.Files(tree, site.Kustomization)
 		if err != nil {
 			unchecked = append(unchecked, site)
@@ -360,9 +375,21 @@ func Effect(tree fs.FS, sites []Site, change gitops.File) (effect map[string][]g
 				Reason:  fmt.Sprintf("With this change, what %s builds from %s would no longer build.", site.Environment, site.Path),
 				Details: []string{firstLine(err)}}
 		}
-		if changes := render.Changes(was, is); len(changes) > 0 {
+		if changes := render.Changes(site.own(was), site.own(is)); len(changes) > 0 {
 			effect[site.Environment] = append(effect[site.Environment], changes...)
 		}
 	}
 	return effect, unchecked, nil
+}
+
+// own leaves out the objects that are certainly another environment's: those in namespaces that are not this one's, as
+// its HelmReleases' own or target namespace.
+func (s Site) own(objects []render.Object) []render.Object {
+	if len(s.Namespaces) == 0 {
+		return objects
+	}
+	return slices.DeleteFunc(slices.Clone(objects), func(o render.Object) bool {
+		return o.Namespace != "" && !slices.Contains(s.Namespaces, o.Namespace) &&
+			!slices.Contains(s.Namespaces, value(o.Fields, "spec", "targetNamespace"))
+	})
 }

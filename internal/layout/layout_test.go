@@ -108,7 +108,7 @@ func sites(paths ...string) []Site {
 	var all []Site
 	for _, p := range paths {
 		environment, path, _ := strings.Cut(p, "=")
-		all = append(all, Site{environment, gitops.Kustomization{Namespace: "flux-system", Name: strings.ReplaceAll(path, "/", "-"), Path: path}})
+		all = append(all, Site{Environment: environment, Kustomization: gitops.Kustomization{Namespace: "flux-system", Name: strings.ReplaceAll(path, "/", "-"), Path: path}})
 	}
 	return all
 }
@@ -140,7 +140,7 @@ func TestLocate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tree := parse(t, fleet)
 			app, v := version(tc.environment, tc.kind, tc.namespace, tc.name, tc.container)
-			f, err := Locate(tree, everywhere, app, v)
+			f, err := Locate(t.Context(), tree, everywhere, app, v)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +155,7 @@ func TestLocate(t *testing.T) {
 			if !strings.Contains(string(file.Content), tc.edited) {
 				t.Errorf("%s is not in %s", tc.edited, file.Content)
 			}
-			effect, unchecked, err := Effect(tree, everywhere, file)
+			effect, unchecked, err := Effect(t.Context(), tree, everywhere, file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +194,7 @@ func TestLocateRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			app, v := version(tc.environment, tc.kind, tc.namespace, tc.name, tc.container)
-			_, err := Locate(parse(t, fleet), everywhere, app, v)
+			_, err := Locate(t.Context(), parse(t, fleet), everywhere, app, v)
 			var refusal *gitops.Refusal
 			if !errors.As(err, &refusal) || refusal.Code != tc.code {
 				t.Errorf("got %v, want %s", err, tc.code)
@@ -207,7 +207,7 @@ func TestLocateRefuses(t *testing.T) {
 func TestEffectShowsAllThatAPatchChanges(t *testing.T) {
 	tree := parse(t, strings.Replace(fleet, "target: {kind: HelmRelease, name: podinfo}", "target: {kind: HelmRelease}", 1))
 	app, v := version("prod", "HelmRelease", "podinfo", "podinfo", "")
-	f, err := Locate(tree, everywhere, app, v)
+	f, err := Locate(t.Context(), tree, everywhere, app, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestEffectShowsAllThatAPatchChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	effect, _, err := Effect(tree, everywhere, file)
+	effect, _, err := Effect(t.Context(), tree, everywhere, file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestLocateRefusesEncryptedAndUneditableFiles(t *testing.T) {
 				t.Fatal("nothing replaced")
 			}
 			app, v := version("prod", "HelmRelease", "podinfo", "podinfo", "")
-			_, err := Locate(parse(t, text), everywhere, app, v)
+			_, err := Locate(t.Context(), parse(t, text), everywhere, app, v)
 			var refusal *gitops.Refusal
 			if !errors.As(err, &refusal) || refusal.Code != tc.code {
 				t.Errorf("got %v, want %s", err, tc.code)
@@ -262,5 +262,41 @@ func TestSplitImage(t *testing.T) {
 		if got := [3]string{repository, tag, digest}; got != want {
 			t.Errorf("%s: got %q, want %q", image, got, want)
 		}
+	}
+}
+
+// Two environments in one cluster: one Kustomization builds both, and each is judged by its own namespaces.
+func TestEnvironmentsThatShareACluster(t *testing.T) {
+	text := fleet
+	for _, e := range []string{"stage", "prod"} {
+		text += strings.ReplaceAll(`
+-- shared/ENV.yaml --
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: podinfo, namespace: ENV}
+spec: {chart: {spec: {version: 6.0.0}}}
+`, "ENV", e)
+	}
+	tree := parse(t, text)
+	both := sites("stage=shared", "prod=shared")
+	both[0].Namespaces, both[1].Namespaces = []string{"stage"}, []string{"prod"}
+	app, v := version("prod", "HelmRelease", "prod", "podinfo", "")
+	f, err := Locate(t.Context(), tree, both, app, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.File != "shared/prod.yaml" {
+		t.Errorf("the field is in %s", f.File)
+	}
+	_, file, err := f.Edit("7.0.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	effect, _, err := Effect(t.Context(), tree, both, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(effect["prod"]) != 1 || len(effect["stage"]) != 0 {
+		t.Errorf("effect: %v", effect)
 	}
 }
