@@ -20,10 +20,13 @@ func (c chat) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	defer host.Close()
+	if c.Verbose && isTerminal(t.err) {
+		return converseInLines(ctx, t, host) // the plugin's log would be written across anything else
+	}
 	return converse(ctx, t, host)
 }
 
-// converse is a session with host: for a person on a terminal, else for lines from a file or a pipe.
+// converse is a session with host: on a terminal for a person, elsewhere in lines.
 func converse(ctx context.Context, t terminal, host *localhost.Host) error {
 	if isTerminal(t.in) && isTerminal(t.out) && os.Getenv("TERM") != "dumb" {
 		history, err := historyFile()
@@ -35,6 +38,11 @@ func converse(ctx context.Context, t terminal, host *localhost.Host) error {
 			Grammar: grammar, Welcome: "list", History: history,
 		}.Run(ctx)
 	}
+	return converseInLines(ctx, t, host)
+}
+
+// converseInLines is a session that only adds lines to its output, as a file, a pipe or a plain terminal needs.
+func converseInLines(ctx context.Context, t terminal, host *localhost.Host) error {
 	session := localhost.Session{
 		Execute: host.Execute,
 		In:      t.in, Out: t.out, Err: t.err,

@@ -54,8 +54,8 @@ func (c Chat) Run(ctx context.Context) error {
 // An exchange is a line and its answer, as they stand on the screen.
 type exchange struct {
 	command string // as typed: without the plugin's name
-	answer  Answer
-	problem string // in place of an answer
+	answer  Answer // that of an earlier line if there is a problem: its buttons remain
+	problem string // why there is no answer
 }
 
 // A wait is for an answer.
@@ -89,9 +89,9 @@ type model struct {
 	width, height int
 	ready         bool // the terminal's size is known
 	input         editor
-	last          *exchange // the newest; its choices are those that numbers stand for
-	live          bool      // last is in the view; otherwise it was printed
-	shown         view      // of last
+	last          exchange // the newest
+	live          bool     // last is in the view; otherwise it was printed
+	shown         view     // of last's answer; its choices are those that numbers stand for
 	waiting       *wait
 	asked         int
 	menu          *menu
@@ -253,22 +253,29 @@ func (m *model) receive(r result) tea.Cmd {
 	w := m.waiting
 	w.cancel()
 	m.waiting = nil
-	next := &exchange{command: w.command, answer: r.answer}
 	if r.err != nil {
-		next.problem = oneLine(clean(r.err.Error()))
+		return m.tell(w.command, r.err.Error())
 	}
 	var text string
-	if replaces := w.chosen && r.err == nil && r.answer.Messages[0].ReplaceOriginal; m.live && !replaces {
+	if replaces := w.chosen && r.answer.Messages[0].ReplaceOriginal; m.live && !replaces {
 		text = m.exchangeText() + "\n"
 	}
-	m.last, m.live = next, true
+	m.last, m.live = exchange{command: w.command, answer: r.answer}, true
 	m.show()
-	if r.err == nil {
-		m.known.learn(m.chat.Grammar, m.shown)
-		if !r.answer.Refused() {
-			m.known.learnLine(m.chat.Grammar, w.command)
-		}
+	m.known.learn(m.chat.Grammar, m.shown)
+	if !r.answer.Refused() {
+		m.known.learnLine(m.chat.Grammar, w.command)
 	}
+	return m.leave(text)
+}
+
+// tell shows why there is no answer to a command.
+func (m *model) tell(command, problem string) tea.Cmd {
+	var text string
+	if m.live {
+		text = m.exchangeText() + "\n"
+	}
+	m.last, m.live = exchange{command: command, answer: m.last.answer, problem: oneLine(clean(problem))}, true
 	return m.leave(text)
 }
 
@@ -277,23 +284,16 @@ func (m *model) stop() tea.Cmd {
 	w := m.waiting
 	w.cancel()
 	m.waiting = nil
-	var text string
-	if m.live {
-		text = m.exchangeText() + "\n"
-	}
-	m.last, m.live = &exchange{command: w.command, problem: fmt.Sprintf(
-		"Stopped waiting after %s. If a change was asked for, it may go on: see status.", seconds(w.now.Sub(w.since)))}, true
-	m.show()
-	return m.leave(text)
+	return m.tell(w.command, fmt.Sprintf(
+		"Stopped waiting after %s. If a change was asked for, it may go on: see status.", seconds(w.now.Sub(w.since))))
 }
 
 // seconds is a duration as people say it, without parts of seconds: "3s", "2m5s".
 func seconds(d time.Duration) string { return d.Truncate(time.Second).String() }
 
-// show lays the newest exchange out for the present width.
+// show lays the newest answer out for the present width.
 func (m *model) show() {
-	m.shown = view{}
-	if m.last != nil && m.last.problem == "" {
+	if len(m.last.answer.Messages) > 0 {
 		m.shown = m.last.answer.fit(m.chat.Styled, m.width)
 	}
 }

@@ -2,6 +2,7 @@ package localhost
 
 import (
 	"slices"
+	"strings"
 	"unicode"
 
 	"charm.land/lipgloss/v2"
@@ -130,5 +131,5 @@ func (e *editor) lines(prompt string, width int) (lines []string, x, y int) {
 		current += string(c)
 		cells += w
 	}
-	return append(lines, current), x, y
+	return append(lines, strings.TrimSuffix(current, " ")), x, y
 }

@@ -170,8 +170,13 @@ func (r *renderer) fields(fields api.TextFields) {
 			continue
 		}
 		key, value := r.read(field.Key, false), r.read(field.Value, false)
+		indent := width + 2
+		if r.width > 0 && r.width < 2*indent { // no room for columns
+			r.prose(key+": "+value, 2)
+			continue
+		}
 		key += ":" + strings.Repeat(" ", width-lipgloss.Width(key)+1)
-		if indent := width + 2; r.width > 2*indent {
+		if r.width > 0 {
 			value = strings.Join(fill(value, r.width-indent, 0, ""), "\n"+strings.Repeat(" ", indent))
 		}
 		r.write(r.style(keyStyle, key) + r.spans(value) + "\n")
