@@ -34,19 +34,24 @@ func condition(generation, observed int64, suspended bool, conditions []metav1.C
 	return result
 }
 
-// publicURL drops passwords, and from web addresses user names too. It says whether there were any.
+// publicURL drops passwords, from web addresses user names too, and queries, which hold keys if anything. It says whether
+// there were any.
 func publicURL(raw string) (string, bool) {
 	u, err := url.Parse(raw)
 	if err != nil && strings.Contains(raw, "://") {
 		return "", true // there may be a password in it
 	}
-	if err != nil || u.User == nil {
+	if err != nil || u.User == nil && u.RawQuery == "" {
 		return raw, false
 	}
 	_, secret := u.User.Password()
-	if u.Scheme != "ssh" {
+	secret = secret || u.RawQuery != ""
+	u.RawQuery = ""
+	switch {
+	case u.User == nil:
+	case u.Scheme != "ssh":
 		u.User, secret = nil, true
-	} else {
+	default:
 		u.User = url.User(u.User.Username())
 	}
 	return u.String(), secret

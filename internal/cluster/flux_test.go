@@ -84,6 +84,7 @@ func TestPublicURLHasNoCredentials(t *testing.T) {
 		"ssh://git:canary@github.com/acme/fleet":       {"ssh://git@github.com/acme/fleet", true},
 		"oci://user:canary@registry.example/a/podinfo": {"oci://registry.example/a/podinfo", true},
 		"https://user:canary%zz@github.com/acme/fleet": {"", true},
+		"https://charts.example/stable?key=canary":     {"https://charts.example/stable", true},
 		"git@github.com:acme/fleet":                    {"git@github.com:acme/fleet", false},
 	} {
 		if got, secret := publicURL(raw); got != want.url || secret != want.secret {
