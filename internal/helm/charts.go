@@ -112,6 +112,9 @@ func (c *Charts) index(ctx context.Context, repository, chart string) ([]string,
 		return nil, err
 	}
 	response, err := c.http.Do(request)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // without the address, which a redirect may have put a key into
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch index: %w", err)
 	}
