@@ -576,7 +576,11 @@ func (m *model) lines() ([]string, *tea.Cursor) {
 		lines = append(lines, m.menu.lines(r, min(8, m.height-len(lines)-2))...)
 	}
 	if m.waiting == nil {
-		lines = append(lines, r.style(faintStyle, shorten(m.hint(), m.width)))
+		style := faintStyle
+		if m.note != "" {
+			style = noteStyle
+		}
+		lines = append(lines, r.style(style, shorten(m.hint(), m.width)))
 	}
 	return lines, cursor
 }

@@ -89,6 +89,7 @@ var (
 	dangerStyle  = lipgloss.NewStyle().Foreground(lipgloss.Red)
 	addedStyle   = lipgloss.NewStyle().Foreground(lipgloss.Green)
 	removedStyle = lipgloss.NewStyle().Foreground(lipgloss.Red)
+	noteStyle    = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
 	spanStyle    = lipgloss.NewStyle().Foreground(lipgloss.Cyan)
 )
 
@@ -369,10 +370,11 @@ func (r *renderer) line(style lipgloss.Style, s string) {
 	if s == "" {
 		return
 	}
-	for _, line := range fill(strings.TrimSuffix(s, "\n"), r.width, 0, "") {
-		if r.styled {
-			line = span.ReplaceAllString(line, "$1")
-		}
+	s = strings.Join(fill(strings.TrimSuffix(s, "\n"), r.width, 0, ""), "\n")
+	if r.styled {
+		s = span.ReplaceAllString(s, "$1")
+	}
+	for line := range strings.SplitSeq(s, "\n") {
 		r.write(r.style(style, line) + "\n")
 	}
 }
