@@ -72,13 +72,13 @@ func faked(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) (*Fl
 }
 
 // refused returns err as a refusal of code, or fails.
-func refused(t *testing.T, err error, code gitops.Code) *gitops.Refusal {
+func refused(t *testing.T, err error, code gitops.Code) gitops.Refusal {
 	t.Helper()
 	var r *gitops.Refusal
 	if !errors.As(err, &r) || r.Code != code {
 		t.Fatalf("got %v, want a refusal of code %s", err, code)
 	}
-	return r
+	return *r
 }
 
 func TestNoKubeconfigIsToldWithTheBlockToAdd(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -212,7 +212,7 @@ func (r reader) follow(ctx context.Context, seen *snapshot, listed bool) error {
 			i := slices.IndexFunc(sourceKinds, func(k kind) bool { return k.name == o.Kind })
 			known := listed && (len(r.namespaces) == 0 || slices.Contains(r.namespaces, o.Namespace))
 			// The API server takes no other names; the client fails at them.
-			if i < 0 || known || len(path.IsValidPathSegmentName(o.Name)) > 0 || len(path.IsValidPathSegmentName(o.Namespace)) > 0 {
+			if i < 0 || known || len(content.IsPathSegmentName(o.Name)) > 0 || len(content.IsPathSegmentName(o.Namespace)) > 0 {
 				continue
 			}
 			if followed++; followed > maxFollowed {
