@@ -135,7 +135,7 @@ func FuzzFit(f *testing.F) {
 	f.Add(listTable, 40)
 	f.Add("A  b\n語語  \x1b[31m", 7)
 	f.Fuzz(func(t *testing.T, text string, width int) {
-		width = 2 + max(0, width)%200
+		width = 20 + max(0, width)%200
 		r := renderer{width: width}
 		r.code(r.read(text, false))
 		r.prose(r.read(text, false), 0)
