@@ -354,8 +354,8 @@ func TestChatEnds(t *testing.T) {
 func TestPasteRunsNothing(t *testing.T) {
 	inBubble(t, nil, func(p *talk) {
 		p.press("x ")
-		p.do(tea.PasteMsg{Content: "promote a\x1b[2J\r\nlist\n"})
-		p.expect("ferry> x promote a[2J list")
+		p.do(tea.PasteMsg{Content: "promote a\x1b[2J\r\nlist\rdiff\tb\n"})
+		p.expect("ferry> x promote a[2J list diff b")
 		p.expectLines()
 		p.do(tea.PasteMsg{Content: strings.Repeat("x", maxTyped)})
 		if !strings.Contains(p.screen(), "nothing was pasted") || len(p.m.input.text) > 100 {

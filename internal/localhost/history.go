@@ -139,7 +139,10 @@ func (h *history) after(at int, prefix string) (string, int) {
 	return prefix, len(h.lines)
 }
 
+// lineEnds are those of all systems; terminals paste them as returns.
+var lineEnds = strings.NewReplacer("\r\n", " ", "\r", " ", "\n", " ", "\t", " ")
+
 // typedLine is one line of what was typed or pasted, with nothing in it that a terminal would obey.
 func typedLine(s string) string {
-	return strings.TrimSpace(strings.NewReplacer("\n", " ", "\t", " ").Replace(clean(s)))
+	return strings.TrimSpace(clean(lineEnds.Replace(s)))
 }

@@ -65,6 +65,7 @@ func fill(text string, width, indent int, at string) []string {
 const (
 	columnGap    = 2 // blanks between the columns of a table
 	narrowColumn = 6 // cells that a column keeps when a table is made to fit
+	maxColumns   = 50
 )
 
 var columnEnd = regexp.MustCompile(` {2,}`)
@@ -80,7 +81,7 @@ func parseTable(block string) (table, bool) {
 	lines := strings.Split(strings.TrimRight(block, "\n"), "\n")
 	ends := columnEnd.FindAllStringIndex(lines[0], -1)
 	name, _, _ := strings.Cut(lines[0], " ")
-	if len(ends) == 0 || name == "" || name != strings.ToUpper(name) || name == strings.ToLower(name) {
+	if len(ends) == 0 || len(ends) >= maxColumns || name == "" || name != strings.ToUpper(name) || name == strings.ToLower(name) {
 		return table{}, false
 	}
 	starts := []int{0} // in cells
@@ -108,36 +109,39 @@ func parseTable(block string) (table, bool) {
 
 // lines writes a row. Cells that are too long for their columns go on below.
 func (t table) lines(row []string) []string {
+	cells, height := make([][]string, len(row)), 0
+	for i, cell := range row {
+		cells[i] = wrap(cell, t.widths[i], t.widths[i], "/:@,-")
+		height = max(height, len(cells[i]))
+	}
 	var out []string
-	for below := 0; ; below++ {
+	for y := range height {
 		var line strings.Builder
-		any := false
-		for i, cell := range row {
-			var piece string
-			if pieces := wrap(cell, t.widths[i], t.widths[i], "/:@,-"); below < len(pieces) {
-				piece, any = pieces[below], true
+		for i, pieces := range cells {
+			piece := ""
+			if y < len(pieces) {
+				piece = pieces[y]
 			}
 			line.WriteString(piece + strings.Repeat(" ", max(0, t.widths[i]-lipgloss.Width(piece))+columnGap))
 		}
-		if !any {
-			return out
-		}
 		out = append(out, strings.TrimRight(line.String(), " "))
 	}
+	return out
 }
 
 // fit narrows the widest columns until the table has at most so many cells; it says whether that went.
 func (t table) fit(width int) bool {
 	total := columnGap * (len(t.widths) - 1)
+	least := total
 	for _, w := range t.widths {
 		total += w
+		least += min(w, narrowColumn)
+	}
+	if least > width {
+		return false
 	}
 	for ; total > width; total-- {
-		widest := slices.Index(t.widths, slices.Max(t.widths))
-		if t.widths[widest] <= narrowColumn {
-			return false
-		}
-		t.widths[widest]--
+		t.widths[slices.Index(t.widths, slices.Max(t.widths))]--
 	}
 	return true
 }
