@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/charmbracelet/x/term"
+
 	"github.com/ferry-chatops/ferry/internal/localhost"
 )
 
@@ -42,7 +44,10 @@ func (r runLine) print(t terminal, answer localhost.Answer) error {
 	if r.Output == "json" {
 		return answer.WriteJSON(t.out)
 	}
-	text, _ := answer.Render(styled(t.out))
+	text, _ := answer.Render(false)
+	if width, _, err := term.GetSize(t.out.Fd()); err == nil && width > 0 {
+		text = answer.Page(styled(t.out), width)
+	}
 	_, err := fmt.Fprint(t.out, text)
 	return err
 }

@@ -38,12 +38,20 @@ func (a Answer) WriteJSON(w io.Writer) error {
 // plain text has none, and shows beside each choice what to type instead. Nothing that a message holds reaches the
 // terminal as a control character.
 func (a Answer) Render(styled bool) (text string, choices []string) {
-	r := renderer{styled: styled, slack: !a.TextOnly}
+	r := renderer{styled: styled, slack: !a.TextOnly, typed: !styled}
 	r.messages(a.Messages)
 	for _, c := range r.choices {
 		choices = append(choices, c.line)
 	}
 	return r.text(), choices
+}
+
+// Page shows the answer like Render, with no line wider than the terminal and what to type beside every choice, for those
+// who ask once and choose later.
+func (a Answer) Page(styled bool, width int) string {
+	r := renderer{styled: styled, slack: !a.TextOnly, width: width, refused: a.Refused(), typed: true}
+	r.messages(a.Messages)
+	return r.text()
 }
 
 // A choice is what a number stands for: a line as it would be typed, or a select with the options that it has.
@@ -62,7 +70,7 @@ type view struct {
 
 // fit shows the answer like Render, with no line wider than the terminal, buttons side by side and selects closed.
 func (a Answer) fit(styled bool, width int) view {
-	r := renderer{styled: styled, slack: !a.TextOnly, width: width, refused: a.Refused()}
+	r := renderer{styled: styled, slack: !a.TextOnly, width: width, refused: a.Refused(), beside: true}
 	r.messages(a.Messages)
 	return view{text: r.text(), choices: r.choices, blocks: r.blocks}
 }
@@ -72,6 +80,8 @@ type renderer struct {
 	slack   bool // texts are written for Slack
 	width   int  // of the terminal; 0 for text that may have lines of any length
 	refused bool
+	beside  bool // buttons are side by side and selects closed
+	typed   bool // what to type is beside each choice
 
 	out     strings.Builder
 	choices []choice
@@ -149,7 +159,7 @@ func (r *renderer) section(s api.Section) {
 			r.prose("• "+r.read(item, true), 2)
 		}
 	}
-	if r.width > 0 && len(s.Buttons)+len(s.Selects.Items) > 0 {
+	if r.beside && len(s.Buttons)+len(s.Selects.Items) > 0 {
 		r.gap()
 	}
 	r.buttons(s.Buttons)
@@ -290,9 +300,9 @@ func (r *renderer) multiSelect(multi api.MultiSelect) {
 	}
 }
 
-// options shows a select: closed on a terminal, otherwise with all that can be chosen.
+// options shows a select: closed, or with all that can be chosen.
 func (r *renderer) options(name string, description api.Body, options []choice) {
-	if r.width > 0 {
+	if r.beside {
 		r.body(description, false)
 		r.choice(lipgloss.NewStyle(), choice{name: name, options: options})
 		return
@@ -314,24 +324,25 @@ func (r *renderer) choice(style lipgloss.Style, c choice) {
 	r.choices = append(r.choices, c)
 	number := fmt.Sprintf("[%d]", len(r.choices))
 	switch {
-	case r.width > 0:
+	case r.beside:
 		name := oneLine(c.name)
 		if len(c.options) > 0 {
 			name += " ▾"
 		}
-		r.beside(number, style, name)
-	case r.styled:
-		r.write(r.style(numberStyle, number) + " " + r.style(style, c.name) + "\n")
+		r.button(number, style, name)
+	case r.typed:
+		line := strings.Join(fill(number+" "+r.untab(c.name)+"   "+c.line, r.width, len(number)+1, ""), "\n")
+		r.write(r.style(numberStyle, number) + strings.TrimPrefix(line, number) + "\n")
 	default:
-		r.write(number + " " + c.name + "   " + c.line + "\n")
+		r.write(r.style(numberStyle, number) + " " + r.style(style, c.name) + "\n")
 	}
 }
 
 // buttonGap is the space between buttons of a row, in cells.
 const buttonGap = 3
 
-// beside puts a button into the row, or into a new one if it would be too long.
-func (r *renderer) beside(number string, style lipgloss.Style, name string) {
+// button puts a button into the row, or into a new one if it would be too long.
+func (r *renderer) button(number string, style lipgloss.Style, name string) {
 	room := r.width - len(number) - 1
 	if short := head(name, room); short != name {
 		name = head(name, room-1) + "…"

@@ -104,6 +104,33 @@ func TestRenderStyledIsPlainWithoutTheLines(t *testing.T) {
 	}
 }
 
+func TestPageFitsAndSaysWhatToType(t *testing.T) {
+	m := api.Message{Sections: []api.Section{{
+		Base:       api.Base{Header: "Promote podinfo on prod?", Description: "One line changes in one file; only `prod` is fed by it."},
+		TextFields: api.TextFields{{Key: "By", Value: "commit to main, as there are no rules for it"}},
+		Buttons:    api.Buttons{button("Promote", "promote podinfo@7.0.0 to prod --confirm abc")},
+		Selects:    card.Sections[1].Selects,
+	}}}
+	const want = `Promote podinfo on prod?
+One line changes in one file; only
+` + "`prod`" + ` is fed by it.
+By: commit to main, as there are no
+    rules for it
+[1] Promote   ferry promote
+    podinfo@7.0.0 to prod --confirm abc
+Show one:
+[2] api   ferry list apps/api
+[3] prod: web   ferry list web
+`
+	answer := Answer{Messages: []api.Message{m}}
+	if diff := cmp.Diff(want, answer.Page(false, 40)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(strings.ReplaceAll(want, "`", ""), escapes.ReplaceAllString(answer.Page(true, 40), "")); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRenderColoursDiffsOnly(t *testing.T) {
 	for block, coloured := range map[string]bool{"--- a\n+++ b\n-x\n+y": true, " x\n@@ -1 +1 @@\n+y": true, "- a list\n+ of things": false, "": false} {
 		text, _ := Answer{Messages: []api.Message{api.NewCodeBlockMessage(block, false)}}.Render(true)
