@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/ferry-chatops/ferry/internal/testenv"
@@ -24,10 +25,11 @@ func (d demo) Run(ctx context.Context, t terminal) error {
 	say := func(format string, args ...any) {
 		fmt.Fprintf(t.err, "[%3.0fs] %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
-	dir, err := d.empty()
+	dir, release, err := d.empty()
 	if err != nil {
 		return err
 	}
+	defer release()
 	say("starting two clusters with Flux: stage and prod")
 	env, err := testenv.Start(ctx, testenv.Options{Clusters: fleet.Environments, Flux: true, Log: say})
 	if err != nil {
@@ -41,8 +43,9 @@ func (d demo) Run(ctx context.Context, t terminal) error {
 	}
 	defer f.Close()
 	say("ready; the repository is %s", f.GitDir)
+	say("API servers, Flux and Helm are real; nodes and pods are simulated, so that any image runs whose tag does not begin with bad")
 	if isTerminal(t.in) {
-		say("try: list, diff stage, promote podinfo@7.0.0 to prod, rollback podinfo on prod, help, quit")
+		say("try: list · diff stage · promote podinfo@7.0.0 to prod · rollback podinfo on prod · promote podinfo@7.2.0 to prod (fails) · help · quit")
 	}
 	host, err := plugin{Config: []string{f.ConfigFile}, Kubeconfig: f.HomeFile}.start(ctx, t)
 	if err != nil {
@@ -52,32 +55,45 @@ func (d demo) Run(ctx context.Context, t terminal) error {
 	return converse(ctx, t, host)
 }
 
-// empty provides the demo's directory. What a demo left there goes; anything else is somebody's, and stays.
-func (d demo) empty() (string, error) {
-	dir := d.Dir
+// empty provides the demo's directory, for this demo alone until release is called. What an ended demo left there goes;
+// anything else is somebody's, and stays.
+func (d demo) empty() (dir string, release func(), err error) {
+	dir = d.Dir
 	if dir == "" {
 		base, err := os.UserCacheDir()
 		if err != nil {
-			return "", fmt.Errorf("find a directory for the demo: %w", err)
+			return "", nil, fmt.Errorf("find a directory for the demo: %w", err)
 		}
 		dir = filepath.Join(base, "ferry-demo")
 	}
 	const mark = ".ferry-demo"
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("look into the demo's directory: %w", err)
+		return "", nil, fmt.Errorf("look into the demo's directory: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, mark)); err != nil && len(entries) > 0 {
-		return "", fmt.Errorf("%s is not empty and no demo's; name another directory with --dir", dir)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return "", fmt.Errorf("remove the last demo: %w", err)
+		return "", nil, fmt.Errorf("%s is not empty and no demo's; name another directory with --dir", dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make a directory for the demo: %w", err)
+		return "", nil, fmt.Errorf("make a directory for the demo: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, mark), nil, 0o600); err != nil {
-		return "", fmt.Errorf("mark the demo's directory: %w", err)
+	lock, err := os.OpenFile(filepath.Join(dir, mark), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", nil, fmt.Errorf("mark the demo's directory: %w", err)
 	}
-	return dir, nil
+	release = func() { lock.Close() } // and with it the lock, which the kernel takes back from a dead process too
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		release()
+		return "", nil, fmt.Errorf("a demo is running in %s; end it, or name another directory with --dir", dir)
+	}
+	for _, e := range entries {
+		if e.Name() == mark {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			release()
+			return "", nil, fmt.Errorf("remove the last demo: %w", err)
+		}
+	}
+	return dir, release, nil
 }

@@ -442,7 +442,7 @@ func (p *parser) example(line string) string {
 func unknownVerb(words []token) error {
 	typed := words[0].text
 	r := &gitops.Refusal{Code: gitops.Usage, Reason: fmt.Sprintf("%q is not one of ferry's commands.", short(typed))}
-	guess := closest(strings.ToLower(typed), verbs())
+	guess := gitops.Closest(strings.ToLower(typed), verbs())
 	if guess == "" {
 		for _, v := range manualVerbs {
 			r.Details = append(r.Details, v.Usage[0])
@@ -501,56 +501,8 @@ func short(s string) string {
 
 // didYouMean is a sentence with a leading blank, or nothing.
 func didYouMean(word string, among []string) string {
-	if guess := closest(word, among); guess != "" {
+	if guess := gitops.Closest(word, among); guess != "" {
 		return " Did you mean " + guess + "?"
 	}
 	return ""
-}
-
-// closest finds the only candidate with the fewest edits, at most a third of its length and never more than two.
-// A beginning of three letters counts too: "prom" is promote.
-func closest(word string, among []string) string {
-	best, least, tie := "", 3, false
-	for _, candidate := range among {
-		d := distance(word, candidate)
-		if len(word) >= 3 && strings.HasPrefix(candidate, word) {
-			d = min(d, 1)
-		}
-		if d > max(1, len(candidate)/3) || d > least {
-			continue
-		}
-		best, least, tie = candidate, d, d == least && best != ""
-	}
-	if tie || len(word) > maxWord {
-		return ""
-	}
-	return best
-}
-
-// distance counts inserted, dropped, changed and swapped letters (optimal string alignment).
-func distance(a, b string) int {
-	if len(a) > maxWord {
-		return maxWord
-	}
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
 }

@@ -47,7 +47,7 @@ func Usage(topic string) (Manual, error) {
 	}
 	r := &gitops.Refusal{Code: gitops.Usage, Title: "No help for this",
 		Reason: fmt.Sprintf("%q is not one of ferry's commands.%s", short(topic), didYouMean(topic, verbs()))}
-	if guess := closest(topic, verbs()); guess != "" {
+	if guess := gitops.Closest(topic, verbs()); guess != "" {
 		r.Next = append(r.Next, helpLine(guess))
 	}
 	r.Next = append(r.Next, helpLine(""))

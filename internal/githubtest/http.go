@@ -272,6 +272,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/api/", s.api(func(c *call) (int, any, error) {
 		return 0, nil, fail(http.StatusNotImplemented, "the GitHub stand-in does not serve %s %s", c.Method, c.URL.Path)
 	}))
+	s.pages(mux)
 	mux.HandleFunc("/", s.smartHTTP)
 	return mux
 }

@@ -15,7 +15,9 @@ import (
 // Diff answers diff ENVIRONMENT [OTHER]: versions, images and replicas that differ between one environment and
 // another, or every other. It fails where the environment itself is unknown or cannot be read.
 func Diff(ctx context.Context, fleet Fleet, request gitops.Diff) (Difference, error) {
-	if err := Known(fleet.Environments(), request.Environment); err != nil {
+	if err := Known(fleet.Environments(), request.Environment, func(e string) string {
+		return gitops.Line(gitops.Diff{Environment: e, Other: request.Other})
+	}); err != nil {
 		return Difference{}, err
 	}
 	var others []string
@@ -24,7 +26,9 @@ func Diff(ctx context.Context, fleet Fleet, request gitops.Diff) (Difference, er
 		return Difference{}, &gitops.Refusal{Code: gitops.Usage, Title: "Nothing to compare", Reason: "Both sides are the same environment.",
 			Next: []string{"diff " + request.Environment}}
 	case request.Other != "":
-		if err := Known(fleet.Environments(), request.Other); err != nil {
+		if err := Known(fleet.Environments(), request.Other, func(e string) string {
+			return gitops.Line(gitops.Diff{Environment: request.Environment, Other: e})
+		}); err != nil {
 			return Difference{}, err
 		}
 		others = []string{request.Other}
@@ -113,8 +117,8 @@ func (c *Comparison) versions(name string, here, there gitops.Application) {
 	a, okA := here.Release()
 	b, okB := there.Release()
 	if okA && okB && a.Kind == b.Kind && a.Value != b.Value {
-		c.row(name, "version", a.Value, b.Value)
-		if s, ok := suggest(name, a, b, here.Environment, there.Environment); ok {
+		c.row(name, "version", a.Value+unwell(here), b.Value+unwell(there))
+		if s, ok := suggest(name, a, b, here, there); ok {
 			c.Suggestions = append(c.Suggestions, s)
 		}
 	}
@@ -124,19 +128,28 @@ func (c *Comparison) versions(name string, here, there gitops.Application) {
 	}
 }
 
-// suggest offers to bring the older side to the newer version, where both are versions that have an order.
-func suggest(name string, a, b gitops.Version, here, there string) (Suggestion, bool) {
+// unwell notes beside a version that it is not simply running.
+func unwell(a gitops.Application) string {
+	if a.Health == gitops.Ready {
+		return ""
+	}
+	return fmt.Sprintf(" (%s)", a.Health)
+}
+
+// suggest offers to bring the older side to the newer version, where both are versions that have an order and the newer
+// one runs well.
+func suggest(name string, a, b gitops.Version, here, there gitops.Application) (Suggestion, bool) {
 	x, errX := semver.NewVersion(a.Value)
 	y, errY := semver.NewVersion(b.Value)
 	if errX != nil || errY != nil || x.Equal(y) {
 		return Suggestion{}, false
 	}
-	s := Suggestion{Application: name, Version: a.Value, To: there}
+	newer, s := here, Suggestion{Application: name, Version: a.Value, To: there.Environment}
 	if x.LessThan(y) {
-		s.Version, s.To = b.Value, here
+		newer, s.Version, s.To = there, b.Value, here.Environment
 	}
-	s.Command = fmt.Sprintf("promote %s@%s to %s", name, s.Version, s.To)
-	return s, true
+	s.Command = gitops.Line(gitops.Promote{Change: gitops.Change{Application: name, Environment: s.To}, Version: s.Version})
+	return s, newer.Health == gitops.Ready
 }
 
 func keys(maps ...map[string]string) func(func(string) bool) {

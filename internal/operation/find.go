@@ -9,8 +9,9 @@ import (
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
-// Known refuses an environment that is not configured, and names those that are.
-func Known(known []string, environment string) error {
+// Known refuses an environment that is not configured, and names those that are. again gives the user's line with
+// another environment in it.
+func Known(known []string, environment string, again func(environment string) string) error {
 	if slices.Contains(known, environment) {
 		return nil
 	}
@@ -18,6 +19,10 @@ func Known(known []string, environment string) error {
 		Reason: fmt.Sprintf("ferry knows %s.", enumerate(known))}
 	if len(known) == 0 {
 		refusal.Reason = "No environment is configured."
+	}
+	if guess := gitops.Closest(strings.ToLower(environment), known); guess != "" {
+		refusal.Reason = fmt.Sprintf("Did you mean %s? %s", guess, refusal.Reason)
+		refusal.Next = []string{again(guess)}
 	}
 	return refusal
 }
@@ -50,7 +55,7 @@ func Find(apps []gitops.Application, environment, name string, again func(name s
 	case 1:
 		return found[0], via, nil
 	case 0:
-		return gitops.Application{}, "", unknown(apps, []string{environment}, name)
+		return gitops.Application{}, "", unknown(apps, []string{environment}, name, again)
 	}
 	refusal := &gitops.Refusal{Code: gitops.Ambiguous, Reason: fmt.Sprintf("%s means %d applications in %s.", name, len(found), environment)}
 	names := qualified(found)
@@ -83,7 +88,7 @@ func named(a gitops.Application, name string) bool {
 	return name == a.Name || name == a.Key.String() || strings.EqualFold(name, a.Kind+"/"+a.Key.String()) && strings.HasSuffix(name, "/"+a.Key.String())
 }
 
-func unknown(apps []gitops.Application, environments []string, name string) *gitops.Refusal {
+func unknown(apps []gitops.Application, environments []string, name string, again func(name string) string) *gitops.Refusal {
 	environment, run := enumerate(environments), "runs"
 	if len(environments) > 1 {
 		run = "run"
@@ -94,6 +99,9 @@ func unknown(apps []gitops.Application, environments []string, name string) *git
 		if !slices.Contains(names, a.Name) {
 			names = append(names, a.Name)
 		}
+	}
+	if guess := gitops.Closest(strings.ToLower(name), names); guess != "" {
+		refusal.Next = append([]string{again(guess)}, refusal.Next...)
 	}
 	const shown = 20
 	switch {

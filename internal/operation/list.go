@@ -136,7 +136,7 @@ func List(ctx context.Context, fleet Fleet, request gitops.List) (Listing, error
 			apps = append(apps, o.apps...)
 		}
 		slices.SortFunc(apps, func(a, b gitops.Application) int { return a.Compare(b.Key) })
-		refusal := unknown(apps, listing.Environments, request.Application)
+		refusal := unknown(apps, listing.Environments, request.Application, func(name string) string { return gitops.Line(gitops.List{Application: name}) })
 		for _, u := range listing.Unreachable {
 			refusal.Details = append(refusal.Details, fmt.Sprintf("%s gave no answer: %s", u.Environment, u.Reason))
 		}

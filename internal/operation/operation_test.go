@@ -264,7 +264,10 @@ func TestSuggestionsBringTheOlderSideLevel(t *testing.T) {
 		{"7.0.0", "6.5.3", "promote podinfo@7.0.0 to prod"}, {"6.5.3", "16.5.3", "promote podinfo@16.5.3 to stage"}, {"6.10.0", "6.9.0", "promote podinfo@6.10.0 to prod"},
 		{"latest", "6.9.0", ""}, {"1.0.0+a", "1.0.0+b", ""}, {"7.0.0-rc.1", "7.0.0", "promote podinfo@7.0.0 to stage"}, {"", "1.0.0", ""},
 	} {
-		s, ok := suggest("podinfo", gitops.Version{Value: tc.here}, gitops.Version{Value: tc.there}, "stage", "prod")
+		app := func(environment string) gitops.Application {
+			return gitops.Application{Key: gitops.Key{Environment: environment}, Health: gitops.Ready}
+		}
+		s, ok := suggest("podinfo", gitops.Version{Value: tc.here}, gitops.Version{Value: tc.there}, app("stage"), app("prod"))
 		if s.Command != tc.want || ok != (tc.want != "") {
 			t.Errorf("%s and %s: %q", tc.here, tc.there, s.Command)
 		}
@@ -308,15 +311,15 @@ func TestFind(t *testing.T) {
 
 func TestKnown(t *testing.T) {
 	known := []string{"stage", "prod-eu", "qa"}
-	if err := Known(known, "prod-eu"); err != nil {
+	if err := Known(known, "prod-eu", nil); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{"prod", "prod-e", "prod-eu2", "PROD-EU", "", "stage "} {
-		if err := Known(known, name); err == nil || !strings.Contains(err.Error(), "stage, prod-eu and qa") {
+		if err := Known(known, name, func(e string) string { return "diff " + e }); err == nil || !strings.Contains(err.Error(), "stage, prod-eu and qa") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if err := Known(nil, "prod"); err == nil || !strings.Contains(err.Error(), "No environment is configured") {
+	if err := Known(nil, "prod", nil); err == nil || !strings.Contains(err.Error(), "No environment is configured") {
 		t.Errorf("none: %v", err)
 	}
 }
