@@ -19,10 +19,10 @@ func TestGrammarIsThatOfThePlugin(t *testing.T) {
 	want, got := map[string][]string{}, map[string][]string{}
 	for _, verb := range manual.Verbs {
 		for _, usage := range verb.Usage {
-			switch {
-			case usage == "VERB --help": // an option of every verb here
+			switch usage {
+			case "VERB --help": // an option of every verb here
 				continue
-			case usage == "help":
+			case "help":
 				usage = "help [VERB]"
 			}
 			usage = strings.TrimSuffix(strings.ReplaceAll(usage, "OTHER", "ENV"), " [OPTIONS]")

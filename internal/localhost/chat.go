@@ -66,18 +66,16 @@ type wait struct {
 	since   time.Time
 	now     time.Time
 	cancel  context.CancelFunc
-	result  chan result // takes one
-}
 
-type result struct {
-	answer Answer
-	err    error
+	arrived chan struct{} // closed when the rest is there
+	answer  Answer
+	err     error
 }
 
 // model is the state of a conversation: what Bubble Tea calls one. What is said and done leaves its view for good by
 // ending Bubble Tea's program, whose view is empty then, writing the text, and starting another program on the same model.
 // Bubble Tea's own way of printing above a view loses lines where view and text are higher than the screen. Answers wait
-// in channels, so that they reach whichever program runs.
+// in the model, so that they reach whichever program runs.
 type model struct {
 	chat    Chat
 	ctx     context.Context
@@ -178,8 +176,8 @@ func (m *model) collect() tea.Cmd {
 		return nil
 	}
 	select {
-	case r := <-m.waiting.result:
-		return m.receive(r)
+	case <-m.waiting.arrived:
+		return m.receive()
 	default:
 		return nil
 	}
@@ -230,12 +228,16 @@ func (m *model) ask(line string, chosen bool) tea.Cmd {
 	now := m.clock()
 	command := Command(line)
 	w := &wait{
-		number: m.asked, command: typedCommand(command), chosen: chosen, since: now, now: now, cancel: cancel, result: make(chan result, 1),
+		number: m.asked, command: typedCommand(command), chosen: chosen, since: now, now: now, cancel: cancel,
+		arrived: make(chan struct{}),
 	}
 	m.waiting = w
+	go func() { // not as a command of a program, which can end before it gets to it
+		defer close(w.arrived)
+		w.answer, w.err = m.chat.Execute(ctx, command)
+	}()
 	return tea.Batch(m.tick(), func() tea.Msg {
-		answer, err := m.chat.Execute(ctx, command)
-		w.result <- result{answer, err}
+		<-w.arrived
 		return arrived{}
 	})
 }
@@ -249,21 +251,21 @@ func typedCommand(command string) string {
 }
 
 // receive shows an answer. The one before leaves the view for good, unless it is replaced.
-func (m *model) receive(r result) tea.Cmd {
+func (m *model) receive() tea.Cmd {
 	w := m.waiting
 	w.cancel()
 	m.waiting = nil
-	if r.err != nil {
-		return m.tell(w.command, r.err.Error())
+	if w.err != nil {
+		return m.tell(w.command, w.err.Error())
 	}
 	var text string
-	if replaces := w.chosen && r.answer.Messages[0].ReplaceOriginal; m.live && !replaces {
+	if replaces := w.chosen && w.answer.Messages[0].ReplaceOriginal; m.live && !replaces {
 		text = m.exchangeText() + "\n"
 	}
-	m.last, m.live = exchange{command: w.command, answer: r.answer}, true
+	m.last, m.live = exchange{command: w.command, answer: w.answer}, true
 	m.show()
 	m.known.learn(m.chat.Grammar, m.shown)
-	if !r.answer.Refused() {
+	if !w.answer.Refused() {
 		m.known.learnLine(m.chat.Grammar, w.command)
 	}
 	return m.leave(text)
@@ -338,290 +340,4 @@ func (m *model) end() tea.Cmd {
 		m.waiting = nil
 	}
 	return m.leave("")
-}
-
-func (m *model) style() renderer { return renderer{styled: m.chat.Styled, width: m.width} }
-
-// key does what a key is for.
-func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
-	name := k.String()
-	leaving := m.leaving
-	m.note, m.leaving = "", false
-	switch {
-	case m.quit:
-		return nil
-	case m.waiting != nil:
-		return m.keyWhileWaiting(name, k.Text)
-	}
-	if m.menu != nil {
-		if cmd, done := m.keyInMenu(name, k.Text); done {
-			return cmd
-		}
-		m.menu = nil
-	}
-	browsing := m.browsing
-	m.browsing = nil
-	switch name {
-	case "ctrl+c":
-		switch {
-		case len(m.input.text) > 0:
-			m.input.set("")
-		case leaving:
-			return m.end()
-		default:
-			m.leaving, m.note = true, "Ctrl-C again or Ctrl-D leaves."
-		}
-	case "ctrl+d":
-		if len(m.input.text) == 0 {
-			return m.end()
-		}
-		m.edit(name, "")
-	case "enter", "ctrl+j":
-		return m.submit(m.input.String())
-	case "tab":
-		m.complete()
-	case "up", "ctrl+p":
-		m.recall(browsing, m.history.before)
-	case "down", "ctrl+n":
-		if browsing == nil && len(m.input.text) == 0 && len(m.shown.choices) > 0 {
-			m.menu = &menu{kind: choicesMenu, all: m.shown.choices}
-			return nil
-		}
-		m.recall(browsing, m.history.after)
-	case "esc":
-	default:
-		m.edit(name, k.Text)
-	}
-	return nil
-}
-
-func (m *model) edit(key, text string) {
-	if !m.input.key(key, text) {
-		m.note = fmt.Sprintf("A line has at most %d characters.", maxTyped)
-	}
-}
-
-// keyWhileWaiting edits the next line, which is sent after the answer at the earliest.
-func (m *model) keyWhileWaiting(name, text string) tea.Cmd {
-	switch name {
-	case "ctrl+c":
-		return m.stop()
-	case "enter", "tab", "up", "down", "esc", "ctrl+j", "ctrl+p", "ctrl+n", "ctrl+d":
-	default:
-		m.edit(name, text)
-	}
-	return nil
-}
-
-// A browse is a walk through the history.
-type browse struct {
-	at     int    // the line shown
-	prefix string // what was typed before; only lines that begin so are shown
-}
-
-// recall shows another line of the history. after, at the newest end, gives back what was typed.
-func (m *model) recall(b *browse, step func(at int, prefix string) (string, int)) {
-	if b == nil {
-		b = &browse{at: len(m.history.lines), prefix: m.input.String()}
-	}
-	m.browsing = b
-	if line, at := step(b.at, b.prefix); at >= 0 {
-		b.at = at
-		m.input.set(line)
-	}
-}
-
-// complete writes what the word before the cursor can only be, or opens a menu of what it can be.
-func (m *model) complete() {
-	left := m.input.left()
-	candidates, partial := m.chat.Grammar.complete(left, &m.known)
-	if len(candidates) == 0 {
-		return
-	}
-	before := strings.TrimSuffix(left, partial)
-	if len(candidates) == 1 {
-		m.input.setLeft(before + completed(candidates[0]))
-		return
-	}
-	m.input.setLeft(before + commonPrefix(candidates))
-	words := &menu{kind: wordsMenu, at: -1, typed: before}
-	for _, c := range candidates {
-		item := choice{name: c}
-		if strings.TrimSpace(before) == "" {
-			item.line = strings.Join(m.chat.Grammar.usages(c), ", ")
-		}
-		words.all = append(words.all, item)
-	}
-	m.menu = words
-}
-
-// completed is a word with what follows it.
-func completed(word string) string {
-	if strings.HasSuffix(word, "@") {
-		return word
-	}
-	return word + " "
-}
-
-// keyInMenu says whether the key was for the menu.
-func (m *model) keyInMenu(name, text string) (cmd tea.Cmd, done bool) {
-	menu := m.menu
-	switch name {
-	case "up", "shift+tab", "ctrl+p":
-		menu.move(-1)
-	case "down", "tab", "ctrl+n":
-		menu.move(1)
-	case "enter":
-		item, ok := menu.chosen()
-		switch {
-		case menu.kind == wordsMenu && !ok:
-			return nil, false
-		case !ok:
-		case menu.kind == wordsMenu:
-			m.input.setLeft(menu.typed + completed(item.name))
-			m.menu = nil
-		default:
-			return m.take(item), true
-		}
-		return nil, true
-	case "esc", "ctrl+c":
-		m.menu = nil
-		return nil, true
-	case "backspace":
-		if menu.kind == optionsMenu {
-			typed := []rune(menu.typed)
-			menu.typed, menu.at = string(typed[:max(0, len(typed)-1)]), 0
-			return nil, true
-		}
-		return nil, false
-	default:
-		if menu.kind == optionsMenu && text != "" {
-			menu.typed, menu.at = shorten(menu.typed+clean(text), m.width/2), 0
-			return nil, true
-		}
-		return nil, false
-	}
-	if item, ok := menu.chosen(); ok && menu.kind == wordsMenu {
-		m.input.setLeft(menu.typed + item.name)
-	}
-	return nil, true
-}
-
-const prompt = pluginName + "> "
-
-// exchangeText is the newest exchange as it stands on the screen, with a newline at its end.
-func (m *model) exchangeText() string {
-	r := m.style()
-	text := m.echo(m.last.command)
-	if m.last.problem == "" {
-		return text + m.shown.text
-	}
-	r.line(dangerStyle, m.last.problem)
-	return text + r.text()
-}
-
-// echo is a line as it was typed, behind the prompt.
-func (m *model) echo(command string) string {
-	r := m.style()
-	lines := wrap(oneLine(clean(command)), m.width-len(prompt), m.width-len(prompt), "")
-	for i, line := range lines {
-		lines[i] = strings.Repeat(" ", len(prompt)) + r.style(headerStyle, line)
-		if i == 0 {
-			lines[i] = r.style(numberStyle, prompt) + r.style(headerStyle, line)
-		}
-	}
-	return strings.Join(lines, "\n") + "\n"
-}
-
-var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-
-// View draws what can still change: the newest exchange, the prompt and what is below it. It never gets lower while a
-// program runs: Bubble Tea would lose its place.
-func (m *model) View() tea.View {
-	lines, cursor := m.lines()
-	cut := max(0, len(lines)-m.height)
-	lines = lines[cut:]
-	m.tall = min(max(m.tall, len(lines)), m.height)
-	v := tea.NewView(strings.Join(lines, "\n") + strings.Repeat("\n", m.tall-len(lines)))
-	if v.Cursor = cursor; cursor != nil {
-		cursor.Y -= cut
-	}
-	return v
-}
-
-// lines are those of the view, one at least.
-func (m *model) lines() ([]string, *tea.Cursor) {
-	if m.leaves != "" || m.quit || !m.ready {
-		return []string{""}, nil
-	}
-	r := m.style()
-	var lines []string
-	if m.live {
-		lines = strings.Split(m.exchangeText(), "\n")
-	}
-	if w := m.waiting; w != nil {
-		passed := w.now.Sub(w.since)
-		lines = append(lines, strings.Split(strings.TrimSuffix(m.echo(w.command), "\n"), "\n")...)
-		sign := string(spinner[int(passed/frame)%len(spinner)])
-		text := fmt.Sprintf("waiting for the answer… %s, Ctrl-C to stop waiting", seconds(passed))
-		lines = append(lines, r.style(numberStyle, sign)+" "+r.style(faintStyle, shorten(text, m.width-2)))
-		if len(m.input.text) == 0 {
-			return lines, nil
-		}
-	}
-	typed, x, y := m.prompt(r)
-	cursor := tea.NewCursor(x, y+len(lines))
-	lines = append(lines, typed...)
-	if m.menu != nil {
-		lines = append(lines, m.menu.lines(r, min(8, m.height-len(lines)-2))...)
-	}
-	if m.waiting == nil {
-		style := faintStyle
-		if m.note != "" {
-			style = noteStyle
-		}
-		lines = append(lines, r.style(style, shorten(m.hint(), m.width)))
-	}
-	return lines, cursor
-}
-
-// prompt is the line being typed, or as much of a very long one as is around the cursor.
-func (m *model) prompt(r renderer) (lines []string, x, y int) {
-	input, start := &m.input, prompt
-	if m.menu != nil && m.menu.kind == optionsMenu {
-		input, start = &editor{}, shorten(oneLine(m.menu.title), m.width/2)+"> "
-		input.set(m.menu.typed)
-	}
-	lines, x, y = input.lines(start, m.width)
-	rows := max(1, m.height/4)
-	first := max(0, min(y-rows/2, len(lines)-rows))
-	lines = lines[first:min(len(lines), first+rows)]
-	if first == 0 {
-		lines[0] = r.style(numberStyle, start) + strings.TrimPrefix(lines[0], start)
-	}
-	return lines, x, y - first
-}
-
-// hint is what can be done now.
-func (m *model) hint() string {
-	switch {
-	case m.note != "":
-		return oneLine(clean(m.note))
-	case m.menu != nil && m.menu.kind == choicesMenu:
-		return "↑ ↓ move · Enter runs it · Esc goes back"
-	case m.menu != nil && m.menu.kind == optionsMenu:
-		return "↑ ↓ move · type to narrow · Enter runs it · Esc goes back"
-	case m.menu != nil:
-		return "Tab or ↑ ↓ choose · Enter takes it · Esc closes"
-	case len(m.input.text) > 0:
-		return strings.Join(m.chat.Grammar.usages(m.input.left()), " · ")
-	}
-	hints := []string{"Tab completes", "Ctrl-D leaves"}
-	if len(m.history.lines) > 0 {
-		hints = append([]string{"↑ earlier lines"}, hints...)
-	}
-	if len(m.shown.choices) > 0 {
-		hints = append([]string{"↓ or a number chooses"}, hints...)
-	}
-	return strings.Join(hints, " · ")
 }

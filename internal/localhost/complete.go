@@ -234,8 +234,8 @@ func (n *names) addVersion(app, version string) {
 	if n.versions == nil {
 		n.versions = map[string][]string{}
 	}
-	versions := append(n.versions[app], version)
-	n.versions[app] = versions[max(0, len(versions)-maxVersions):]
+	n.versions[app] = append(n.versions[app], version)
+	n.versions[app] = n.versions[app][max(0, len(n.versions[app])-maxVersions):]
 }
 
 // learn takes the names out of an answer: from the lines of its buttons and selects, and from its tables.

@@ -1,7 +1,6 @@
 package localhost
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -141,7 +140,7 @@ func FuzzFit(f *testing.F) {
 		r.prose(r.read(text, false), 0)
 		for line := range strings.SplitSeq(r.text(), "\n") {
 			if lipgloss.Width(line) > width {
-				t.Error(fmt.Sprintf("%q at width %d", line, width))
+				t.Errorf("%q at width %d", line, width)
 			}
 		}
 	})
