@@ -135,10 +135,10 @@ func (f *Fleet) Applications(ctx context.Context, environment string) ([]gitops.
 	seen, parent := newSnapshot(), ctx
 	group, ctx := together(ctx)
 	for _, k := range fluxKinds {
-		flux.list(ctx, group, seen, k, cached)
+		flux.list(ctx, group, seen, k, cached{})
 	}
 	for _, k := range workloadKinds {
-		workloads.list(ctx, group, seen, k, cached)
+		workloads.list(ctx, group, seen, k, cached{})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err

@@ -53,6 +53,15 @@ func kubeconfig(server, user string) []byte {
 		"users": [{"name": "u", "user": {%s}}]}`, server, strings.Contains(user, "token"), user)
 }
 
+// clustered makes one with fields of its cluster, such as people put into a Secret, and a token.
+func clustered(server, cluster string) []byte {
+	fields := strings.TrimSuffix(fmt.Sprintf(`"server": %q, %s`, server, cluster), ", ")
+	return fmt.Appendf(nil, `{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+		"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+		"clusters": [{"name": "c", "cluster": {%s}}],
+		"users": [{"name": "u", "user": {"token": "t"}}]}`, fields)
+}
+
 func newFleet(t *testing.T, home []byte, environments ...Environment) *Fleet {
 	t.Helper()
 	f, err := New(home, environments)
@@ -430,17 +439,20 @@ func TestKubeconfigsThatAreRefused(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"exec":           {inFile, kubeconfig(server, `"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "canary"}`), "runs no credential programs"},
-		"auth provider":  {inFile, kubeconfig(server, `"auth-provider": {"name": "gcp"}`), "runs no credential programs"},
-		"exec in Secret": {inSecret, kubeconfig(server, `"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "canary"}`), "runs no credential programs"},
-		"token file":     {inSecret, kubeconfig(server, `"tokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token"`), "points to files"},
-		"not YAML":       {inFile, []byte("token: [canary"), "is not a kubeconfig"},
-		"empty":          {inFile, nil, `has no context ""`},
-		"context":        {Access{KubeconfigFile: file, Context: "prod-eu"}, kubeconfig(server, ""), `has no context "prod-eu"`},
-		"no file":        {Access{KubeconfigFile: file + "-missing"}, nil, "cannot be read"},
-		"no Secret":      {Access{Secret: &SecretRef{Namespace: "ferry", Name: "missing", Key: "kubeconfig"}}, nil, "has no such Secret"},
-		"no key":         {Access{Secret: &SecretRef{Namespace: "ferry", Name: "prod", Key: "missing"}}, nil, "has no such key"},
-		"bad address":    {inFile, kubeconfig("http://%zz", ""), "cannot be used"},
+		"exec":               {inFile, kubeconfig(server, `"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "canary"}`), "runs no credential programs"},
+		"auth provider":      {inFile, kubeconfig(server, `"auth-provider": {"name": "gcp"}`), "runs no credential programs"},
+		"exec in Secret":     {inSecret, kubeconfig(server, `"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "canary"}`), "runs no credential programs"},
+		"proxy in Secret":    {inSecret, clustered(server, `"proxy-url": "http://canary:1"`), "names a proxy-url"},
+		"insecure in Secret": {inSecret, clustered(server, `"insecure-skip-tls-verify": true`), "has insecure-skip-tls-verify"},
+		"authority file":     {inSecret, clustered(server, `"certificate-authority": "/etc/canary"`), "points to files"},
+		"token file":         {inSecret, kubeconfig(server, `"tokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token"`), "points to files"},
+		"not YAML":           {inFile, []byte("token: [canary"), "is not a kubeconfig"},
+		"empty":              {inFile, nil, `has no context ""`},
+		"context":            {Access{KubeconfigFile: file, Context: "prod-eu"}, kubeconfig(server, ""), `has no context "prod-eu"`},
+		"no file":            {Access{KubeconfigFile: file + "-missing"}, nil, "cannot be read"},
+		"no Secret":          {Access{Secret: &SecretRef{Namespace: "ferry", Name: "missing", Key: "kubeconfig"}}, nil, "has no such Secret"},
+		"no key":             {Access{Secret: &SecretRef{Namespace: "ferry", Name: "prod", Key: "missing"}}, nil, "has no such key"},
+		"bad address":        {inFile, kubeconfig("http://%zz", ""), "cannot be used"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.WriteFile(file, test.content, 0o600); err != nil {
@@ -471,11 +483,11 @@ func TestKubeconfigsThatAreRefused(t *testing.T) {
 func TestAKubeconfigFromASecretIsUsed(t *testing.T) {
 	ref := &SecretRef{Namespace: "ferry", Name: "prod", Key: "kubeconfig"}
 	hub := fake.NewClientBuilder().WithScheme(scheme).WithObjects(gitRepository(), kustomization("apps"), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "ferry", Name: "prod"}, Data: map[string][]byte{"kubeconfig": kubeconfig("http://prod", `"token": "t"`)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ferry", Name: "prod"}, Data: map[string][]byte{"kubeconfig": clustered("https://prod", "")},
 	}).Build()
 	remote := fake.NewClientBuilder().WithScheme(scheme).WithObjects(deployment("shop", "api", byKustomization("apps"), "api:2")).Build()
 	f := newFleet(t, kubeconfig("http://home", `"as": "ferry"`), Environment{Name: "prod", Cluster: Access{Secret: ref}})
-	clients := map[string]client.Client{"http://home": hub, "http://prod": remote}
+	clients := map[string]client.Client{"http://home": hub, "https://prod": remote}
 	var as []string
 	f.open = func(config *rest.Config) (client.Client, error) {
 		as = append(as, config.Host+" as "+config.Impersonate.UserName)
@@ -491,8 +503,53 @@ func TestAKubeconfigFromASecretIsUsed(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	if diff := cmp.Diff([]string{"http://home as ferry", "http://prod as ferry"}, as); diff != "" {
+	if diff := cmp.Diff([]string{"http://home as ferry", "https://prod as ferry"}, as); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAKubeconfigInAFileMayNameAProxy(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, clustered("https://prod", `"proxy-url": "http://proxy:3128", "insecure-skip-tls-verify": true`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	access := Access{KubeconfigFile: file}
+	f := newFleet(t, kubeconfig("http://home", ""), Environment{Name: "prod", Cluster: access, Flux: access})
+	empty := fake.NewClientBuilder().WithScheme(scheme).Build()
+	f.open = func(config *rest.Config) (client.Client, error) {
+		if config.Proxy == nil || !config.Insecure {
+			t.Errorf("proxy set: %v, insecure: %v", config.Proxy != nil, config.Insecure)
+		}
+		return empty, nil
+	}
+	if _, err := f.Applications(t.Context(), "prod"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestListsShareNoOptions: the client writes into what a list's options point to, and lists run at the same time.
+func TestListsShareNoOptions(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[*metav1.ListOptions]bool{}
+	lists := 0
+	f, _ := faked(t, interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+		var all client.ListOptions
+		all.ApplyOptions(options)
+		mu.Lock()
+		defer mu.Unlock()
+		lists++
+		if all.Raw == nil || all.Raw.ResourceVersion != "0" {
+			t.Errorf("%T is not read from memory: %v", list, all.Raw)
+		}
+		seen[all.Raw] = true
+		return c.List(ctx, list, options...)
+	}})
+	f.environments[0].Namespaces = []string{"shop", "bank"}
+	if _, err := f.Applications(t.Context(), "prod"); err != nil {
+		t.Fatal(err)
+	}
+	if lists == 0 || len(seen) != lists {
+		t.Errorf("%d lists with %d options", lists, len(seen))
 	}
 }
 

@@ -94,7 +94,8 @@ func (f *Fleet) kubeconfig(ctx context.Context, environment string, access Acces
 }
 
 // restConfig reads the context of a kubeconfig that access means. Entries that run programs are refused. A kubeconfig
-// from a Secret must carry all it needs, or whoever writes the Secret could have ferry send its own files to a server.
+// from a Secret must carry all it needs, or whoever writes the Secret could have ferry send its own files to a server; and
+// it may not have ferry talk to, or through, anybody who cannot prove to be that cluster. Files are the operator's.
 func restConfig(raw []byte, access Access) (*rest.Config, error) {
 	config, err := clientcmd.Load(raw)
 	if err != nil {
@@ -115,6 +116,12 @@ func restConfig(raw []byte, access Access) (*rest.Config, error) {
 	if access.Secret != nil && slices.ContainsFunc([]string{cluster.CertificateAuthority, user.TokenFile, user.ClientCertificate, user.ClientKey},
 		func(path string) bool { return path != "" }) {
 		return nil, unusable(access, "points to files; put token and certificates into it (certificate-authority-data, token)", nil)
+	}
+	if access.Secret != nil && cluster.ProxyURL != "" {
+		return nil, unusable(access, "names a proxy-url; only a kubeconfig in a file may (kubeconfigFile)", nil)
+	}
+	if access.Secret != nil && cluster.InsecureSkipTLSVerify {
+		return nil, unusable(access, "has insecure-skip-tls-verify; put the cluster's certificate into it instead (certificate-authority-data)", nil)
 	}
 	for _, c := range config.Clusters {
 		c.LocationOfOrigin = access.KubeconfigFile

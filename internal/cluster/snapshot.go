@@ -58,8 +58,11 @@ var (
 	workloadKinds = []kind{deployments, statefulSets, daemonSets}
 )
 
-// cached lets the API server answer a list from memory, without asking etcd how new that is.
-var cached = &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}
+// cached lets the API server answer a list from memory, without asking etcd how new that is. Each request gets a Raw of its
+// own: the client writes the other options into it.
+type cached struct{}
+
+func (cached) ApplyToList(o *client.ListOptions) { o.Raw = &metav1.ListOptions{ResourceVersion: "0"} }
 
 // A snapshot holds the objects of one observation. Reads may add to it at the same time.
 type snapshot struct {
