@@ -42,6 +42,8 @@ type Plan struct {
 	Rendered    []Rendered  `json:"rendered,omitempty"` // in the application's environment
 	// Elsewhere is what changes in the environments of Shared.
 	Elsewhere map[string][]Rendered `json:"elsewhere,omitempty"`
+	// Digests stand, by environment, for the same changes with what is masked in them, so that the hash is bound to it too.
+	Digests map[string]string `json:"digests,omitempty"`
 	// Blind are sentences about what could not be read or built, of which it is not known whether the same bytes feed it.
 	Blind []string `json:"blind,omitempty"`
 	// PullRequest says how it gets into the branch: by a pull request, or by a commit.

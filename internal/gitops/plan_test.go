@@ -38,6 +38,7 @@ func TestHashIsOfWhatTheUserAgreesTo(t *testing.T) {
 		"new":               func(p *Plan) { p.Edits[0].New = "7.0.1" },
 		"another edit":      func(p *Plan) { p.Edits = append(p.Edits, p.Edits[0]) },
 		"elsewhere":         func(p *Plan) { p.Elsewhere = map[string][]Rendered{"dr": p.Rendered} },
+		"what is masked":    func(p *Plan) { p.Digests = map[string]string{"prod": "00"} },
 		"not seen":          func(p *Plan) { p.Blind = []string{"dr could not be read."} },
 		"pull request":      func(p *Plan) { p.PullRequest = true },
 		"other environment": func(p *Plan) { p.Shared = []string{"dr", "qa"} },

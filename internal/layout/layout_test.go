@@ -1,7 +1,10 @@
 package layout
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -155,15 +158,18 @@ func TestLocate(t *testing.T) {
 			if !strings.Contains(string(file.Content), tc.edited) {
 				t.Errorf("%s is not in %s", tc.edited, file.Content)
 			}
-			effect, unchecked, err := Effect(t.Context(), tree, everywhere, file)
+			effect, unchecked, err := Effects(t.Context(), tree, everywhere, file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if len(unchecked) != 1 || unchecked[0].Environment != "other" {
 				t.Errorf("unchecked: %v", unchecked)
 			}
-			if len(effect[tc.environment]) != 1 {
+			if e := effect[tc.environment]; len(e.Changes) != 1 || e.Digest == "" {
 				t.Errorf("effect: %v", effect)
+			}
+			if besides, err := f.Prove(t.Context(), tree, file, "9.0.0"); err != nil || len(besides) > 0 {
+				t.Errorf("it is not proved: %v %v", besides, err)
 			}
 			delete(effect, tc.environment)
 			var shared []string
@@ -215,11 +221,11 @@ func TestEffectShowsAllThatAPatchChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	effect, _, err := Effect(t.Context(), tree, everywhere, file)
+	effect, _, err := Effects(t.Context(), tree, everywhere, file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(effect["prod"]) != 4 {
+	if len(effect["prod"].Changes) != 4 {
 		t.Errorf("want the four HelmReleases of prod, got %v", effect["prod"])
 	}
 }
@@ -292,11 +298,138 @@ spec: {chart: {spec: {version: 6.0.0}}}
 	if err != nil {
 		t.Fatal(err)
 	}
-	effect, _, err := Effect(t.Context(), tree, both, file)
+	effect, _, err := Effects(t.Context(), tree, both, file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(effect["prod"]) != 1 || len(effect["stage"]) != 0 {
+	if len(effect["prod"].Changes) != 1 || len(effect["stage"].Changes) != 0 {
 		t.Errorf("effect: %v", effect)
+	}
+}
+
+// Many applications at the same version: the one that is meant is tried first.
+func TestLocateAmongMany(t *testing.T) {
+	var releases, images, workloads strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&releases, "---\napiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: a%d, namespace: apps}\nspec: {chart: {spec: {chart: a, version: 1.0.0}}}\n", i)
+	}
+	for i := range 40 {
+		fmt.Fprintf(&images, "- {name: example/a%d, newTag: 1.0.0}\n", i)
+		fmt.Fprintf(&workloads, "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w%d, namespace: apps}\nspec: {template: {spec: {containers: [{name: c, image: example/a%d}]}}}\n", i, i)
+	}
+	tree := &counting{MapFS: parse(t, "-- releases/all.yaml --\n"+releases.String()+
+		"-- images/kustomization.yaml --\nresources: [all.yaml]\nimages:\n"+images.String()+"-- images/all.yaml --\n"+workloads.String())}
+	for _, tc := range []struct{ path, kind, name, container, image, want string }{
+		{"releases", "HelmRelease", "a170", "", "", "spec.chart.spec.version"},
+		{"images", "Deployment", "w37", "c", "example/a37", "images[name=example/a37].newTag"},
+	} {
+		app, v := version("prod", tc.kind, "apps", tc.name, tc.container)
+		v.Name = tc.image
+		tree.read = 0
+		f, err := Locate(t.Context(), tree, sites("prod="+tc.path), app, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Path != tc.want {
+			t.Errorf("got %s:%d %s", f.File, f.Line, f.Path)
+		}
+		if tree.read > 12 {
+			t.Errorf("%s: its file was opened %d times: more than for one trial", tc.name, tree.read)
+		}
+	}
+	app, v := version("prod", "HelmRelease", "apps", "a170", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Locate(ctx, tree, sites("prod=releases"), app, v); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// counting counts how often all.yaml is opened, which is a few times a build.
+type counting struct {
+	fstest.MapFS
+	read int
+}
+
+func (c *counting) Open(name string) (fs.File, error) {
+	if strings.HasSuffix(name, "/all.yaml") {
+		c.read++
+	}
+	return c.MapFS.Open(name)
+}
+
+// What no name leads to is tried up to a limit.
+func TestLocateGivesUp(t *testing.T) {
+	text := "-- many/all.yaml --\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: apps}\nspec: {template: {spec: {containers: [{name: c, image: 'example/a:0'}]}}}\n" +
+		"-- many/kustomization.yaml --\nresources: [all.yaml]\npatches:\n- target: {kind: Deployment}\n  patch: '" +
+		`[{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "example/a:1.0.0"}]` + "'\nimages:\n"
+	for i := range maxTrials + 1 {
+		text += fmt.Sprintf("- {name: example/b%d, newTag: 1.0.0}\n", i)
+	}
+	app, v := version("prod", "Deployment", "apps", "w", "c")
+	_, err := Locate(t.Context(), parse(t, text), sites("prod=many"), app, v)
+	var refusal *gitops.Refusal
+	if !errors.As(err, &refusal) || refusal.Code != gitops.Unproved {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A tree that knows trial values could answer them and not the real one: only the real edit is proof.
+func TestProveHoldsAgainstTheTree(t *testing.T) {
+	text := strings.Replace(fleet, "\npatches:\n- path: podinfo.yaml\n-- apps/stage/podinfo.yaml", `
+patches:
+- path: podinfo.yaml
+replacements:
+- source: {kind: HelmRelease, name: podinfo, fieldPath: spec.chart.spec.version, options: {delimiter: -, index: 0}}
+  targets: [{select: {kind: HelmRelease, name: podinfo}, fieldPaths: [spec.note], options: {create: true}}]
+-- apps/stage/podinfo.yaml`, 1)
+	if text == fleet {
+		t.Fatal("nothing replaced")
+	}
+	tree := parse(t, text)
+	app, v := version("stage", "HelmRelease", "podinfo", "podinfo", "")
+	f, err := Locate(t.Context(), tree, everywhere, app, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, file, err := f.Edit("9.0.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	besides, err := f.Prove(t.Context(), tree, file, "9.0.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []gitops.Rendered{{Object: v.Object, Path: "spec.note", Old: "7.0.0", New: "9.0.0"}}
+	if d := cmp.Diff(want, besides); d != "" {
+		t.Error(d)
+	}
+	_, err = f.Prove(t.Context(), tree, file, "9.0.1")
+	var refusal *gitops.Refusal
+	if !errors.As(err, &refusal) || refusal.Code != gitops.Unproved || refusal.Reason != "After the edit, HelmRelease/podinfo/podinfo would state 9.0.0, not 9.0.1." {
+		t.Errorf("got %v", err)
+	}
+	file.Content = []byte("a: [")
+	if _, err = f.Prove(t.Context(), tree, file, "9.0.0"); !errors.As(err, &refusal) || refusal.Code != gitops.Unproved {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A kind of another group is not Flux's, whatever it is called.
+func TestLocatePassesOverKindsOfTheSameName(t *testing.T) {
+	text := strings.Replace(fleet, "resources: [../base/podinfo, ../base/cache, api.yaml, tools.yaml]", "resources: [fake.yaml, ../base/podinfo, ../base/cache, api.yaml, tools.yaml]", 1) + `
+-- apps/prod/fake.yaml --
+apiVersion: a.example.com/v1
+kind: HelmRelease
+metadata: {name: cache, namespace: cache}
+spec: {chart: {spec: {version: 1.0.0}}}
+`
+	app, v := version("prod", "HelmRelease", "cache", "cache", "")
+	f, err := Locate(t.Context(), parse(t, text), everywhere, app, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.File != "apps/base/cache/release.yaml" {
+		t.Errorf("the field is in %s", f.File)
 	}
 }

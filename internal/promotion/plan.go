@@ -81,7 +81,11 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 	if err != nil {
 		return gitops.Plan{}, err
 	}
-	effect, unchecked, err := layout.Effect(ctx, p.tree, p.sites, file)
+	besides, err := field.Prove(ctx, p.tree, file, in.to)
+	if err != nil {
+		return gitops.Plan{}, err
+	}
+	effects, unchecked, err := layout.Effects(ctx, p.tree, p.sites, file)
 	if err != nil {
 		return gitops.Plan{}, err
 	}
@@ -92,20 +96,21 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 	plan := gitops.Plan{
 		Application: in.app.Key, Kind: in.version.Kind, VersionName: in.version.Name,
 		Repository: p.name, Branch: p.branch, From: field.Value, To: in.to, Edits: []gitops.Edit{edit},
-		Rendered: effect[in.app.Environment], RollbackOf: in.rollbackOf, PullRequest: request,
+		Rendered: effects[in.app.Environment].Changes, Digests: map[string]string{}, RollbackOf: in.rollbackOf, PullRequest: request,
 		Base: p.head, Diff: unified(file.Path, before, file.Content), Content: []gitops.File{file},
 	}
-	for environment, changes := range effect {
+	for environment, effect := range effects {
+		plan.Digests[environment] = effect.Digest
 		if environment != in.app.Environment {
 			plan.Shared = append(plan.Shared, environment)
 			if plan.Elsewhere == nil {
 				plan.Elsewhere = map[string][]gitops.Rendered{}
 			}
-			plan.Elsewhere[environment] = changes
+			plan.Elsewhere[environment] = effect.Changes
 		}
 	}
 	slices.Sort(plan.Shared)
-	if err := in.alone(plan, effect); err != nil {
+	if err := in.alone(plan, besides); err != nil {
 		return gitops.Plan{}, err
 	}
 	for _, e := range p.unread {
@@ -117,15 +122,21 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 	return plan, nil
 }
 
-// alone refuses a plan that changes more than the version asked for, unless that was agreed to.
-func (in intent) alone(plan gitops.Plan, effect map[string][]gitops.Rendered) error {
+// alone refuses a plan that changes more than the version asked for, unless that was agreed to. besides are changes of
+// the version's own object.
+func (in intent) alone(plan gitops.Plan, besides []gitops.Rendered) error {
 	var others []string
-	for environment, changes := range effect {
+	note := func(environment string, changes []gitops.Rendered) {
 		for _, c := range changes {
-			if environment != in.app.Environment || c.Object != in.version.Object && !sameButNamespace(c.Object, in.version.Object) {
-				others = append(others, fmt.Sprintf("%s: %s %s from %s to %s", environment, c.Object, c.Path, c.Old, c.New))
-			}
+			others = append(others, fmt.Sprintf("%s: %s %s from %s to %s", environment, c.Object, c.Path, c.Old, c.New))
 		}
+	}
+	note(in.app.Environment, besides)
+	note(in.app.Environment, slices.DeleteFunc(slices.Clone(plan.Rendered), func(c gitops.Rendered) bool {
+		return c.Object == in.version.Object || sameButNamespace(c.Object, in.version.Object)
+	}))
+	for environment, changes := range plan.Elsewhere {
+		note(environment, changes)
 	}
 	if len(others) == 0 || in.asked.Shared {
 		return nil

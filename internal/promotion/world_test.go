@@ -487,7 +487,7 @@ func (c *cluster) follow(ctx context.Context, environment string) error {
 	c.revision[environment] = head
 	for _, path := range c.paths[environment] {
 		owner := c.kustomization(environment, path)
-		objects, err := render.Build(tree, owner)
+		objects, err := render.Build(ctx, tree, owner)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,521 @@
+package render
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing/fstest"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/utils"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+// Limits on one build. What is read twice counts twice, as kustomize does its work twice.
+const (
+	maxFiles     = 5000      // read
+	maxBytes     = 16 << 20  // read
+	maxNodes     = 200_000   // YAML nodes, with every alias replaced by what it stands for
+	maxDepth     = 100       // of a YAML document; package manifest's
+	maxDocuments = 1500      // objects to build, patches and the like
+	maxVisits    = 500       // of kustomizations
+	maxNest      = 50        // of kustomizations within one another
+	maxSpread    = 128 << 20 // bytes of a kustomization and its patches, times the documents they may be applied to
+	maxSteps     = 250_000   // images, patches and the like, times the documents that are looked through for each
+)
+
+// A walker follows the references of kustomizations as kustomize will, and takes along what they name. It is where
+// hostile trees are found out: kustomize fetches addresses, runs git with what a reference says, and does not survive
+// documents that contain themselves.
+type walker struct {
+	ctx   context.Context
+	tree  fs.FS
+	files fstest.MapFS // by path: all that kustomize gets to see
+
+	reads, bytes, nodes, documents, visits, spread, steps int
+
+	sources [][]string // field paths of replacements
+	targets []target
+}
+
+// A target is where a replacement puts its value.
+type target struct {
+	path   []string
+	beside bool // what is there stays, beside the value
+}
+
+func outside(what, why string) error {
+	return &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("%s %s, so what Flux builds from it cannot be told from this repository alone.", what, why)}
+}
+
+func tooMuch(what, why string) error {
+	return &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("%s %s: ferry does not build that.", what, why)}
+}
+
+func unreadable(file, as string, err error) error {
+	return &gitops.Refusal{Code: gitops.NotYAML, Reason: fmt.Sprintf("%s cannot be read as %s.", file, as), Cause: err}
+}
+
+// load reads the files of the build of a Kustomization, its own spec added to the kustomization at its path.
+func load(ctx context.Context, tree fs.FS, k gitops.Kustomization) (*walker, error) {
+	w := &walker{ctx: ctx, tree: tree, files: fstest.MapFS{}}
+	if !isDir(tree, k.Path) {
+		return nil, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("The repository has no directory %s at this commit.", k.Path)}
+	}
+	file, raw, err := w.root(k)
+	if err != nil {
+		return nil, err
+	}
+	*w = walker{ctx: ctx, tree: With(tree, file, raw), files: fstest.MapFS{}}
+	if err := w.directory(k.Path, nil, false, 0); err != nil {
+		return nil, err
+	}
+	return w, w.replacementsEnd()
+}
+
+// root returns the kustomization that a build starts from, made if there is none.
+func (w *walker) root(k gitops.Kustomization) (file string, raw []byte, err error) {
+	kustomization := map[string]any{}
+	if file = kustomizationFile(w.tree, k.Path); file == "" {
+		file = path.Join(k.Path, "kustomization.yaml")
+		found, err := manifests(w.tree, k.Path)
+		if err != nil {
+			return "", nil, fmt.Errorf("list %s: %w", k.Path, err)
+		}
+		list := []any{}
+		for _, f := range found {
+			list = append(list, strings.TrimPrefix(strings.TrimPrefix(f, k.Path), "/"))
+		}
+		kustomization["resources"] = list
+	} else {
+		raw, err := w.read(file)
+		if err != nil {
+			return "", nil, err
+		}
+		if err := w.weigh(file, raw); err != nil {
+			return "", nil, err
+		}
+		if err := sigsyaml.Unmarshal(raw, &kustomization); err != nil {
+			return "", nil, unreadable(file, "a kustomization", err)
+		}
+	}
+	add(kustomization, k)
+	raw, err = sigsyaml.Marshal(kustomization)
+	if err != nil {
+		return "", nil, fmt.Errorf("encode %s: %w", file, err)
+	}
+	return file, raw, nil
+}
+
+// read takes a file along.
+func (w *walker) read(file string) ([]byte, error) {
+	if err := w.ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	info, err := fs.Stat(w.tree, file)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	w.reads++
+	w.bytes += int(min(info.Size(), maxBytes+1)) // before it is in memory
+	if w.reads > maxFiles || w.bytes > maxBytes {
+		return nil, tooMuch(file, fmt.Sprintf("is beyond %d files or %d MiB of one build", maxFiles, maxBytes>>20))
+	}
+	if f, ok := w.files[file]; ok {
+		return f.Data, nil
+	}
+	raw, err := fs.ReadFile(w.tree, file)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	w.files[file] = &fstest.MapFile{Data: raw, Mode: 0o644}
+	return raw, nil
+}
+
+// directory visits a kustomization. parents are those on the way to it; a component is applied to the documents that
+// came before it too, of which above is the number when its parent began.
+func (w *walker) directory(dir string, parents []string, component bool, above int) error {
+	if slices.Contains(parents, dir) {
+		return tooMuch(dir, "is a kustomization that contains itself")
+	}
+	if w.visits++; w.visits > maxVisits || len(parents) > maxNest {
+		return tooMuch(dir, fmt.Sprintf("is one of more than %d kustomizations, or more than %d within one another, of one build", maxVisits, maxNest))
+	}
+	file := kustomizationFile(w.tree, dir)
+	if file == "" {
+		return outside(dir, "has no kustomization")
+	}
+	for _, other := range konfig.RecognizedKustomizationFileNames() {
+		if info, err := fs.Stat(w.tree, path.Join(dir, other)); err == nil && !info.IsDir() && path.Join(dir, other) != file {
+			return tooMuch(dir, "has more than one kustomization")
+		}
+	}
+	raw, err := w.read(file)
+	if err != nil {
+		return err
+	}
+	if err := w.weigh(file, raw); err != nil {
+		return err
+	}
+	var k types.Kustomization
+	if err := k.Unmarshal(raw); err != nil { // as kustomize reads it, so that nothing is there for it alone
+		return unreadable(file, "a kustomization", err)
+	}
+	k.FixKustomization()
+	if err := supported(file, k); err != nil {
+		return err
+	}
+	if !component {
+		above = w.documents
+	}
+	parents = append(slices.Clone(parents), dir)
+	for _, ref := range k.Resources {
+		at, err := w.resolve(dir, ref)
+		if err != nil {
+			return err
+		}
+		if isDir(w.tree, at) {
+			if err := w.directory(at, parents, false, 0); err != nil {
+				return err
+			}
+			continue
+		}
+		objects, err := w.read(at)
+		if err != nil {
+			return err
+		}
+		if err := w.weigh(at, objects); err != nil {
+			return err
+		}
+	}
+	if err := w.generated(dir, k); err != nil {
+		return err
+	}
+	patches, err := w.patches(dir, file, k)
+	if err != nil {
+		return err
+	}
+	targets := len(w.targets)
+	replacements, err := w.replacements(dir, k)
+	if err != nil {
+		return err
+	}
+	for _, ref := range k.Components {
+		at, err := w.resolve(dir, ref)
+		if err != nil {
+			return err
+		}
+		if err := w.directory(at, parents, true, above); err != nil {
+			return err
+		}
+	}
+	documents := w.documents - above
+	w.spread += (len(raw) + patches + replacements) * documents
+	w.steps += (len(k.Images) + len(k.Replicas) + len(k.Patches) + len(k.PatchesJson6902) + len(k.PatchesStrategicMerge) +
+		len(k.Labels) + len(k.Vars) + len(w.targets) - targets) * documents
+	if w.spread > maxSpread || w.steps > maxSteps {
+		return tooMuch(file, "applies too much to too many objects")
+	}
+	return nil
+}
+
+// supported refuses what renders by other means than kustomize's own, and what changes how kustomize reads objects: it
+// keeps schemas in variables of the process, and follows those that refer to themselves until it dies.
+func supported(file string, k types.Kustomization) error {
+	switch {
+	case len(k.HelmCharts) > 0 || k.HelmGlobals != nil:
+		return outside(file, "renders Helm charts")
+	case len(k.Generators)+len(k.Transformers)+len(k.Validators) > 0:
+		return outside(file, "uses generators, transformers or validators of its own")
+	case len(k.Crds) > 0:
+		return tooMuch(file, "has crds, schemas of its own for kustomize")
+	case len(k.OpenAPI) > 0:
+		return tooMuch(file, "has openapi, a schema of its own for kustomize")
+	case len(k.Configurations) > 0:
+		return tooMuch(file, "has configurations, rules of its own for kustomize")
+	}
+	return nil
+}
+
+// resolve gives the path in the tree that a reference from a directory means.
+func (w *walker) resolve(dir, ref string) (string, error) {
+	if !plain(ref) {
+		return "", outside(fmt.Sprintf("%q in %s", ref, dir), "is not a plain relative path")
+	}
+	at := path.Join(dir, ref)
+	if !fs.ValidPath(at) {
+		return "", outside(fmt.Sprintf("%s in %s", ref, dir), "is not in the repository at this commit")
+	}
+	if _, err := fs.Stat(w.tree, at); errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+		return "", outside(fmt.Sprintf("%s in %s", ref, dir), "is not in the repository at this commit")
+	} else if err != nil {
+		return "", fmt.Errorf("look at %s: %w", at, err)
+	}
+	return at, nil
+}
+
+// plain says that kustomize can take a reference for nothing but a path: not for a URL, which it would fetch, nor for a
+// Git repository, for which it would run git with what the reference says as arguments.
+func plain(ref string) bool {
+	return ref != "" && !path.IsAbs(ref) && !strings.Contains(ref, "//") &&
+		!strings.ContainsFunc(ref, func(r rune) bool { return unicode.IsControl(r) || strings.ContainsRune(`:?#@%\`, r) }) &&
+		!slices.ContainsFunc(strings.Split(ref, "/"), func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), "github.com") })
+}
+
+// generated reads the files of ConfigMaps and Secrets, which may hold anything.
+func (w *walker) generated(dir string, k types.Kustomization) error {
+	var args []types.GeneratorArgs
+	for _, g := range k.ConfigMapGenerator {
+		args = append(args, g.GeneratorArgs)
+	}
+	for _, g := range k.SecretGenerator {
+		args = append(args, g.GeneratorArgs)
+	}
+	w.documents += len(args)
+	for _, g := range args {
+		refs := slices.Clone(g.EnvSources)
+		for _, f := range g.FileSources {
+			_, after, keyed := strings.Cut(f, "=")
+			if !keyed {
+				after = f
+			}
+			refs = append(refs, after)
+		}
+		for _, ref := range refs {
+			at, err := w.resolve(dir, ref)
+			if err != nil {
+				return err
+			}
+			if _, err := w.read(at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// patches reads patches, and returns how long they are in their files.
+func (w *walker) patches(dir, file string, k types.Kustomization) (size int, err error) {
+	var refs []string
+	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
+		if p.Path != "" {
+			refs = append(refs, p.Path)
+		}
+		if err := w.patch(file, []byte(p.Patch)); err != nil {
+			return 0, err
+		}
+	}
+	for _, p := range k.PatchesStrategicMerge {
+		if plain(string(p)) {
+			refs = append(refs, string(p))
+			continue
+		}
+		// Kustomize takes it for a patch if it can, and else for an address.
+		if u, err := url.Parse(string(p)); err == nil && u.Scheme != "" {
+			return 0, outside(fmt.Sprintf("%q in %s", p, dir), "is neither a plain relative path nor a patch")
+		}
+		if err := w.weigh(file, []byte(p)); err != nil {
+			return 0, err
+		}
+	}
+	for _, ref := range refs {
+		at, err := w.resolve(dir, ref)
+		if err != nil {
+			return 0, err
+		}
+		raw, err := w.read(at)
+		if err != nil {
+			return 0, err
+		}
+		if err := w.patch(at, raw); err != nil {
+			return 0, err
+		}
+		size += len(raw)
+	}
+	return size, nil
+}
+
+// patch weighs a patch. One of JSON that copies parts of an object into one another doubles it with every line.
+func (w *walker) patch(file string, raw []byte) error {
+	if err := w.weigh(file, raw); err != nil {
+		return err
+	}
+	for _, decode := range []func([]byte, any) error{json.Unmarshal, func(raw []byte, v any) error { return sigsyaml.Unmarshal(raw, v) }} {
+		var operations []map[string]any
+		if err := decode(raw, &operations); err != nil {
+			continue // it is no JSON patch
+		}
+		if slices.ContainsFunc(operations, func(o map[string]any) bool { return o["op"] == "copy" }) {
+			return tooMuch(file, "has a patch that copies one part of an object into another")
+		}
+	}
+	return nil
+}
+
+// replacements reads where replacements take values from and where they put them, and how long they are in their files.
+func (w *walker) replacements(dir string, k types.Kustomization) (size int, err error) {
+	note := func(r types.Replacement) {
+		if r.Source != nil {
+			w.sources = append(w.sources, split(r.Source.FieldPath))
+		}
+		for _, t := range r.Targets {
+			if t == nil {
+				continue
+			}
+			for _, p := range append(slices.Clone(t.FieldPaths), "")[:max(1, len(t.FieldPaths))] {
+				w.targets = append(w.targets, target{split(p), t.Options != nil && t.Options.Delimiter != ""})
+			}
+		}
+	}
+	for _, r := range k.Replacements {
+		if r.Path == "" {
+			note(r.Replacement)
+			continue
+		}
+		at, err := w.resolve(dir, r.Path)
+		if err != nil {
+			return 0, err
+		}
+		raw, err := w.read(at)
+		if err != nil {
+			return 0, err
+		}
+		if err := w.weigh(at, raw); err != nil {
+			return 0, err
+		}
+		size += len(raw)
+		var list []types.Replacement
+		if err := sigsyaml.Unmarshal(raw, &list); err != nil {
+			var one types.Replacement
+			if err := sigsyaml.Unmarshal(raw, &one); err != nil {
+				return 0, unreadable(at, "replacements", err)
+			}
+			list = []types.Replacement{one}
+		}
+		for _, r := range list {
+			note(r)
+		}
+	}
+	return size, nil
+}
+
+func split(fieldPath string) []string {
+	return utils.SmarterPathSplitter(cmp.Or(fieldPath, types.DefaultReplacementFieldPath), ".")
+}
+
+// replacementsEnd refuses replacements that may put a value inside itself, or add to it: a few dozen of them fill any
+// memory. Which objects they mean is not looked at.
+func (w *walker) replacementsEnd() error {
+	for _, source := range w.sources {
+		for _, t := range w.targets {
+			if overlap(source, t.path) && (t.beside || len(t.path) > len(source)) {
+				return tooMuch("A replacement", fmt.Sprintf("takes its value from %s, which one changes at %s", strings.Join(source, "."), strings.Join(t.path, ".")))
+			}
+		}
+	}
+	return nil
+}
+
+// overlap says that two paths may lead to the same node, or one inside the other's.
+func overlap(a, b []string) bool {
+	for i := range min(len(a), len(b)) {
+		if !strings.ContainsAny(a[i]+b[i], "*[]=-") && a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// separator is where kustomize cuts a file into documents.
+var separator = regexp.MustCompile(`\n---.*\n`)
+
+// weigh parses the documents of a YAML text, cut as kustomize cuts it, and counts what they will cost.
+func (w *walker) weigh(file string, raw []byte) error {
+	for _, piece := range separator.Split(strings.ReplaceAll(string(raw), "\r\n", "\n"), -1) {
+		decoder := yaml.NewDecoder(strings.NewReader(piece + "\n"))
+		for {
+			var doc yaml.Node
+			err := decoder.Decode(&doc)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return unreadable(file, "YAML", err)
+			}
+			if err := w.count(file, &doc, 0, map[*yaml.Node]bool{}); err != nil {
+				return err
+			}
+			if w.documents += objects(&doc); w.documents > maxDocuments {
+				return tooMuch(file, fmt.Sprintf("is beyond %d objects of one build", maxDocuments))
+			}
+		}
+	}
+	return nil
+}
+
+// count counts the nodes below one, following aliases. within are the anchored nodes on the way to it.
+func (w *walker) count(file string, n *yaml.Node, depth int, within map[*yaml.Node]bool) error {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if w.nodes++; w.nodes > maxNodes {
+		return tooMuch(file, fmt.Sprintf("is beyond %d YAML values of one build, aliases counted in full", maxNodes))
+	}
+	if within[n] {
+		return tooMuch(file, fmt.Sprintf("contains itself by the alias %q", n.Anchor))
+	}
+	if depth > maxDepth {
+		return tooMuch(file, fmt.Sprintf("is nested deeper than %d levels", maxDepth))
+	}
+	if n.Anchor != "" {
+		within[n] = true
+		defer delete(within, n)
+	}
+	for _, c := range n.Content {
+		if err := w.count(file, c, depth+1, within); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// objects counts the objects of a document that count has accepted: the items of a list are objects of their own, and so
+// are those of a list in a list. It counts too many rather than too few.
+func objects(n *yaml.Node) int {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	total := 0
+	switch n.Kind {
+	case yaml.DocumentNode, yaml.SequenceNode:
+		for _, c := range n.Content {
+			total += objects(c)
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if key.Kind == yaml.AliasNode {
+				key = key.Alias
+			}
+			if key.Value == "items" || key.Value == "<<" || key.Tag == "!!binary" {
+				total += objects(n.Content[i+1])
+			}
+		}
+		total = max(total, 1)
+	}
+	return total
+}
