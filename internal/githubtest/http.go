@@ -272,8 +272,10 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/api/", s.api(func(c *call) (int, any, error) {
 		return 0, nil, fail(http.StatusNotImplemented, "the GitHub stand-in does not serve %s %s", c.Method, c.URL.Path)
 	}))
-	s.pages(mux)
-	mux.HandleFunc("/", s.smartHTTP)
+	web := http.NewServeMux() // of its own: a repository may belong to an owner "api", for all that a mux knows
+	s.pages(web)
+	web.HandleFunc("/", s.smartHTTP)
+	mux.Handle("/", web)
 	return mux
 }
 
