@@ -369,26 +369,38 @@ func TestDirect(t *testing.T) {
 		}
 		return say(200, "["+strings.Join(all, ",")+"]")
 	}
-	branch := func(protected bool) http.HandlerFunc {
-		return say(200, fmt.Sprintf(`{"name": "main", "protected": %v}`, protected))
+	// classic is what GitHub says of a branch: protected by whatever, and by classic protection.
+	branch := func(protected, classic bool) http.HandlerFunc {
+		return say(200, fmt.Sprintf(`{"name": "main", "protected": %v, "protection": {"enabled": %v}}`, protected, classic))
 	}
+	unprotected := branch(false, false)
 	for name, test := range map[string]struct {
-		answers []http.HandlerFunc
-		rule    string // empty: allowed
+		rules, branch http.HandlerFunc
+		rule          string // empty: allowed
 	}{
-		"no rules":      {[]http.HandlerFunc{rules(), branch(false)}, ""},
-		"harmless":      {[]http.HandlerFunc{rules("deletion", "non_fast_forward", "required_signatures", "creation", "required_linear_history")}, ""},
-		"pull request":  {[]http.HandlerFunc{rules("deletion", "pull_request")}, "pull_request"},
-		"status checks": {[]http.HandlerFunc{rules("required_status_checks")}, "required_status_checks"},
-		"merge queue":   {[]http.HandlerFunc{rules("merge_queue")}, "merge_queue"},
-		"update":        {[]http.HandlerFunc{rules("update")}, "update"},
-		"message":       {[]http.HandlerFunc{rules("commit_message_pattern")}, "commit_message_pattern"},
-		"unknown":       {[]http.HandlerFunc{rules("phase_of_the_moon")}, "phase_of_the_moon"},
-		"classic":       {[]http.HandlerFunc{rules(), branch(true)}, "branch protection"},
-		"free plan":     {[]http.HandlerFunc{say(403, message("Upgrade to GitHub Pro or make this repository public to enable this feature.")), branch(false)}, ""},
+		"no rules":            {rules(), unprotected, ""},
+		"harmless":            {rules("deletion", "non_fast_forward", "required_signatures", "creation", "required_linear_history"), branch(true, false), ""},
+		"pull request":        {rules("deletion", "pull_request"), branch(true, false), "pull_request"},
+		"status checks":       {rules("required_status_checks"), unprotected, "required_status_checks"},
+		"merge queue":         {rules("merge_queue"), unprotected, "merge_queue"},
+		"update":              {rules("update"), unprotected, "update"},
+		"message":             {rules("commit_message_pattern"), unprotected, "commit_message_pattern"},
+		"unknown":             {rules("phase_of_the_moon"), unprotected, "phase_of_the_moon"},
+		"classic":             {rules(), branch(true, true), "branch protection"},
+		"no rule explains it": {rules(), branch(true, false), "branch protection"},
+		"classic and a rule":  {rules("deletion"), branch(true, true), "branch protection"},
+		"rule without reason": {rules("deletion"), say(200, `{"name": "main", "protected": true}`), "branch protection"},
+		"classic and a plan":  {say(403, message("Upgrade to GitHub Pro or make this repository public to enable this feature.")), branch(true, true), "branch protection"},
+		"free plan":           {say(403, message("Upgrade to GitHub Pro or make this repository public to enable this feature.")), unprotected, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, script := open(t, test.answers...)
+			r, script := open(t, func(w http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, "/rules/") {
+					test.rules(w, r)
+				} else {
+					test.branch(w, r)
+				}
+			})
 			allowed, rule, err := r.Direct(t.Context(), "release/7")
 			if err != nil {
 				t.Fatal(err)
@@ -396,8 +408,10 @@ func TestDirect(t *testing.T) {
 			if allowed != (test.rule == "") || rule != test.rule {
 				t.Errorf("got %v %q, want %q", allowed, rule, test.rule)
 			}
-			if want := "GET /api/v3/repos/acme/fleet/rules/branches/release%2F7?page=1&per_page=100"; script.asked[0] != want {
-				t.Errorf("asked %s", script.asked[0])
+			slices.Sort(script.asked)
+			want := []string{"GET /api/v3/repos/acme/fleet/branches/release%2F7", "GET /api/v3/repos/acme/fleet/rules/branches/release%2F7?page=1&per_page=100"}
+			if diff := cmp.Diff(want, script.asked); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

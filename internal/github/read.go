@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
@@ -246,34 +248,49 @@ func (r *repository) Direct(ctx context.Context, branch string) (bool, string, e
 	if err := checkBranch(branch); err != nil {
 		return false, "", err
 	}
-	doing := fmt.Sprintf("read the rules of branch %s of %s", branch, r)
-	type rule struct{ Type string }
-	ruled := false
-	for found, err := range pages[rule](ctx, r.c, r.path("rules/branches", branch), url.Values{}, perPage) {
-		// Private repositories of a plan without rulesets have no rules, and say so like this.
-		if a, ok := answerOf(err); ok && a.status == http.StatusForbidden && a.says("upgrade to") {
-			break
-		}
-		if err != nil {
-			return false, "", r.refuse(doing, err)
-		}
-		ruled = true
-		if !harmless[found.Type] {
-			return false, found.Type, nil
-		}
+	var types []string
+	// GitHub calls a branch protected for rules as well as for classic protection; protection is about the latter alone.
+	var about struct {
+		Protected  bool
+		Protection *struct{ Enabled bool }
 	}
-	if ruled {
-		return true, "", nil
+	group, reading := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		types, err = r.rules(reading, branch)
+		return err
+	})
+	group.Go(func() error { return r.c.get(reading, r.path("branches", branch), nil, &about) })
+	if err := group.Wait(); err != nil {
+		return false, "", r.refuse(fmt.Sprintf("read the rules of branch %s of %s", branch, r), err)
+	}
+	for _, kind := range types {
+		if !harmless[kind] {
+			return false, kind, nil
+		}
 	}
 	// The details of classic protection need the right to administer: without them, take it for a no.
-	var classic struct{ Protected bool }
-	if err := r.c.get(ctx, r.path("branches", branch), nil, &classic); err != nil {
-		return false, "", r.refuse(doing, err)
-	}
-	if classic.Protected {
+	explained := len(types) > 0 && about.Protection != nil && !about.Protection.Enabled
+	if about.Protected && !explained {
 		return false, "branch protection", nil
 	}
 	return true, "", nil
+}
+
+// rules are the types of the rules of a branch.
+func (r *repository) rules(ctx context.Context, branch string) ([]string, error) {
+	type rule struct{ Type string }
+	var types []string
+	for found, err := range pages[rule](ctx, r.c, r.path("rules/branches", branch), url.Values{}, perPage) {
+		// Private repositories of a plan without rulesets have no rules, and say so like this.
+		if a, ok := answerOf(err); ok && a.status == http.StatusForbidden && a.says("upgrade to") {
+			return types, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		types = append(types, found.Type)
+	}
+	return types, nil
 }
 
 // A pullRequest is what ferry reads of one.
