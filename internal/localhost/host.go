@@ -54,8 +54,9 @@ type Host struct {
 	binary  string
 	cache   string // of downloads; removed in the end
 
-	mu     sync.Mutex // of plugin
-	plugin *process   // nil before the first line and after the plugin was given up
+	mu     sync.Mutex // of what follows
+	closed bool
+	plugin *process // nil before the first line and after the plugin was given up
 }
 
 // Start finds the executor in the index, proves that the binary is the one meant, and starts it.
@@ -140,16 +141,20 @@ func (h *Host) Execute(ctx context.Context, line string) (Answer, error) {
 	return Answer{Messages: append([]api.Message{out.Message}, out.Messages...), TextOnly: h.options.TextOnly}, nil
 }
 
-// Close ends the plugin.
+// Close ends the plugin for good; a line that comes late gets an error.
 func (h *Host) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.closed = true
 	h.stop()
 	os.RemoveAll(h.cache)
 }
 
 // running gives the plugin's process, started anew if it does not answer.
 func (h *Host) running() (*process, error) {
+	if h.closed {
+		return nil, errors.New("the plugin has been ended")
+	}
 	if h.plugin != nil {
 		if h.plugin.protocol.Ping() == nil {
 			return h.plugin, nil

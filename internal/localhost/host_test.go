@@ -204,6 +204,31 @@ func TestInterruptEndsTheWait(t *testing.T) {
 	}
 }
 
+func TestLinesAreAnsweredBesideOneAnother(t *testing.T) {
+	host := start(t, Options{Plugins: install(t, executorFile)})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := host.Execute(ctx, "ferry wait")
+		ended <- err
+	}()
+	if got := execute(t, host, "ferry list"); !strings.HasPrefix(got, "ferry list|") {
+		t.Errorf("answer %q", got)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestLineAfterTheEndStartsNothing(t *testing.T) {
+	host := start(t, Options{Plugins: install(t, executorFile)})
+	host.Close()
+	if _, err := host.Execute(t.Context(), "ferry list"); err == nil || host.plugin != nil {
+		t.Errorf("error %v, process %v", err, host.plugin)
+	}
+}
+
 func TestIndexDescribesEveryBinary(t *testing.T) {
 	dir := install(t, executorFile, sourceFile, "ferry")
 	if err := os.WriteFile(filepath.Join(dir, "executor_ferry_plan9_mips"), []byte("other platform"), 0o600); err != nil {
