@@ -185,7 +185,7 @@ func (w *writer) title() string {
 }
 
 func (w *writer) outcome(state State) Outcome {
-	return Outcome{State: state, Rollback: w.in.rollback, Application: w.in.app.Key, Kind: w.plan.Kind,
+	return Outcome{State: state, Rollback: w.in.rollback, Application: w.in.app.Key, Kind: w.plan.Kind, Of: w.in.of(), Shared: w.plan.Shared,
 		From: w.plan.From, To: w.plan.To, RequestedBy: w.trailers.RequestedBy}
 }
 
@@ -223,7 +223,24 @@ func (w *writer) change(ctx context.Context) (Outcome, error) {
 		w.Log.Warn("ask Flux to reconcile", "error", err)
 		outcome.Warnings = append(outcome.Warnings, "Flux could not be asked to look at it now; it does at its own interval.")
 	}
+	w.others(ctx, &outcome)
 	return outcome, nil
+}
+
+// others asks Flux to look in the other environments that the change reaches too. They are not waited for.
+func (w *writer) others(ctx context.Context, outcome *Outcome) {
+	for _, environment := range w.plan.Shared {
+		key := w.in.app.Key
+		key.Environment = environment
+		app, err := w.Cluster.Application(ctx, key)
+		if err == nil {
+			err = w.Cluster.Reconcile(ctx, app)
+		}
+		if err != nil {
+			w.Log.Warn("ask Flux to reconcile", "environment", environment, "error", err)
+		}
+		outcome.Warnings = append(outcome.Warnings, fmt.Sprintf("%s changes with it. How far it has come there is not part of this answer.", environment))
+	}
 }
 
 // refusal words what the adapter could not.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,14 @@ func (in intent) write(c gitops.Change, version string) string {
 	return gitops.Line(gitops.Promote{Change: c, Version: version})
 }
 
+// of names the version's container where it is not the version that stands for the application.
+func (in intent) of() string {
+	if release, ok := in.app.Release(); in.version.Container == "" || ok && release == in.version {
+		return ""
+	}
+	return in.version.Container
+}
+
 // status, list and back are lines about the same application, and back about the same field, to type next.
 func (in intent) status() string {
 	return gitops.Line(gitops.Status{Application: in.asked.Application, Environment: in.app.Environment})
@@ -58,15 +67,15 @@ func (in intent) status() string {
 func (in intent) list() string { return gitops.Line(gitops.List{Application: in.asked.Application}) }
 
 func (in intent) back() string {
-	c := gitops.Change{Application: in.asked.Application, Environment: in.app.Environment, Chart: in.asked.Chart, Image: in.asked.Image}
-	if release, ok := in.app.Release(); c.Image == "" && in.version.Container != "" && (!ok || release != in.version) {
-		c.Image = in.version.Container
-	}
+	c := gitops.Change{Application: in.asked.Application, Environment: in.app.Environment, Chart: in.asked.Chart, Shared: in.asked.Shared, Image: cmp.Or(in.asked.Image, in.of())}
 	return gitops.Line(gitops.Rollback{Change: c})
 }
 
 // errAlreadyThere ends planning where Git states the wanted version.
 var errAlreadyThere = errors.New("git states this version already")
+
+// word is what a version looks like that a line can name, and that a commit of ours can without calling anybody.
+var word = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
 
 // plan works out the edit at a place, and what it does to everything that is built from the branch.
 func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, error) {
@@ -76,6 +85,12 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 	}
 	if field.Value == in.to {
 		return gitops.Plan{}, errAlreadyThere
+	}
+	for _, version := range []string{field.Value, in.to} {
+		if !word.MatchString(version) {
+			return gitops.Plan{}, &gitops.Refusal{Code: gitops.BadVersion,
+				Reason: fmt.Sprintf("%s line %d states %q now or did so before, which is no version. Change it by hand.", field.File, field.Line, version)}
+		}
 	}
 	edit, file, err := field.Edit(in.to)
 	if err != nil {
@@ -195,7 +210,9 @@ func (s *Service) checkVersion(ctx context.Context, in intent) (warning string, 
 		refusal.Next = []string{in.list()}
 	} else {
 		for _, version := range offered[:min(3, len(offered))] {
-			refusal.Next = append(refusal.Next, in.line(version))
+			if word.MatchString(version) { // a source may offer anything
+				refusal.Next = append(refusal.Next, in.line(version))
+			}
 		}
 	}
 	if len(offered) == 0 {
@@ -244,12 +261,20 @@ func suspended(app gitops.Application) []string {
 
 // resolve turns promote's words into an intent.
 func (s *Service) resolve(ctx context.Context, request gitops.Promote) (intent, error) {
-	settings, err := s.settings(request.Environment)
+	settings, err := s.settings(request.Environment, func(e string) string {
+		r := request
+		r.Environment = e
+		return plainly(r)(r.Application)
+	})
 	if err != nil {
 		return intent{}, err
 	}
 	if request.From != "" {
-		if _, err := s.settings(request.From); err != nil {
+		if _, err := s.settings(request.From, func(e string) string {
+			r := request
+			r.From = e
+			return plainly(r)(r.Application)
+		}); err != nil {
 			return intent{}, err
 		}
 		if request.From == request.Environment {
@@ -308,5 +333,8 @@ func (s *Service) versionIn(ctx context.Context, request gitops.Promote, in *int
 		in.warnings = append(in.warnings, fmt.Sprintf("%s is %s in %s, not Ready.", app.Name, source.Health, request.From))
 	}
 	in.to = version.Value
+	if version.Desired != "" && gitops.SameVersion(version.Desired, version.Value) {
+		in.to = version.Desired // a registry's tag, which the chart does not call itself
+	}
 	return nil
 }

@@ -47,7 +47,10 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	if err := s.fresh(request.Change, line(request.Application)); err != nil {
 		return Result{}, err
 	}
-	settings, err := s.settings(request.Environment)
+	settings, err := s.settings(request.Environment, func(e string) string {
+		request.Environment = e
+		return line(request.Application)
+	})
 	if err != nil {
 		return Result{}, err
 	}
@@ -93,7 +96,7 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 // deployed says whether Helm's history has the version as one that was once running.
 func deployed(app gitops.Application, version string) bool {
 	return app.Helm != nil && slices.ContainsFunc(app.Helm.History, func(d gitops.HelmDeployment) bool {
-		return d.Version == version && (d.Status == "superseded" || d.Status == "deployed")
+		return gitops.SameVersion(d.Version, version) && (d.Status == "superseded" || d.Status == "deployed")
 	})
 }
 

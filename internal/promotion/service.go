@@ -72,8 +72,8 @@ func (s *Service) environments() []string {
 	return names
 }
 
-func (s *Service) settings(environment string) (Settings, error) {
-	if err := operation.Known(s.environments(), environment); err != nil {
+func (s *Service) settings(environment string, again func(environment string) string) (Settings, error) {
+	if err := operation.Known(s.environments(), environment, again); err != nil {
 		return Settings{}, err
 	}
 	return s.Settings[slices.Index(s.environments(), environment)], nil
@@ -167,7 +167,7 @@ func (s *Service) follows(source gitops.Source, settings Settings) (name string,
 	switch {
 	case settings.Repository == "":
 		return name, ok
-	case !ok && !onHost(source.URL, s.Host):
+	case !ok && elsewhere(source.URL, s.Host):
 		return settings.Repository, true
 	default:
 		return settings.Repository, strings.EqualFold(name, settings.Repository)
@@ -217,6 +217,13 @@ func parseSource(address string) (*url.URL, error) {
 	return url.Parse(address)
 }
 
+// elsewhere says whether a source's URL names another host than the GitHub in use, whatever the port and protocol.
+func elsewhere(address, host string) bool {
+	u, err := parseSource(address)
+	name, _, _ := strings.Cut(host, ":")
+	return err == nil && u.Hostname() != "" && !strings.EqualFold(u.Hostname(), name)
+}
+
 // onHost says whether a source's URL is one of the GitHub in use.
 func onHost(address, host string) bool {
 	u, err := parseSource(address)
@@ -236,8 +243,8 @@ func onHost(address, host string) bool {
 	}
 }
 
-// Claims is what all services of a process share. It keeps answers from waiting in too great a number, and two changes of the same application from being written at once, whoever asked for them in whatever
-// channel. The zero value is ready.
+// Claims is what all services of a process share. It keeps answers from waiting in too great a number, and two changes
+// of the same field from being written at once, whoever asked for them in whatever channel. The zero value is ready.
 type Claims struct {
 	mu      sync.Mutex
 	taken   map[string]bool
@@ -285,9 +292,9 @@ func (c *Claims) claim(in intent, plan gitops.Plan) (release func(), err error) 
 
 // Wait is how long an answer to a change of an environment may wait for the end; zero for an unknown environment.
 func (s *Service) Wait(environment string) time.Duration {
-	settings, err := s.settings(environment)
-	if err != nil {
+	i := slices.Index(s.environments(), environment)
+	if i < 0 {
 		return 0
 	}
-	return settings.Wait
+	return s.Settings[i].Wait
 }

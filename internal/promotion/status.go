@@ -15,7 +15,7 @@ import (
 )
 
 // Recent is the answer to status without an application: ferry's newest change of each application of each environment,
-// as Git tells it, newest first. Their state is Committed.
+// newest first. The newest few are verified now; of the others it is said that they are in Git.
 type Recent struct {
 	Outcomes    []Outcome
 	Unreachable []string // "prod: …"
@@ -27,7 +27,9 @@ const newestCommits = 100
 // Status answers status APPLICATION on ENVIRONMENT: it finds ferry's newest change in Git, by trailer and author, and
 // looks now how far the cluster has followed.
 func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, error) {
-	settings, err := s.settings(request.Environment)
+	settings, err := s.settings(request.Environment, func(e string) string {
+		return gitops.Line(gitops.Status{Application: request.Application, Environment: e})
+	})
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -51,7 +53,9 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 		return Outcome{}, err
 	}
 	if pr.Number != 0 && pr.When.After(commit.When) && pr.State != "merged" {
-		return in.waiting(pr), nil
+		outcome := in.waiting(pr)
+		outcome.Warnings = via
+		return outcome, nil
 	}
 	merged, err := s.merged(ctx, p, pr, commit, trailers)
 	if err != nil {
@@ -65,7 +69,9 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 		return Outcome{}, err
 	}
 	if commit.SHA == "" {
-		return s.untouched(in, app), nil
+		outcome := s.untouched(in, app)
+		outcome.Warnings = via
+		return outcome, nil
 	}
 	in.app, in.to = app, trailers.To
 	outcome := Outcome{State: RollingOut, Rollback: trailers.RollbackOf != "", Application: app.Key, From: trailers.From, To: trailers.To,
@@ -76,7 +82,7 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	if in.version, err = s.changed(ctx, app, commit, trailers, p); err != nil {
 		return Outcome{}, err
 	}
-	outcome.Kind = in.version.Kind
+	outcome.Kind, outcome.Of = in.version.Kind, in.of()
 	field, err := layout.Locate(ctx, p.tree, p.sites, app, in.version)
 	if err != nil {
 		return Outcome{}, err
@@ -95,14 +101,17 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 			s.Log.Warn("ask Flux to reconcile", "error", err)
 		}
 	}
-	if outcome.State == RollingOut && outcome.Elapsed > settings.Timeout {
+	switch {
+	case outcome.State == RollingOut && outcome.Elapsed > settings.Timeout:
 		outcome.State = Unconfirmed
+	case outcome.State != RollingOut:
+		outcome.Elapsed = 0 // when it ended is not known
 	}
 	return in.next(outcome), nil
 }
 
-// changed returns the version field that a commit of ours was about. A commit's trailers do not name it, so where several
-// fields state the version it brought, it is the one whose file the commit changed from another.
+// changed returns the version field that a commit of ours was about. A commit's trailers do not name it, so where the
+// application has several fields in Git, it is the one that states the commit's version since that commit.
 func (s *Service) changed(ctx context.Context, app gitops.Application, commit gitops.Commit, trailers gitops.Trailers, p place) (gitops.Version, error) {
 	type candidate struct {
 		version gitops.Version
@@ -110,23 +119,27 @@ func (s *Service) changed(ctx context.Context, app gitops.Application, commit gi
 	}
 	var candidates []candidate
 	for _, v := range app.Versions {
-		if field, err := layout.Locate(ctx, p.tree, p.sites, app, v); err == nil && field.Value == trailers.To {
+		if field, err := layout.Locate(ctx, p.tree, p.sites, app, v); err == nil {
 			candidates = append(candidates, candidate{v, field})
 		}
 	}
 	if len(candidates) == 1 {
 		return candidates[0].version, nil
 	}
+	statedIn := func(f layout.Field, ref string) string {
+		content, err := p.repository.File(ctx, f.File, ref)
+		if err != nil {
+			return ""
+		}
+		version, _ := f.StatedIn(content)
+		return version
+	}
 	for _, c := range candidates {
 		commits, err := p.repository.Commits(ctx, commit.SHA, c.field.File, 2)
 		if err != nil || len(commits) < 2 {
 			continue
 		}
-		before, err := p.repository.File(ctx, c.field.File, commits[1].SHA)
-		if err != nil {
-			continue
-		}
-		if stated, ok := c.field.StatedIn(before); ok && stated != trailers.To {
+		if statedIn(c.field, commit.SHA) == trailers.To && statedIn(c.field, commits[1].SHA) != trailers.To {
 			return c.version, nil
 		}
 	}
@@ -158,6 +171,9 @@ func (in intent) waiting(r gitops.PullRequest) Outcome {
 		o.State, o.Reason = NotMerged, "The pull request was closed without being merged, so nothing changed."
 		o.Next = []string{in.list()}
 	}
+	if in.app.Health != gitops.Ready {
+		o.Reason += fmt.Sprintf(" Meanwhile %s is %s in %s.", in.app.Name, in.app.Health, in.app.Environment)
+	}
 	return o
 }
 
@@ -175,7 +191,7 @@ func (s *Service) untouched(in intent, app gitops.Application) Outcome {
 	}
 	o.Reason = fmt.Sprintf("ferry finds no change of its own for it in the newest %d commits. It is %s.", newestCommits, app.Health)
 	if app.Health != gitops.Ready && app.Message != "" {
-		o.Reason += " " + app.Message
+		o.Reason += " " + oneLine(app.Message)
 	}
 	return o
 }
@@ -282,6 +298,15 @@ func (s *Service) Recent(ctx context.Context) (Recent, error) {
 		}
 	}
 	slices.SortStableFunc(recent.Outcomes, func(a, b Outcome) int { return b.Commit.When.Compare(a.Commit.When) })
+	const verified = 5
+	operation.Together(min(verified, len(recent.Outcomes)), func(i int) error {
+		o := &recent.Outcomes[i]
+		now, err := s.Status(ctx, gitops.Status{Application: object(o.Application).String(), Environment: o.Application.Environment})
+		if err == nil {
+			*o = now
+		}
+		return err // it stays what Git says
+	})
 	return recent, nil
 }
 

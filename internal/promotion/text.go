@@ -79,7 +79,7 @@ func (o Outcome) Mark() string {
 	case Unconfirmed:
 		return "?"
 	}
-	return "•"
+	return "·"
 }
 
 // Headline is the outcome in a line: "podinfo 7.0.0 on prod: Verified".
@@ -88,7 +88,15 @@ func (o Outcome) Headline() string {
 	if o.To != "" {
 		version = " " + o.To
 	}
-	return fmt.Sprintf("%s %s%s on %s: %s", o.Mark(), o.Application.Name, version, o.Application.Environment, o.State)
+	return fmt.Sprintf("%s %s%s on %s: %s", o.Mark(), o.subject(), version, o.Application.Environment, o.State)
+}
+
+// subject names the application, and the image where it is one of several.
+func (o Outcome) subject() string {
+	if o.Of != "" {
+		return fmt.Sprintf("%s (%s %s)", o.Application.Name, o.Kind, o.Of)
+	}
+	return o.Application.Name
 }
 
 // Change says from which version to which, and of which kind it is; empty where nothing was changed.

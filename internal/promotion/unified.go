@@ -20,6 +20,7 @@ func unified(file string, before, after []byte) string {
 		tail++
 	}
 	from, endA, endB := max(0, head-around), min(len(a), len(a)-tail+around), min(len(b), len(b)-tail+around)
+	a, b = masked(a), masked(b)
 	var out strings.Builder
 	fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n@@ -%s +%s @@\n", file, file, span(from, a[from:endA]), span(from, b[from:endB]))
 	write := func(sign string, list []string) {
@@ -27,7 +28,7 @@ func unified(file string, before, after []byte) string {
 			if l == "" { // what follows the last line end
 				continue
 			}
-			out.WriteString(sign + secrets.ReplaceAllString(strings.TrimRight(l, "\r\n"), "$1***") + "\n")
+			out.WriteString(sign + strings.TrimRight(l, "\r\n") + "\n")
 			if !strings.HasSuffix(l, "\n") {
 				out.WriteString("\\ No newline at end of file\n")
 			}
@@ -40,9 +41,80 @@ func unified(file string, before, after []byte) string {
 	return out.String()
 }
 
-// secrets are values that a neighbouring line may hold, by the names that people give them. A diff is read in chat and in
-// pull requests.
-var secrets = regexp.MustCompile(`(?i)(\S*(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|credential|private[-_]?key)[^\s:]*\s*:\s*)[^\s{}\[\],#][^{}\[\],#]*`)
+// What neighbouring lines may hold of secrets, by the names that people give them. A diff is read in chat and in pull
+// requests. Names of Secrets, of their keys and of files are not secret themselves.
+const secretWord = `(?i:passw(?:or)?d|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential)`
+
+const mask = "***"
+
+var (
+	// secretKey is a key with its colon, wherever YAML may have one.
+	secretKey = regexp.MustCompile(`(?:^|[\s{,\[])["']?([^\s{}\[\],:"']*` + secretWord + `[^\s{}\[\],:"']*)(?:["']\s*:\s*|\s*:(?:\s+|$))`)
+	harmless  = regexp.MustCompile(`(?i:name|ref|file|path)$|^existing|(?i:pullsecrets?)$`)
+	// flowValue is a value inside of braces.
+	flowValue = regexp.MustCompile(`^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^{}\[\],]*)`)
+	truth     = regexp.MustCompile(`^(?:true|false)\b`)
+	// secretItem begins an item of a container's env, whose value is the next line.
+	secretItem = regexp.MustCompile(`^[\s-]*["']?name["']?\s*:\s*["']?\S*` + secretWord + `\S*\s*$`)
+	itemValue  = regexp.MustCompile(`^([\s-]*["']?value["']?\s*:\s+)\S.*$`)
+	argument   = regexp.MustCompile(`(` + secretWord + `[^\s=:/]*=)[^\s"',]+`)
+	userInfo   = regexp.MustCompile(`(://[^\s/@:]*:)[^\s/@]+@`)
+)
+
+// masked gives the lines of a YAML text without the values of secrets. Lines that are indented below the key of one are
+// part of it.
+func masked(lines []string) []string {
+	out := make([]string, len(lines))
+	below, item := -1, false // the column of a secret's key that goes on; whether the line before names a secret
+	for i, l := range lines {
+		text := strings.TrimRight(l, "\r\n")
+		content := strings.TrimLeft(text, " ")
+		indent := len(text) - len(content)
+		if below >= 0 && content != "" && (indent > below || indent == below && strings.HasPrefix(content, "- ")) {
+			out[i] = text[:indent] + mask + l[len(text):]
+			continue
+		}
+		if content != "" {
+			below = -1
+		}
+		shown := argument.ReplaceAllString(userInfo.ReplaceAllString(text, "${1}"+mask+"@"), "${1}"+mask)
+		if item {
+			shown = itemValue.ReplaceAllString(shown, "${1}"+mask)
+		}
+		if content != "" && below < 0 {
+			shown, below = maskedValues(shown)
+		}
+		out[i], item = shown+l[len(text):], secretItem.MatchString(text)
+	}
+	return out
+}
+
+// maskedValues masks what stands behind the secret keys of a line. below is the column of the last of them where its
+// value goes on in the next lines, or -1.
+func maskedValues(line string) (shown string, below int) {
+	var done strings.Builder
+	for rest := line; ; {
+		m := secretKey.FindStringSubmatchIndex(rest)
+		if m == nil {
+			return done.String() + rest, -1
+		}
+		column := len(line) - len(rest) + m[2]
+		inFlow := strings.ContainsAny(line[:column], "{[")
+		key, value := rest[m[2]:m[3]], rest[m[1]:]
+		done.WriteString(rest[:m[1]])
+		rest = value
+		switch {
+		case harmless.MatchString(key), truth.MatchString(value), strings.HasPrefix(value, "{"), strings.HasPrefix(value, "["): // braces hold keys of their own
+		case inFlow:
+			done.WriteString(mask)
+			rest = value[len(flowValue.FindString(value)):]
+		case value == "" || strings.HasPrefix(value, "#"):
+			return done.String() + value, column
+		default:
+			return done.String() + mask, column
+		}
+	}
+}
 
 // span gives the first line of a hunk and how many there are; diff leaves out a count of one.
 func span(from int, list []string) string {

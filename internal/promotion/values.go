@@ -114,13 +114,15 @@ type Outcome struct {
 	Rollback    bool
 	Application gitops.Key
 	Kind        gitops.VersionKind
+	Of          string // the container or image that the version is of, where that is not the application's own version
 	From, To    string
+	Shared      []string // other environments that changed with it
 	Steps       []Step
 	Reason      string // why it failed or what it waits for, a sentence; may be hostile
 	Commit      gitops.Commit
 	PullRequest gitops.PullRequest // Number is zero where there is none
 	RequestedBy string
-	Elapsed     time.Duration // from the commit to the end or until now
+	Elapsed     time.Duration // from the commit to the end, or until now while it has not ended
 	Warnings    []string
 	// Next are commands that make sense now, without the bot's name: "status podinfo on prod".
 	Next []string

@@ -33,7 +33,7 @@ func (e expectation) verify(app gitops.Application) (State, []Step, string) {
 		}
 	}
 	add := func(step Step, paused bool) {
-		step.Detail = strings.Join(strings.Fields(step.Detail), " ") // it may be a stranger's, and would begin lines of its own
+		step.Detail = oneLine(step.Detail)
 		steps = append(steps, step)
 		switch {
 		case step.Done:
@@ -57,6 +57,9 @@ func (e expectation) verify(app gitops.Application) (State, []Step, string) {
 	}
 	return state, steps, reason
 }
+
+// oneLine keeps a stranger's text from beginning lines of its own.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func prefixed(prefix, s string) string {
 	if s == "" {
@@ -210,7 +213,7 @@ func withProblems(detail string, workloads []gitops.Workload) string {
 // see is in the outcome.
 func (s *Service) follow(ctx context.Context, outcome Outcome, in intent, repository Repository) Outcome {
 	const (
-		look      = 500 * time.Millisecond
+		look      = 250 * time.Millisecond
 		firstLook = 5 * time.Second // it is taken however short the wait
 	)
 	begin := s.Now()

@@ -149,7 +149,9 @@ func (c *Cluster) startAPI(ctx context.Context, etcd int, ca []byte) (err error)
 				fmt.Sprintf("--etcd-servers=http://127.0.0.1:%d", etcd), "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", ports[0]),
 				"--tls-cert-file=tls.crt", "--tls-private-key-file=tls.key", "--token-auth-file=tokens.csv", "--authorization-mode=RBAC",
 				"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key",
-				"--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none", "--allow-privileged=true",
+				"--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none",
+				// never used, but without it the API server looks for a default route, which a machine off the net lacks
+				"--advertise-address=192.0.2.1", "--allow-privileged=true",
 			}
 		},
 	})
