@@ -44,17 +44,20 @@ const (
 	kept         = 4               // trees in memory
 	fetchTimeout = 2 * time.Minute // a fetch that others may wait for too, whoever began it
 	maxFetches   = 100             // into one object store, before it starts anew: nothing is pruned in between
+	maxStore     = 256 << 20       // bytes of one object store, before it starts anew
 	killDelay    = 5 * time.Second // between ending a process and closing its pipes
 	maxMessage   = 4 << 10         // bytes kept of what git writes to standard error
 )
 
 // Trees fetches trees and keeps the newest few. It is safe for concurrent use. Make one with New.
 type Trees struct {
+	program string // git's absolute path; empty: there is none
 	home    string // private directory: object stores, and HOME of git
 	lock    *os.File
 	stop    context.CancelFunc
 	running context.Context // ends with Close
 	fetches singleflight.Group
+	largest int64 // bytes of one object store
 
 	mu     sync.Mutex
 	recent []tree // last used last
@@ -77,6 +80,8 @@ const prefix = "ferry-git-"
 
 // New makes a Trees with a private directory below dir, or below the system's temporary directory if dir is empty.
 // Close removes it. What processes left behind that were killed is removed too.
+//
+// The program git is looked for in PATH now, and never again: the process may empty PATH afterwards.
 func New(dir string) (*Trees, error) {
 	if dir == "" {
 		dir = os.TempDir()
@@ -86,8 +91,15 @@ func New(dir string) (*Trees, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make directory for git: %w", err)
 	}
+	program, err := exec.LookPath("git")
+	if err == nil {
+		program, err = filepath.Abs(program)
+	}
+	if err != nil {
+		program = "" // which is told when it is needed
+	}
 	running, stop := context.WithCancel(context.Background())
-	return &Trees{home: home, lock: lock, running: running, stop: stop, stores: map[string]*store{}}, nil
+	return &Trees{program: program, largest: maxStore, home: home, lock: lock, running: running, stop: stop, stores: map[string]*store{}}, nil
 }
 
 // private makes a directory and locks it. The lock ends with the process, however that ends.
@@ -242,28 +254,35 @@ func (t *Trees) fetch(ctx context.Context, remote, header, sha string) (files fs
 	}
 
 	defer func() {
-		if err != nil {
-			s.fetches = maxFetches // a git that was killed leaves locks behind, which would fail all that follow
+		// A git that was killed leaves locks behind, which would fail all that follow.
+		if err != nil || s.fetches >= maxFetches || size(s.dir) > t.largest {
+			s.fetches = 0
+			_ = os.RemoveAll(s.dir) // tried again before the next fetch
 		}
 	}()
-	g := command{home: t.home, dir: s.dir, header: header}
-	if s.fetches >= maxFetches {
+	g := command{program: t.program, home: t.home, dir: s.dir, header: header}
+	if s.fetches == 0 {
 		if err := os.RemoveAll(s.dir); err != nil {
 			return nil, fmt.Errorf("remove git's objects: %w", err)
 		}
-		s.fetches = 0
-	}
-	if s.fetches == 0 {
 		if err := g.run(ctx, nil, nil, "init", "--quiet", "--bare", "--template=", "--object-format="+format, s.dir); err != nil {
 			return nil, refuse(ctx, remote, sha, err)
 		}
 	}
+	config, err := os.ReadFile(filepath.Join(s.dir, "config"))
+	if err != nil {
+		return nil, fmt.Errorf("read git's configuration: %w", err)
+	}
 	s.fetches++
-	// The reference makes git offer what it has already when it fetches again.
+	// The reference makes git offer what it has already when it fetches again. A server that cannot filter sends all.
 	err = g.run(ctx, nil, nil, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
-		"--no-recurse-submodules", "--", remote, "+"+sha+":refs/heads/tree")
+		"--no-recurse-submodules", fmt.Sprintf("--filter=blob:limit=%d", maxFile+1), "--", remote, "+"+sha+":refs/heads/tree")
 	if err != nil {
 		return nil, refuse(ctx, remote, sha, err)
+	}
+	// The filter made git note that it may fetch what is missing whenever something asks for it: take the note back.
+	if err := os.WriteFile(filepath.Join(s.dir, "config"), config, 0o600); err != nil {
+		return nil, fmt.Errorf("write git's configuration: %w", err)
 	}
 	g.header = "" // reading needs no network
 
@@ -291,6 +310,21 @@ func (t *Trees) store(remote, format string) *store {
 	return s
 }
 
+// size is that of the files below a directory, in bytes, as far as it can be read.
+func size(dir string) int64 {
+	var total int64
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // git moves its files about
+		}
+		if about, err := d.Info(); err == nil && about.Mode().IsRegular() {
+			total += about.Size()
+		}
+		return nil
+	})
+	return total
+}
+
 // An entry is a blob of a tree.
 type entry struct {
 	object string
@@ -298,7 +332,8 @@ type entry struct {
 	path   string
 }
 
-// list reads git ls-tree's lines, "MODE TYPE OBJECT SIZE<tab>PATH<nul>", and returns what ferry takes.
+// list reads git ls-tree's lines, "MODE TYPE OBJECT SIZE<tab>PATH<nul>", and returns what ferry takes. The size of a file
+// that is too large to have been fetched is "BAD".
 func list(ctx context.Context, g command, sha string) ([]entry, error) {
 	var entries []entry
 	var total int64
@@ -318,6 +353,9 @@ func list(ctx context.Context, g command, sha string) ([]entry, error) {
 			}
 			// zip.Reader takes a backslash for a slash.
 			if (fields[0] != "100644" && fields[0] != "100755") || !fs.ValidPath(path) || strings.Contains(path, `\`) {
+				continue
+			}
+			if fields[3] == "BAD" {
 				continue
 			}
 			size, err := strconv.ParseInt(fields[3], 10, 64)
@@ -378,9 +416,9 @@ func read(ctx context.Context, g command, entries []entry) (fs.FS, error) {
 	return zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
 }
 
-// A command runs git with nothing from the surroundings but the path to programs and the network's proxy.
+// A command runs git with nothing from the surroundings but the network's proxy. git finds its own programs beside itself.
 type command struct {
-	home, dir, header string
+	program, home, dir, header string
 }
 
 // failure is a git process that failed, with what it wrote, credentials removed.
@@ -394,9 +432,12 @@ func (f *failure) Unwrap() error { return f.err }
 
 // run starts git, gives it in, and has consume read its output to the end. An error of consume ends git.
 func (g command) run(ctx context.Context, in io.Reader, consume func(*bufio.Reader) error, args ...string) error {
+	if g.program == "" {
+		return exec.ErrNotFound
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd := exec.CommandContext(ctx, g.program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdin = g.home, g.environment(), in
 	// git starts helpers for the network: end the whole group.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -441,9 +482,10 @@ func (g command) environment() []string {
 	env := []string{
 		"HOME=" + g.home, "XDG_CONFIG_HOME=" + g.home, "LC_ALL=C",
 		"GIT_DIR=" + g.dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_ATTR_NOSYSTEM=1",
-		"GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=http:https", "GIT_NO_REPLACE_OBJECTS=1",
+		"GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=http:https", "GIT_NO_REPLACE_OBJECTS=1", "GIT_NO_LAZY_FETCH=1",
+		"PATH=" + filepath.Dir(g.program),
 	}
-	for _, name := range []string{"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
@@ -493,7 +535,7 @@ func refuse(ctx context.Context, remote, sha string, err error) error {
 			remote, maxFiles, maxTotal>>20)}
 	}
 	if errors.Is(err, exec.ErrNotFound) {
-		return &gitops.Refusal{Code: gitops.Config, Reason: "ferry needs the program git where it runs, and did not find it. Install it there.", Cause: err}
+		return &gitops.Refusal{Code: gitops.Config, Reason: "ferry needs the program git where it runs, and did not find it. Install it there and start ferry again.", Cause: err}
 	}
 	var f *failure
 	if !errors.As(err, &f) {

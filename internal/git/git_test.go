@@ -2,9 +2,11 @@ package git_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -69,6 +71,7 @@ func serve(t *testing.T) *remote {
 	}))
 	t.Cleanup(r.Close)
 	r.git(t, nil, "init", "--quiet", "--bare", "fleet.git")
+	r.git(t, nil, "-C", "fleet.git", "config", "uploadpack.allowFilter", "true") // as GitHub does
 	return r
 }
 
@@ -267,6 +270,111 @@ func TestWhatAFailedFetchLeavesIsNoHindrance(t *testing.T) {
 		if diff := cmp.Diff(map[string]string{"a.yaml": content}, files(t, tree)); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
+	}
+}
+
+// TestLargeFilesStayWhereTheyAre: a stranger's repository may hold anything, and ferry's disk is small.
+func TestLargeFilesStayWhereTheyAre(t *testing.T) {
+	for name, filters := range map[string]string{"filter": "true", "no filter": "false"} {
+		t.Run(name, func(t *testing.T) {
+			r, dir := serve(t), t.TempDir()
+			r.git(t, nil, "-C", "fleet.git", "config", "uploadpack.allowFilter", filters)
+			cache, err := git.New(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { cache.Close() })
+			noise := make([]byte, 3<<20)
+			rand.Read(noise) //nolint:errcheck // documented never to fail
+			small, large, largest := string(noise[:1<<20-8]), string(noise[:1<<20]), string(noise)
+			for _, step := range []struct{ shrinks, grows, want string }{
+				{largest, small, small},
+				{large, largest, ""}, // in few bytes on the wire, made of what was left out
+				{small, large, large},
+			} {
+				sha := r.commit(t, blob{"100644", "shrinks.bin", step.shrinks}, blob{"100644", "grows.bin", step.grows}, blob{"100644", "a.yaml", "a: 1"})
+				r.git(t, nil, "-C", "fleet.git", "repack", "-adq", "--window=50")
+				r.fetches.Store(0)
+				tree, err := cache.Tree(t.Context(), r.url(), header, sha)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if asked := r.fetches.Load(); asked > 2 { // one for what there is, one for the pack
+					t.Errorf("%d requests: git fetched what it had left out", asked)
+				}
+				want := map[string]string{"a.yaml": "a: 1"}
+				for name, content := range map[string]string{"shrinks.bin": step.shrinks, "grows.bin": step.grows} {
+					if len(content) <= 1<<20 {
+						want[name] = content
+					}
+				}
+				if got := files(t, tree); !maps.Equal(want, got) {
+					t.Errorf("got %d files, want %d", len(got), len(want))
+				}
+			}
+			if used := used(t, dir); filters == "true" && used > 7<<19 {
+				t.Errorf("%d KB on disk", used>>10)
+			}
+		})
+	}
+}
+
+// used is the size of all files below a directory, in bytes.
+func used(t *testing.T, dir string) int64 {
+	t.Helper()
+	var total int64
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		about, err := d.Info()
+		if err == nil && !d.IsDir() {
+			total += about.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return total
+}
+
+func TestAStoreThatGrowsTooLargeStartsAnew(t *testing.T) {
+	r, dir := serve(t), t.TempDir()
+	cache, err := git.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cache.Close() })
+	cache.LimitStores(2 << 20)
+	noise := make([]byte, 1<<20)
+	for i := range 4 {
+		rand.Read(noise) //nolint:errcheck // documented never to fail
+		sha := r.commit(t, blob{"100644", "a.bin", string(noise)})
+		tree, err := cache.Tree(t.Context(), r.url(), header, sha)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(map[string]string{"a.bin": string(noise)}, files(t, tree)); diff != "" {
+			t.Errorf("tree %d differs", i)
+		}
+		if used := used(t, dir); used > 2<<20 {
+			t.Errorf("%d KB on disk after tree %d", used>>10, i)
+		}
+	}
+}
+
+// TestGitIsFoundOnce: a process that empties PATH runs nothing but git.
+func TestGitIsFoundOnce(t *testing.T) {
+	r, cache := serve(t), trees(t)
+	sha := r.commit(t, blob{"100644", "a.yaml", "1"})
+	t.Setenv("PATH", "")
+	tree, err := cache.Tree(t.Context(), r.url(), header, sha)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"a.yaml": "1"}, files(t, tree)); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -471,7 +579,7 @@ func TestWhatTheKilledLeaveIsRemoved(t *testing.T) {
 // The credential and the surroundings' configuration: a git that tells what it was given.
 func TestWhatGitIsGiven(t *testing.T) {
 	bin, told := t.TempDir(), filepath.Join(t.TempDir(), "told")
-	script := "#!/bin/sh\n{ echo \"args: $*\"; env; } >>" + told + "\nexit 1\n"
+	script := "#!/bin/sh\n{ echo \"args: $*\"; /usr/bin/env; } >>" + told + "\nexit 1\n"
 	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
