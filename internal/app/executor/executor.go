@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	stdlog "log"
 	"log/slog"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +37,8 @@ import (
 func Serve(version string, stderr io.Writer) error {
 	log := hostlog.New(stderr, slog.LevelDebug)
 	cluster.UseLogger(log)
+	stdlog.SetFlags(0) // kustomize warns through it, in words that a repository may choose
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
 	about, err := about(version)
 	if err != nil {
 		return err
@@ -44,6 +48,9 @@ func Serve(version string, stderr io.Writer) error {
 		return err
 	}
 	defer responder.Close() // a temporary directory, at the end of the process
+	if err := os.Setenv("PATH", ""); err != nil { // git is found: no library starts anything else by its name from now on
+		return fmt.Errorf("empty PATH: %w", err)
+	}
 	plugin.Serve(plugin.New(responder, about, log))
 	return nil
 }
