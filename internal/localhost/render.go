@@ -205,11 +205,8 @@ func (r *renderer) code(block string) {
 		return
 	}
 	r.blocks = append(r.blocks, block)
-	if r.styled || r.width > 0 {
-		if t, ok := parseTable(block); ok && (r.width == 0 || t.fit(r.width)) {
-			r.table(t)
-			return
-		}
+	if (r.styled || r.width > 0) && r.table(block) {
+		return
 	}
 	isDiff := strings.HasPrefix(block, "--- ") || strings.Contains(block, "@@ -")
 	for line := range strings.SplitSeq(strings.TrimRight(block, "\n"), "\n") {
@@ -231,21 +228,37 @@ func (r *renderer) code(block string) {
 // continued is the indent of what goes on from a line of code that was too long.
 const continued = 6
 
-func (r *renderer) table(t table) {
-	for i, row := range t.rows {
-		for _, line := range t.lines(row) {
-			switch {
-			case i == 0:
-				line = r.style(keyStyle, line)
-			case r.styled:
-				line = sign.ReplaceAllStringFunc(line, func(s string) string {
-					mark := strings.TrimSpace(s)
-					return strings.Replace(s, mark, r.style(signs[mark], mark), 1)
-				})
+// table says whether the block is a table that can be shown.
+func (r *renderer) table(block string) bool {
+	t, ok := parseTable(block)
+	parts := []table{t}
+	if ok && r.width > 0 {
+		parts, ok = t.fit(r.width)
+	}
+	if !ok {
+		return false
+	}
+	for i, part := range parts {
+		if i > 0 {
+			r.gap()
+		}
+		for i, row := range part.rows {
+			for _, line := range part.lines(row) {
+				r.write(r.tableLine(line, i == 0) + "\n")
 			}
-			r.write(line + "\n")
 		}
 	}
+	return true
+}
+
+func (r *renderer) tableLine(line string, head bool) string {
+	if head {
+		return r.style(keyStyle, line)
+	}
+	return sign.ReplaceAllStringFunc(line, func(s string) string {
+		mark := strings.TrimSpace(s)
+		return strings.Replace(s, mark, r.style(signs[mark], mark), 1)
+	})
 }
 
 // sign is the sign before a cell's text.

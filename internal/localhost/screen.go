@@ -63,8 +63,8 @@ func fill(text string, width, indent int, at string) []string {
 }
 
 const (
-	columnGap    = 2 // blanks between the columns of a table
-	narrowColumn = 6 // cells that a column keeps when a table is made to fit
+	columnGap    = 2  // blanks between the columns of a table
+	narrowColumn = 16 // cells that a column keeps when a table is made to fit
 	maxColumns   = 50
 )
 
@@ -129,19 +129,85 @@ func (t table) lines(row []string) []string {
 	return out
 }
 
-// fit narrows the widest columns until the table has at most so many cells; it says whether that went.
-func (t table) fit(width int) bool {
-	total := columnGap * (len(t.widths) - 1)
-	least := total
-	for _, w := range t.widths {
-		total += w
-		least += min(w, narrowColumn)
+// fit makes tables of at most so many cells out of one: narrower columns if that is enough, else several tables below
+// one another that repeat the columns in capitals, or only the first. It says whether that went.
+func (t table) fit(width int) ([]table, bool) {
+	if narrow, ok := t.narrow(width); ok {
+		return []table{narrow}, true
 	}
-	if least > width {
-		return false
+	names := slices.IndexFunc(t.rows[0], func(head string) bool { return head != strings.ToUpper(head) })
+	for _, names := range []int{max(1, names), 1} {
+		if parts, ok := t.split(names, width); ok {
+			return parts, true
+		}
+	}
+	return nil, false
+}
+
+// least is how narrow a column may become.
+func (t table) least(column int) int {
+	return min(t.widths[column], max(narrowColumn, lipgloss.Width(t.rows[0][column])))
+}
+
+// narrow takes cells from the widest columns.
+func (t table) narrow(width int) (table, bool) {
+	t.widths = slices.Clone(t.widths)
+	total := -columnGap
+	for _, w := range t.widths {
+		total += w + columnGap
 	}
 	for ; total > width; total-- {
-		t.widths[slices.Index(t.widths, slices.Max(t.widths))]--
+		widest := -1
+		for i, w := range t.widths {
+			if w > t.least(i) && (widest < 0 || w > t.widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return table{}, false
+		}
+		t.widths[widest]--
 	}
-	return true
+	return t, true
+}
+
+// split puts as many columns as there is room for behind so many that every part has.
+func (t table) split(names, width int) ([]table, bool) {
+	var parts []table
+	for next := names; next < len(t.widths); {
+		var columns []int
+		for name := range names {
+			columns = append(columns, name)
+		}
+		var part table
+		for ; next < len(t.widths); next++ {
+			columns = append(columns, next)
+			wider, ok := t.part(columns).narrow(width)
+			if !ok {
+				break
+			}
+			part = wider
+		}
+		if part.rows == nil {
+			return nil, false
+		}
+		parts = append(parts, part)
+	}
+	return parts, len(parts) > 0
+}
+
+// part is the table of some columns.
+func (t table) part(columns []int) table {
+	out := table{}
+	for _, i := range columns {
+		out.widths = append(out.widths, t.widths[i])
+	}
+	for _, row := range t.rows {
+		var cells []string
+		for _, i := range columns {
+			cells = append(cells, row[i])
+		}
+		out.rows = append(out.rows, cells)
+	}
+	return out
 }
