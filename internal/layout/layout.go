@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -48,7 +49,7 @@ type Field struct {
 const trial = "99.99.99-ferry-trial"
 
 // maxTrials limits how many candidates Locate tries: a build each.
-const maxTrials = 200
+const maxTrials = 50
 
 // Locate finds the field of version v of app. sites are all known ones of the repository and branch, those of other
 // environments included. Errors are refusals: NotFound (with the candidates), Layout, Range, Digest, Secret, Unproved
@@ -65,6 +66,9 @@ func Locate(ctx context.Context, tree fs.FS, sites []Site, app gitops.Applicatio
 	var all, candidates []Field
 	var refused error
 	for _, file := range files {
+		if !slices.Contains([]string{"", ".yaml", ".yml", ".json"}, path.Ext(file)) {
+			continue // the content of a ConfigMap
+		}
 		fields, err := candidatesIn(tree, file, v)
 		refused = cmp.Or(refused, err)
 		all = append(all, fields...)

@@ -45,7 +45,7 @@ func Files(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]string, e
 }
 
 // Build returns the objects of a Kustomization in build order, but for its variables (postBuild), which stay as they
-// are written. It refuses what Files refuses. It cannot be stopped once kustomize runs, which takes seconds at most.
+// are written. It refuses what Files refuses. It returns when ctx ends.
 func Build(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]Object, error) {
 	w, err := load(ctx, tree, k)
 	if err != nil {
@@ -70,22 +70,38 @@ func Build(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]Object, e
 	return objects, nil
 }
 
-// kustomize builds a directory of what was loaded, when it is its turn.
-func (w *walker) kustomize(dir string) (built resmap.ResMap, err error) {
+// kustomize builds a directory of what was loaded, when it is its turn. Nothing stops kustomize once it runs: who gives up
+// waiting leaves it to its end, and the turn with it.
+func (w *walker) kustomize(dir string) (resmap.ResMap, error) {
 	select {
 	case turn <- struct{}{}:
 	case <-w.ctx.Done():
 		return nil, w.ctx.Err()
 	}
-	defer func() { <-turn }()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("kustomize panicked: %v", p) // it does, on objects of unexpected shapes
-		}
+	type result struct {
+		built resmap.ResMap
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil { // it does panic, on objects of unexpected shapes
+				r = result{err: fmt.Errorf("kustomize panicked: %v", p)}
+			}
+			<-turn
+			done <- r
+		}()
+		options := krusty.MakeDefaultOptions()
+		options.LoadRestrictions = types.LoadRestrictionsNone // as Flux does; what was loaded is all there is
+		r.built, r.err = krusty.MakeKustomizer(options).Run(newDisk(w.files), path.Join("/", dir))
 	}()
-	options := krusty.MakeDefaultOptions()
-	options.LoadRestrictions = types.LoadRestrictionsNone // as Flux does; what was loaded is all there is
-	return krusty.MakeKustomizer(options).Run(newDisk(w.files), path.Join("/", dir))
+	select {
+	case r := <-done:
+		return r.built, r.err
+	case <-w.ctx.Done():
+		return nil, w.ctx.Err()
+	}
 }
 
 // add puts into a directory's kustomization what the Flux Kustomization's spec adds to it, as kustomize-controller does:

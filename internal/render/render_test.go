@@ -85,7 +85,7 @@ func TestBuild(t *testing.T) {
 }
 
 func TestBuildAtTheRoot(t *testing.T) {
-	objects, err := Build(t.Context(), tree(map[string]string{"web.yaml": deployment}), gitops.Kustomization{Path: ".", TargetNamespace: "other"})
+	objects, err := Build(t.Context(), tree(map[string]string{".web.yaml": deployment}), gitops.Kustomization{Path: ".", TargetNamespace: "other"})
 	if err != nil {
 		t.Fatal(err)
 	}

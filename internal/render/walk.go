@@ -98,7 +98,7 @@ func (w *walker) root(k gitops.Kustomization) (file string, raw []byte, err erro
 		}
 		list := []any{}
 		for _, f := range found {
-			list = append(list, strings.TrimPrefix(strings.TrimPrefix(f, k.Path), "/"))
+			list = append(list, strings.TrimPrefix(f, k.Path+"/"))
 		}
 		kustomization["resources"] = list
 	} else {
@@ -226,7 +226,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	documents := w.documents - above
 	w.spread += (len(raw) + patches + replacements) * documents
 	w.steps += (len(k.Images) + len(k.Replicas) + len(k.Patches) + len(k.PatchesJson6902) + len(k.PatchesStrategicMerge) +
-		len(k.Labels) + len(k.Vars) + len(w.targets) - targets) * documents
+		len(k.Labels) + len(k.Vars) + len(w.targets) - targets) * (documents + 10) // each costs something to set up
 	if w.spread > maxSpread || w.steps > maxSteps {
 		return tooMuch(file, "applies too much to too many objects")
 	}
