@@ -135,10 +135,46 @@ func TestRefusalsAreMarked(t *testing.T) {
 		"list": false, "help": false, "diff stage": false, "promote podinfo@7.0.0 to prod": false, "promote podinfo@7.0.0 to stage": false,
 		"list nothing": true, "diff test": true, "promote podinfo@9.9.9 to prod": true, "deploy": true, "": false, "rollback podinfo on prod to 1.0.0": true,
 		"promote podinfo@7.0.0 to prod --confirm 0123456789abcdef0123456789abcdef --until 1": true,
+		// cards, though a change was asked for
+		"promote podinfo@7.0.0 to prod --yes": true, "rollback podinfo on prod --yes": true, "rollback podinfo on prod": false,
+		fmt.Sprintf("promote podinfo@7.0.0 to prod --confirm 0123456789abcdef0123456789abcdef --until %d", noon.Add(time.Minute).Unix()): true,
+		fmt.Sprintf("rollback podinfo on prod --confirm 0123456789abcdef0123456789abcdef --until %d", noon.Add(time.Minute).Unix()):      true,
 	} {
 		m := c.Respond(t.Context(), Question{Line: line, Interactive: true, Core: made})[0]
 		if got := m.Type == blueprint.Refused; got != refused {
 			t.Errorf("%q: refused %v\n%s", line, got, text(t, []api.Message{m}))
+		}
+	}
+}
+
+// Silence is not the news that nothing was changed, or that all is well.
+func TestEnvironmentsThatDoNotAnswer(t *testing.T) {
+	c, _ := chat(t)
+	for _, tc := range []struct {
+		down    []string
+		line    string
+		refused bool
+		says    string
+	}{
+		{[]string{"stage", "prod"}, "status", true, "prod: connection refused"},
+		{[]string{"stage", "prod"}, "list", true, "No environment could be read."},
+		{[]string{"stage", "prod"}, "list podinfo", true, "No environment could be read."},
+		{[]string{"stage"}, "status", true, "stage: connection refused"}, // and nothing was found elsewhere
+		{[]string{"stage"}, "list", false, "Everything that could be read is Ready."},
+		{[]string{"stage"}, "list api", true, "stage gave no answer: connection refused"},
+		{nil, "status", false, "No change yet"},
+	} {
+		for _, interactive := range []bool{true, false} {
+			f := environments()
+			f.down = tc.down
+			messages := c.Respond(t.Context(), Question{Line: tc.line, Interactive: interactive, Core: func() (Core, error) { return Core{Fleet: f, Promotions: service(f)}, nil }})
+			shown := text(t, messages)
+			if got := messages[0].Type == blueprint.Refused; got != tc.refused || !strings.Contains(shown, tc.says) {
+				t.Errorf("%s with %v down: refused %v\n%s", tc.line, tc.down, got, shown)
+			}
+			if strings.Contains(shown, "No change yet") && len(tc.down) > 0 {
+				t.Errorf("%s with %v down:\n%s", tc.line, tc.down, shown)
+			}
 		}
 	}
 }
@@ -211,6 +247,13 @@ func TestPrincipal(t *testing.T) {
 		{"<@B1>", "jane", "name:jane"},
 		{"<!channel>", "jane", "name:jane"},
 		{"automation \"deploy\"", "jane", "name:jane"},
+		{"Automation deploy", "jane", "name:jane"}, // a display name, as anyone may choose one
+		{"Automation 'deploy'", "jane", "name:jane"},
+		{`Automation "deploy`, "jane", "name:jane"},
+		{`Automation ""`, "jane", "name:jane"},
+		{`Automation "deploy" `, "jane", "name:jane"},
+		{"Automation \"de\nploy\"", "jane", "name:jane"},
+		{`x Automation "deploy"`, "jane", "name:jane"},
 	} {
 		if got := Principal(tc[0], tc[1]); got != tc[2] {
 			t.Errorf("%q, %q: %q", tc[0], tc[1], got)

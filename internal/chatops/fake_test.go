@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing/fstest"
@@ -20,6 +21,7 @@ var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 type fleet struct {
 	mu       sync.Mutex
 	deadline time.Time // of the latest question
+	down     []string  // environments that do not answer either
 }
 
 func environments() *fleet { return &fleet{} }
@@ -30,6 +32,9 @@ func (f *fleet) Applications(ctx context.Context, environment string) ([]gitops.
 	f.mu.Lock()
 	f.deadline, _ = ctx.Deadline()
 	f.mu.Unlock()
+	if slices.Contains(f.down, environment) {
+		return nil, &gitops.Refusal{Code: gitops.Unreachable, Reason: "connection refused"}
+	}
 	owner := kustomization(environment)
 	podinfo := gitops.Application{Key: gitops.Key{Environment: environment, Namespace: "apps", Kind: "HelmRelease", Name: "podinfo"}, Health: gitops.Ready, Owner: &owner,
 		Versions: []gitops.Version{{Kind: gitops.ChartVersion, Name: "podinfo", Value: "7.0.0", Desired: "7.0.0", Object: gitops.Object{Kind: "HelmRelease", Namespace: "apps", Name: "podinfo"}}},

@@ -323,3 +323,91 @@ func TestKnown(t *testing.T) {
 		t.Errorf("none: %v", err)
 	}
 }
+
+// A panic in a goroutine of its own ends the process, and everything else that it is doing.
+func TestTogetherSurvivesPanics(t *testing.T) {
+	done := make([]bool, 4)
+	errs := Together(len(done), func(i int) error {
+		done[i] = true
+		switch i {
+		case 1:
+			panic("a nil map")
+		case 2:
+			return errors.New("refused")
+		case 3:
+			var none []int
+			_ = none[i]
+		}
+		return nil
+	})
+	if len(errs) != len(done) || slices.Contains(done, false) {
+		t.Fatalf("%v of %v", errs, done)
+	}
+	if errs[0] != nil || errs[2].Error() != "refused" {
+		t.Errorf("without a panic: %v, %v", errs[0], errs[2])
+	}
+	for i, want := range map[int]string{1: "panic: a nil map", 3: "panic: runtime error: index out of range"} {
+		if errs[i] == nil || !strings.HasPrefix(errs[i].Error(), want) || !strings.Contains(errs[i].Error(), "operation_test.go") {
+			t.Errorf("%d: %v", i, errs[i])
+		}
+	}
+	if errs := Together(0, func(int) error { return nil }); len(errs) != 0 {
+		t.Errorf("nothing to do: %v", errs)
+	}
+}
+
+// panics is a Fleet with an environment that trips over what a cluster holds.
+type panics struct{ clusters }
+
+func (p panics) Applications(ctx context.Context, environment string) ([]gitops.Application, error) {
+	if environment == "odd" {
+		panic("what a cluster holds: s3cret")
+	}
+	return p.clusters.Applications(ctx, environment)
+}
+
+func TestListBesideAPanic(t *testing.T) {
+	fleet := panics{}
+	fleet.add("stage", release("apps", "podinfo", "7.0.0"))
+	fleet.add("odd")
+	l, err := List(t.Context(), fleet, gitops.List{})
+	if want := "podinfo HelmRelease: 7.0.0@apps\nodd? It could not be read."; err != nil || shown(l) != want {
+		t.Errorf("%v\n%s", err, shown(l))
+	}
+}
+
+// The tag of a registry and what the chart calls itself are one version, and nothing is on its way.
+func TestListUnderTags(t *testing.T) {
+	var fleet clusters
+	for name, versions := range map[string][2]string{"a": {"v7.0.0", "7.0.0"}, "b": {"7.0.0_x", "7.0.0+0123abc"}, "c": {"v7.0.1", "7.0.0"}, "d": {"7.0.0-rc.1", "7.0.0"}} {
+		app := release("apps", name, versions[1])
+		app.Versions[0].Desired = versions[0]
+		fleet.add("stage", app)
+	}
+	l, err := List(t.Context(), fleet, gitops.List{})
+	want := "a HelmRelease: 7.0.0@apps\nb HelmRelease: 7.0.0+0123abc@apps\nc HelmRelease: 7.0.0@apps>v7.0.1\nd HelmRelease: 7.0.0@apps>7.0.0-rc.1"
+	if diff := cmp.Diff(want, shown(l)); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+// An environment that gave no answer may be where the application runs.
+func TestListOfOneThatIsNowhereInSight(t *testing.T) {
+	var fleet clusters
+	fleet.add("stage", release("apps", "podinfo", "7.0.0"))
+	fleet.add("prod")
+	fleet.err["prod"] = &gitops.Refusal{Code: gitops.Unreachable, Reason: "connection refused"}
+	_, err := List(t.Context(), fleet, gitops.List{Application: "queue"})
+	refusal, refused := errors.AsType[*gitops.Refusal](err)
+	if !refused || refusal.Code != gitops.NotFound || !slices.Contains(refusal.Details, "prod gave no answer: connection refused") {
+		t.Errorf("%v", err)
+	}
+	fleet.err["stage"] = errors.New("x509")
+	l, err := List(t.Context(), fleet, gitops.List{})
+	if err != nil || !l.Failed() || l.Summary() != "✗ No environment could be read." {
+		t.Errorf("%v, %q", err, l.Summary())
+	}
+	if (Listing{}).Failed() {
+		t.Error("no environment at all is no failure")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,7 +93,7 @@ func TestFollow(t *testing.T) {
 				if len(o.Next) == 0 || o.Next[0] != tc.next {
 					t.Errorf("next: %q", o.Next)
 				}
-				if most := int(2*tc.after/time.Second) + 2; cluster.looks > most {
+				if most := int(4*tc.after/time.Second) + 2; cluster.looks > most { // every quarter of a second
 					t.Errorf("%d looks", cluster.looks)
 				}
 				if repository.asked > 2 {
@@ -130,6 +131,38 @@ func TestFollowWithoutComparison(t *testing.T) {
 		o := s.follow(t.Context(), Outcome{State: RollingOut, Commit: gitops.Commit{SHA: ours}}, in, repository)
 		if o.State != RollingOut || repository.asked < 2 {
 			t.Errorf("%s, asked %d times", o.State, repository.asked)
+		}
+	})
+}
+
+// The host has ten workers for all plugins: a fourth answer does not wait, and offers to look again.
+func TestFourthAnswerDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait = time.Minute
+		cluster := &film{begin: time.Now(), frames: []frame{{app: upgrading()}}}
+		s := &Service{Claims: &Claims{}, Cluster: cluster, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+		app := released()
+		in := intent{asked: gitops.Change{Application: "podinfo"}, app: app, version: app.Versions[0], to: "7.0.0", settings: Settings{Environment: "prod", Wait: wait}}
+		follow := func() (Outcome, time.Duration) {
+			begin := time.Now()
+			return s.follow(t.Context(), Outcome{State: RollingOut, Commit: gitops.Commit{SHA: ours}}, in, &descends{}), time.Since(begin)
+		}
+		var waiting sync.WaitGroup
+		for range maxWaiting {
+			waiting.Go(func() {
+				if o, took := follow(); took < wait || o.State != RollingOut {
+					t.Errorf("%s after %s", o.State, took)
+				}
+			})
+		}
+		synctest.Wait()
+		o, took := follow()
+		if took != 0 || o.State != RollingOut || o.Next[0] != "status podinfo on prod" || o.Reason == "" {
+			t.Errorf("the fourth: %s after %s: %q, next %q", o.State, took, o.Reason, o.Next)
+		}
+		waiting.Wait()
+		if _, took := follow(); took < wait {
+			t.Errorf("when the others are done, it waits %s", took)
 		}
 	})
 }

@@ -175,7 +175,7 @@ func TestStatus(t *testing.T) {
 	for _, o := range recent.Outcomes {
 		lines = append(lines, fmt.Sprintf("%s/%s %s %s→%s", o.Application.Environment, o.Application, o.State, o.From, o.To))
 	}
-	want := "stage/apps/podinfo Committed 7.0.0→7.0.1, prod/apps/web Committed 1.0.0→1.1.0, prod/apps/podinfo Committed 6.8.0→7.0.0"
+	want := "stage/apps/podinfo Committed 7.0.0→7.0.1, prod/apps/web Verified 1.0.0→1.1.0, prod/apps/podinfo Verified 6.8.0→7.0.0"
 	if got := strings.Join(lines, ", "); got != want || len(recent.Unreachable) != 1 || recent.Unreachable[0] != "stage: stage did not answer." {
 		t.Errorf("recent: %s, %q", got, recent.Unreachable)
 	}

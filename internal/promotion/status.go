@@ -218,7 +218,7 @@ func (s *Service) newest(ctx context.Context, p place, key gitops.Key) (gitops.C
 	if err != nil {
 		return gitops.Commit{}, gitops.Trailers{}, err
 	}
-	commits, err := p.repository.Commits(ctx, p.branch, "", newestCommits)
+	commits, err := p.repository.Commits(ctx, p.head, "", newestCommits) // what the tree is of, however the branch moves
 	if err != nil {
 		return gitops.Commit{}, gitops.Trailers{}, err
 	}
@@ -279,25 +279,45 @@ func (s *Service) Recent(ctx context.Context) (Recent, error) {
 			read[at] = true
 			viewer, err := p.repository.Viewer(ctx)
 			var commits []gitops.Commit
+			var requests []gitops.PullRequest
 			if err == nil {
 				commits, err = p.repository.Commits(ctx, p.branch, "", newestCommits)
+			}
+			if err == nil {
+				requests, err = p.repository.PullRequests(ctx, "ferry/")
 			}
 			if err != nil {
 				recent.Unreachable = append(recent.Unreachable, p.name+": "+unseenReason(err))
 				continue
 			}
+			add := func(t gitops.Trailers, o Outcome) {
+				id := t.Environment + " " + t.Application
+				if seen[id] || !application.MatchString(t.Application) || !slices.Contains(s.environments(), t.Environment) {
+					return
+				}
+				seen[id] = true
+				o.Rollback, o.Application, o.From, o.To, o.RequestedBy = t.RollbackOf != "", key(t), t.From, t.To, t.RequestedBy
+				recent.Outcomes = append(recent.Outcomes, o)
+			}
+			for _, r := range requests {
+				if r.State == "open" && r.Author == viewer {
+					add(trailersOf(r), Outcome{State: WaitsForMerge, PullRequest: r})
+				}
+			}
 			for _, c := range commits {
-				t, ok := s.trailersIn(c, viewer)
-				ok = ok && application.MatchString(t.Application) && slices.Contains(s.environments(), t.Environment)
-				if id := t.Environment + " " + t.Application; ok && !seen[id] {
-					seen[id] = true
-					recent.Outcomes = append(recent.Outcomes, Outcome{State: Committed, Rollback: t.RollbackOf != "", Application: key(t), From: t.From, To: t.To,
-						Commit: c, RequestedBy: t.RequestedBy})
+				if t, ok := s.trailersIn(c, viewer); ok {
+					add(t, Outcome{State: Committed, Commit: c})
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(recent.Outcomes, func(a, b Outcome) int { return b.Commit.When.Compare(a.Commit.When) })
+	when := func(o Outcome) time.Time {
+		if o.PullRequest.Number != 0 {
+			return o.PullRequest.When
+		}
+		return o.Commit.When
+	}
+	slices.SortStableFunc(recent.Outcomes, func(a, b Outcome) int { return when(b).Compare(when(a)) })
 	const verified = 5
 	operation.Together(min(verified, len(recent.Outcomes)), func(i int) error {
 		o := &recent.Outcomes[i]

@@ -75,3 +75,71 @@ func TestUnifiedIsGitsDiff(t *testing.T) {
 		})
 	}
 }
+
+// A diff shows the lines beside the version to a whole channel, and to whoever reads the pull request.
+func TestUnifiedMasksSecrets(t *testing.T) {
+	const canary = "hunter2"
+	for name, text := range map[string]string{
+		"plain":               "adminPassword: hunter2\n§",
+		"behind":              "§password: hunter2\n",
+		"quoted, all signs":   "password: \"a, {b} # hunter2\" # hunter2\n§",
+		"single quotes":       "api-key: 'it''s, hunter2'\n§",
+		"quoted key":          "\"token\": hunter2\n§",
+		"JSON":                "{\"user\":\"x\",\"password\":\"y, hunter2\",\"a\":1}\n§",
+		"braces":              "db: {password: hunter2, name: x}\n§",
+		"last in braces":      "db: {name: x, clientSecret: hunter2}\n§",
+		"list":                "tokens: \n- hunter2\n- hunter2\n§",
+		"list of maps":        "- credential: hunter2\n  user: x\n§",
+		"block":               "privateKey: |\n  first\n\n  hunter2\n§",
+		"folded, continued":   "passphrase: one\n  hunter2\n§",
+		"map":                 "credentials:\n  user: hunter2\n  more:\n  - hunter2\n§",
+		"block far above":     "secret: >-\n  1\n  2\n  3\n  4\n  5\n  6\n  hunter2\n§",
+		"env":                 "env:\n- name: DB_PASSWORD\n  value: hunter2\n§",
+		"env, quoted":         "env:\n  - name: \"API_TOKEN\"\n    value: \"hunter2\"\n§",
+		"argument":            "args: [--db-password=hunter2, -v]\n§",
+		"address":             "url: postgres://app:hunter2@db.example/app\n§",
+		"CRLF":                "password: hunter2\r\n§",
+		"in the line itself":  "spec: {token: hunter2, §}\n",
+		"without a final end": "§password: hunter2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			before, after := "version: 1.0.0", "version: 2.0.0"
+			put := func(version string) []byte {
+				if name != "in the line itself" {
+					version += "\n"
+				}
+				return []byte(strings.Replace(text, "§", version, 1))
+			}
+			got := unified("f.yaml", put(before), put(after))
+			if strings.Contains(got, canary) || !strings.Contains(got, mask) {
+				t.Errorf("the diff is\n%s", got)
+			}
+			for sign, version := range map[string]string{"-": before, "+": after} {
+				if !strings.Contains(got, "\n"+sign) || !strings.Contains(got, version) {
+					t.Errorf("without %s%s:\n%s", sign, version, got)
+				}
+			}
+		})
+	}
+}
+
+// What only sounds like a secret stays readable, the changed line first of all.
+func TestUnifiedShowsWhatIsNotSecret(t *testing.T) {
+	for name, text := range map[string]string{
+		"image of a service": "  - name: token-issuer\n    image: registry.example.com:5000/acme/token-issuer:§\n    ports: []\n",
+		"image in braces":    "containers: [{name: secret-sync, image: \"acme/secret-sync:§\"}]\n",
+		"kustomize image":    "images:\n- name: acme/credential-proxy\n  newTag: \"§\"\n",
+		"chart":              "chart: token-exchange\nversion: §\n",
+		"names of Secrets":   "secretName: tls\nexistingSecret: db\ntokenSecretName: x\nversion: §\nsecretKeyRef:\n  name: db\n  key: user\n",
+		"references":         "secretRef: {name: registry}\nversion: §\nimagePullSecrets: [{name: pull}]\n",
+		"files and switches": "tokenFile: /etc/token\nversion: §\nautomountServiceAccountToken: false\n",
+		"ports":              "version: §\nurl: https://charts.example.com:8443/a@b\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			before, after := strings.Replace(text, "§", "1.0.0", 1), strings.Replace(text, "§", "2.0.0", 1)
+			if diff := cmp.Diff(gitDiff(t, before, after), unified("f.yaml", []byte(before), []byte(after))); diff != "" {
+				t.Errorf("-git +ferry:\n%s", diff)
+			}
+		})
+	}
+}

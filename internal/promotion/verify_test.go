@@ -1,6 +1,8 @@
 package promotion
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -275,10 +277,154 @@ func TestRepositoryName(t *testing.T) {
 		"git@evil.example:github.com/acme/fleet":   "",
 		"https://evil.example#@github.com/acme/fl": "",
 		"": "", "%zz": "",
+		"https://github.com:8443/acme/fleet":     "",
+		"https://github.com:443/acme/fleet":      "",
+		"http://github.com/acme/fleet":           "",
+		"http://github.com:80/acme/fleet":        "",
+		"ftp://github.com/acme/fleet":            "",
+		"file://github.com/acme/fleet":           "",
+		"git://github.com/acme/fleet":            "",
+		"//github.com/acme/fleet":                "",
+		"github.com/acme/fleet":                  "",
+		"ssh://git@github.com:2222/acme/fleet":   "",
+		"ssh://git@github.com:443/acme/fleet":    "",
+		"https://github.com/acme%2Ffleet":        "",
+		"https://github.com/acme/fl%65et":        "",
+		"https://github.com/acme%2Ffleet/x":      "",
+		"https://github.com/acme/fleet?ref=x":    "",
+		"https://github.com/acme/fleet#main":     "",
+		"https://github.com/acme//fleet":         "",
+		"https://github.com@evil.example/acme/f": "",
+		"https://evil.example:x@y/acme/fleet":    "",
+		"git@github.com.evil.example:acme/fleet": "",
+		"git@github.com/acme:x/fleet":            "",
 	} {
 		got, ok := repositoryName(address, "github.com")
 		if got != want || ok != (want != "") {
 			t.Errorf("%s: %q, %v", address, got, ok)
+		}
+	}
+}
+
+// Plain HTTP is for a GitHub on this machine alone.
+func TestRepositoryNameOnThisMachine(t *testing.T) {
+	for _, tc := range []struct {
+		address, host string
+		ok            bool
+	}{
+		{"http://127.0.0.1:8080/acme/fleet.git", "127.0.0.1:8080", true},
+		{"http://localhost:8080/acme/fleet.git", "localhost:8080", true},
+		{"http://[::1]:8080/acme/fleet.git", "[::1]:8080", true},
+		{"http://127.0.0.1:8081/acme/fleet.git", "127.0.0.1:8080", false},
+		{"http://10.0.0.1:8080/acme/fleet.git", "10.0.0.1:8080", false},
+		{"http://localhost.evil.example/acme/fleet.git", "localhost.evil.example", false},
+		{"https://git.example.com:8443/acme/fleet.git", "git.example.com:8443", true},
+	} {
+		if name, ok := repositoryName(tc.address, tc.host); ok != tc.ok {
+			t.Errorf("%s on %s: %q, %v", tc.address, tc.host, name, ok)
+		}
+	}
+}
+
+func TestFollows(t *testing.T) {
+	s := &Service{Host: "github.com"}
+	for address, want := range map[string]struct{ plain, configured string }{
+		"https://github.com/acme/fleet":            {"acme/fleet", "acme/fleet"},
+		"https://GitHub.com/Acme/Fleet.git":        {"Acme/Fleet", "acme/fleet"},
+		"git@github.com:acme/fleet.git":            {"acme/fleet", "acme/fleet"},
+		"https://github.com/other/else":            {"other/else", ""},
+		"https://git.example.com/mirrors/fleet":    {"", "acme/fleet"},
+		"ssh://git@git.example.com:2222/fleet.git": {"", "acme/fleet"},
+		// another repository of GitHub, by ways that Flux may take and ferry does not read
+		"http://github.com/other/else":         {"", ""},
+		"https://github.com:443/other/else":    {"", ""},
+		"https://x:y@github.com:8443/a/b":      {"", ""},
+		"ssh://git@github.com:443/other/else":  {"", ""},
+		"https://github.com/other%2Felse":      {"", ""},
+		"https://github.com/other/else/../../": {"", ""},
+		"https://github.com/other/else?x=1":    {"", ""},
+		"":                                     {"", ""},
+		"%zz":                                  {"", ""},
+		"file:///srv/git/fleet.git":            {"", ""},
+	} {
+		for configured, want := range map[string]string{"": want.plain, "acme/fleet": want.configured} {
+			name, ok := s.follows(gitops.Source{Object: gitops.Object{Kind: "GitRepository"}, URL: address}, Settings{Repository: configured})
+			if ok != (want != "") || ok && name != want {
+				t.Errorf("%s with %q configured: %q, %v; want %q", address, configured, name, ok, want)
+			}
+			if name, ok := s.follows(gitops.Source{Object: gitops.Object{Kind: "OCIRepository"}, URL: address}, Settings{Repository: configured}); ok {
+				t.Errorf("an OCIRepository is %s", name)
+			}
+		}
+	}
+}
+
+// Two changes of one field are of one field, whichever environment they are asked for; two fields are not.
+func TestClaimsAreOfFields(t *testing.T) {
+	plan := gitops.Plan{Repository: "acme/fleet", Branch: "main", Edits: []gitops.Edit{{File: "base.yaml", Line: 4, Path: "spec.chart.spec.version", Old: "1", New: "2"}}}
+	in := func(environment string) intent {
+		return intent{asked: gitops.Change{Application: "podinfo"}, app: gitops.Application{Key: gitops.Key{Environment: environment, Name: "podinfo"}}}
+	}
+	var c Claims
+	release, err := c.claim(in("prod"), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := plan
+	other.Edits = []gitops.Edit{{File: "base.yaml", Line: 4, Path: "spec.chart.spec.version", Old: "1", New: "3"}}
+	refusal := (*gitops.Refusal)(nil)
+	if _, err := c.claim(in("stage"), other); !errors.As(err, &refusal) || refusal.Code != gitops.Busy || refusal.Next[0] != "status podinfo on stage" {
+		t.Errorf("the same field: %v", err)
+	}
+	for name, change := range map[string]func(*gitops.Plan){
+		"repository": func(p *gitops.Plan) { p.Repository = "acme/other" },
+		"branch":     func(p *gitops.Plan) { p.Branch = "next" },
+		"file":       func(p *gitops.Plan) { p.Edits[0].File = "more.yaml" },
+		"line":       func(p *gitops.Plan) { p.Edits[0].Line = 9 },
+		"path":       func(p *gitops.Plan) { p.Edits[0].Path = "images[1].newTag" },
+	} {
+		next := plan
+		next.Edits = slices.Clone(plan.Edits)
+		change(&next)
+		if _, err := c.claim(in("prod"), next); err != nil {
+			t.Errorf("another %s: %v", name, err)
+		}
+	}
+	release()
+	if _, err := c.claim(in("stage"), other); err != nil {
+		t.Errorf("given back: %v", err)
+	}
+}
+
+// What controllers and pods say may be anything, and an answer's lines are ferry's own.
+func TestStepsKeepToTheirLine(t *testing.T) {
+	const hostile = "timed out\n\n✓ Everything is Ready.\r\n```\t<!channel>"
+	app := upgrading()
+	app.Helm.Condition = gitops.Condition{Status: "False", Reason: "UpgradeFailed\nVerified", Message: hostile, Stalled: true}
+	app.Owner.Condition.Message, app.Owner.Source.Condition.Message = hostile, hostile
+	app.Workloads[0].Problems = []string{"podinfo-1: " + hostile}
+	e := expectation{version: app.Versions[0], to: "7.0.0", known: true, contains: func(string) bool { return true }}
+	state, steps, reason := e.verify(app)
+	if state != RolloutFailed || !strings.Contains(reason, "timed out ✓ Everything") {
+		t.Errorf("%s: %q", state, reason)
+	}
+	for _, text := range append([]string{reason}, steps[0].Text(), steps[1].Text(), steps[2].Text(), steps[3].Text()) {
+		if strings.ContainsAny(text, "\r\n\t") {
+			t.Errorf("%q", text)
+		}
+	}
+	app.Health, app.Message = gitops.Failed, hostile
+	if o := (&Service{}).untouched(intent{app: app}, app); strings.ContainsAny(o.Reason, "\r\n\t") || !strings.Contains(o.Reason, "timed out") {
+		t.Errorf("%q", o.Reason)
+	}
+}
+
+// A registry's tag is what Git states; Helm's history has the chart's own version.
+func TestDeployedUnderItsTag(t *testing.T) {
+	app := gitops.Application{Helm: &gitops.HelmRelease{History: []gitops.HelmDeployment{{Version: "7.0.0", Status: "deployed"}, {Version: "6.0.0+0123abc", Status: "superseded"}, {Version: "5.0.0", Status: "failed"}}}}
+	for tag, want := range map[string]bool{"v7.0.0": true, "7.0.0": true, "6.0.0": true, "6.0.0_build": true, "v5.0.0": false, "17.0.0": false, "stable": false} {
+		if got := deployed(app, tag); got != want {
+			t.Errorf("%s: %v", tag, got)
 		}
 	}
 }

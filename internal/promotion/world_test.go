@@ -215,7 +215,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.service = &promotion.Service{
-		Cluster: w.cluster, Repositories: client, Charts: w.charts, Host: u.Host, Now: w.now, Log: slog.New(slog.DiscardHandler), Claims: &promotion.Claims{},
+		Cluster: w.cluster, Repositories: client, Charts: w.charts, Host: u.Host, Signed: true, Now: w.now, Log: slog.New(slog.DiscardHandler), Claims: &promotion.Claims{},
 		Settings: []promotion.Settings{
 			{Environment: "stage", Mode: promotion.Auto, ConfirmOptional: true, Wait: time.Millisecond, Timeout: 15 * time.Minute},
 			{Environment: "prod", Mode: promotion.Auto, Wait: time.Millisecond, Timeout: 15 * time.Minute},
@@ -459,6 +459,8 @@ type cluster struct {
 	fails    string            // version whose rollout fails
 	change   func(*gitops.Application)
 	silent   []string // environments that do not answer
+	// namespaces are those of an environment, where several share a cluster.
+	namespaces map[string][]string
 }
 
 var _ promotion.Cluster = (*cluster)(nil)
@@ -493,6 +495,9 @@ func (c *cluster) follow(ctx context.Context, environment string) error {
 		}
 		for _, o := range objects {
 			key := gitops.Key{Environment: environment, Namespace: o.Namespace, Kind: o.Kind, Name: o.Name}
+			if only := c.namespaces[environment]; len(only) > 0 && !slices.Contains(only, o.Namespace) {
+				continue
+			}
 			switch o.Kind {
 			case "HelmRelease":
 				c.live[key] = c.release(key, o.Fields, objects)
