@@ -156,7 +156,12 @@ func (r *renderer) section(s api.Section) {
 			r.line(headerStyle, r.read(list.Title, true))
 		}
 		for _, item := range list.Items {
-			r.prose("• "+r.read(item, true), 2)
+			text := r.read(item, true)
+			mark, _, _ := strings.Cut(text, " ")
+			if _, ok := signs[mark]; !ok || r.width == 0 { // a sign is mark enough
+				text = "• " + text
+			}
+			r.prose(text, 2)
 		}
 	}
 	if r.beside && len(s.Buttons)+len(s.Selects.Items) > 0 {
