@@ -112,7 +112,10 @@ func label(command string) string {
 	if verb, ok := strings.CutSuffix(command, " --help"); ok {
 		return "Help " + verb
 	}
-	command, _, _ = strings.Cut(command, " --")
+	command, options, _ := strings.Cut(command, " --")
+	if strings.Contains(" --"+options+" ", " --shared ") {
+		command += " and all that shares it"
+	}
 	r, size := utf8.DecodeRuneInString(command)
 	return string(unicode.ToUpper(r)) + command[size:]
 }
