@@ -49,7 +49,11 @@ func Parse(line string) (gitops.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	words = withoutAddress(withoutHostFlags(words))
+	words, err = withoutHostFlags(words)
+	if err != nil {
+		return nil, err
+	}
+	words = withoutAddress(words)
 	if len(words) == 0 {
 		return gitops.Help{}, nil
 	}
@@ -168,6 +172,9 @@ func (p *parser) promote(change gitops.Change) (gitops.Request, error) {
 			}
 		case r.Environment == "" && r.From == "" && !hasVersion && version.MatchString(word):
 			return nil, p.refuse("A version follows the application after an @: %s@%s.", short(r.Application), short(word))
+		case r.Environment == "" && len(p.words) == 0 && gitops.ValidEnvironment(word) == nil:
+			r.Environment = word
+			return nil, p.missing(`a "to"`, r, word)
 		default:
 			return nil, p.tooMuch(word)
 		}
@@ -195,7 +202,11 @@ func (p *parser) rollback(change gitops.Change) (gitops.Request, error) {
 	if r.Application, err = p.app(p.next()); err != nil {
 		return nil, err
 	}
-	if r.Environment, err = p.preposition(); err != nil {
+	r.Environment, err = p.preposition(func(env string) gitops.Request {
+		r.Environment = env
+		return r
+	})
+	if err != nil {
 		return nil, err
 	}
 	if len(p.words) > 0 && strings.EqualFold(p.words[0], "to") {
@@ -219,7 +230,7 @@ func (p *parser) status() (gitops.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	env, err := p.preposition()
+	env, err := p.preposition(func(env string) gitops.Request { return gitops.Status{Application: app, Environment: env} })
 	if err != nil {
 		return nil, err
 	}
@@ -238,12 +249,16 @@ func (p *parser) help() (gitops.Request, error) {
 	return gitops.Help{Topic: topic}, p.end()
 }
 
-// preposition reads the last two words of "APP on ENV".
-func (p *parser) preposition() (string, error) {
+// preposition reads the last two words of "APP on ENV". Where the first of them is missing, it offers the request that
+// meant makes of an environment.
+func (p *parser) preposition(meant func(env string) gitops.Request) (string, error) {
 	if len(p.words) == 0 {
 		return "", p.refuse("The environment is missing.")
 	}
 	word := p.next()
+	if !isOne(word, before) && len(p.words) == 0 && gitops.ValidEnvironment(word) == nil {
+		return "", p.missing(`an "on"`, meant(word), word)
+	}
 	if !isOne(word, before) {
 		return "", p.refuse("After the application come %q and an environment, not %q.", "on", short(word))
 	}
@@ -272,6 +287,12 @@ func (p *parser) end() error {
 		return p.tooMuch(p.words[0])
 	}
 	return nil
+}
+
+// missing offers the whole line to one who left out the word before the environment.
+func (p *parser) missing(preposition string, meant gitops.Request, environment string) error {
+	p.environment = environment
+	return p.refuseFor(meant, "Before %s %s is missing.", environment, preposition)
 }
 
 func (p *parser) tooMuch(word string) error {
@@ -305,11 +326,8 @@ func (p *parser) app(word string) (string, error) {
 }
 
 func (p *parser) env(word string) (string, error) {
-	if !isName(word) {
-		return "", p.refuse("%q is not the name of an environment.", short(word))
-	}
-	if word == "pr" || word == "from" || isOne(word, before) || isOne(word, between) {
-		return "", p.refuse("An environment cannot be called %q: that is a word of ferry's own.", word)
+	if err := gitops.ValidEnvironment(word); err != nil {
+		return "", p.refuse("%s.", sentence(err))
 	}
 	return word, nil
 }
@@ -412,7 +430,10 @@ func (p *parser) set(c *gitops.Change, option, value string) error {
 }
 
 // refuse gives the reason, the verb's usage, and an example with what could be read so far.
-func (p *parser) refuse(format string, args ...any) error {
+func (p *parser) refuse(format string, args ...any) error { return p.refuseFor(nil, format, args...) }
+
+// refuseFor puts the line of the request that was meant first among what can be done next.
+func (p *parser) refuseFor(meant gitops.Request, format string, args ...any) error {
 	r := &gitops.Refusal{Code: gitops.Usage, Title: "I cannot read this " + p.verb, Reason: fmt.Sprintf(format, args...)}
 	manual, err := Usage(p.verb)
 	if err != nil {
@@ -423,7 +444,10 @@ func (p *parser) refuse(format string, args ...any) error {
 		r.Details = append(r.Details, "Usage: "+usage)
 	}
 	r.Details = append(r.Details, "Example: "+p.example(entry.Examples[0]))
-	r.Next = []string{helpLine(p.verb)}
+	if meant != nil {
+		r.Next = append(r.Next, gitops.Line(meant))
+	}
+	r.Next = append(r.Next, helpLine(p.verb))
 	return r
 }
 

@@ -98,7 +98,8 @@ func tokens(line string) ([]token, error) {
 	return words, nil
 }
 
-// unlink gives a link's text back: the label where the platform made the link of plain text, else the address.
+// unlink gives a link's text back: the label where the platform made the link of plain text, else the address. An address
+// with another label stays a mailto, which is no application: people saw one text and would have got another.
 func unlink(link string) string {
 	m := links.FindStringSubmatch(link)
 	address, label := m[1], m[2]
@@ -106,10 +107,13 @@ func unlink(link string) string {
 		return "#" + label
 	}
 	if rest, ok := strings.CutPrefix(address, "mailto:"); ok {
-		if label != "" {
+		switch {
+		case label == "":
+			return rest
+		case strings.EqualFold(label, rest):
 			return label
 		}
-		return rest
+		return address
 	}
 	_, bare, _ := strings.Cut(address, "://")
 	if label != "" && strings.TrimSuffix(bare, "/") == strings.TrimSuffix(label, "/") {
@@ -138,25 +142,31 @@ func isForbidden(r rune) bool {
 	return unicode.IsControl(r)
 }
 
-// withoutHostFlags drops the flags that Botkube takes for itself but leaves in where it could not read the line.
-func withoutHostFlags(words []token) []token {
+// withoutHostFlags drops the flags that Botkube takes for itself but leaves in where it could not read the line. One whose
+// value is a word of its own counts only at the line's end: elsewhere that word could be anything's.
+func withoutHostFlags(words []token) ([]token, error) {
 	var kept []token
+	last := "" // flag with a value of its own
 	for i := 0; i < len(words); i++ {
 		w := words[i]
 		flag, _, hasValue := strings.Cut(w.text, "=")
 		switch {
-		case w.quoted:
-			kept = append(kept, w)
-		case flag == "--all-clusters":
-		case slices.Contains([]string{"--cluster-name", "--filter", "--bk-cmd-header"}, flag):
-			if !hasValue {
+		case !w.quoted && flag == "--all-clusters":
+		case !w.quoted && slices.Contains([]string{"--cluster-name", "--filter", "--bk-cmd-header"}, flag):
+			if hasValue {
+				continue
+			}
+			last = flag
+			if i+1 < len(words) && (words[i+1].quoted || !strings.HasPrefix(words[i+1].text, "-")) {
 				i++
 			}
+		case last != "":
+			return nil, usage(fmt.Sprintf("%s is a flag of Botkube's own. Write it at the end of the line, or as %s=VALUE.", last, last))
 		default:
 			kept = append(kept, w)
 		}
 	}
-	return kept
+	return kept, nil
 }
 
 // withoutAddress drops a mention of the bot and the plugin's name before the verb.
