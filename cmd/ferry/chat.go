@@ -21,30 +21,33 @@ func (c chat) Run(ctx context.Context, t terminal) error {
 	}
 	defer host.Close()
 	if c.Verbose && isTerminal(t.err) {
-		return converseInLines(ctx, t, host) // the plugin's log would be written across anything else
+		return converseInLines(ctx, t, host.Execute) // the plugin's log would be written across anything else
 	}
-	return converse(ctx, t, host)
+	return converse(ctx, t, host.Execute)
 }
 
-// converse is a session with host: on a terminal for a person, elsewhere in lines.
-func converse(ctx context.Context, t terminal, host *localhost.Host) error {
+// execute answers a line that begins with the plugin's name.
+type execute = func(ctx context.Context, line string) (localhost.Answer, error)
+
+// converse is a session: on a terminal for a person, elsewhere in lines.
+func converse(ctx context.Context, t terminal, execute execute) error {
 	if isTerminal(t.in) && isTerminal(t.out) && os.Getenv("TERM") != "dumb" {
 		history, err := historyFile()
 		if err != nil {
 			fmt.Fprintln(t.err, "ferry: typed lines are not kept:", err)
 		}
 		return localhost.Chat{
-			Execute: host.Execute, In: t.in, Out: t.out, Styled: styled(t.out),
+			Execute: execute, In: t.in, Out: t.out, Styled: styled(t.out),
 			Grammar: grammar, Welcome: "list", History: history,
 		}.Run(ctx)
 	}
-	return converseInLines(ctx, t, host)
+	return converseInLines(ctx, t, execute)
 }
 
 // converseInLines is a session that only adds lines to its output, as a file, a pipe or a plain terminal needs.
-func converseInLines(ctx context.Context, t terminal, host *localhost.Host) error {
+func converseInLines(ctx context.Context, t terminal, execute execute) error {
 	session := localhost.Session{
-		Execute: host.Execute,
+		Execute: execute,
 		In:      t.in, Out: t.out, Err: t.err,
 		Prompt: isTerminal(t.in) && isTerminal(t.out), Styled: styled(t.out), Progress: isTerminal(t.err),
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ferry-chatops/ferry/internal/localhost"
 	"github.com/ferry-chatops/ferry/internal/testenv"
 	"github.com/ferry-chatops/ferry/internal/testenv/fleet"
 )
@@ -45,14 +46,29 @@ func (d demo) Run(ctx context.Context, t terminal) error {
 	say("ready; the repository is %s", f.GitDir)
 	say("API servers, Flux and Helm are real; nodes and pods are simulated, so that any image runs whose tag does not begin with bad")
 	if isTerminal(t.in) {
-		say("try: list · diff stage · promote podinfo@7.0.0 to prod · rollback podinfo on prod · promote podinfo@7.2.0 to prod (fails) · help · quit")
+		say("try: list · diff stage · promote podinfo@7.0.0 to prod · rollback podinfo on prod · promote podinfo@7.2.0 to prod (fails) · merge N (a pull request) · help · quit")
 	}
 	host, err := plugin{Config: []string{f.ConfigFile}, Kubeconfig: f.HomeFile}.start(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer host.Close()
-	return converse(ctx, t, host)
+	return converse(ctx, t, merging(f, host.Execute))
+}
+
+// merging adds one line to the conversation: "merge N" merges pull request N, as a person would on GitHub's page.
+func merging(f *fleet.Fleet, next execute) execute {
+	return func(ctx context.Context, line string) (localhost.Answer, error) {
+		var number int
+		if n, err := fmt.Sscanf(line, "ferry merge %d", &number); err != nil || n != 1 {
+			return next(ctx, line)
+		}
+		sha, err := f.Hub.MergePullRequest(fleet.Repository, number, "alice", "merge")
+		if err != nil {
+			return localhost.Answer{}, err
+		}
+		return localhost.Text(fmt.Sprintf("alice merged pull request #%d as %s. Ask for status to see how Flux follows.", number, sha[:7])), nil
+	}
 }
 
 // empty provides the demo's directory, for this demo alone until release is called. What an ended demo left there goes;

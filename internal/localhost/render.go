@@ -18,6 +18,11 @@ type Answer struct {
 	TextOnly bool // written for platforms without buttons
 }
 
+// Text is an answer of one plain sentence.
+func Text(text string) Answer {
+	return Answer{Messages: []api.Message{api.NewPlaintextMessage(text, false)}}
+}
+
 // refused is the type of a first message that says no. Botkube's renderers know only their own types and show any other
 // like a plain message, so nobody sees it in chat.
 const refused api.MessageType = "ferry/refused"
