@@ -221,7 +221,11 @@ func hostile() map[string]map[string]string {
 		"many images":            with(app("resources: [a.yaml]\nimages: ["+strings.Repeat("{name: a, newTag: b},", 1000)+"]"), "prod/a.yaml", strings.Repeat("---\n"+deployment, 300)),
 		"doubling copies":        app("resources: [web.yaml]\npatches: [{target: {kind: Deployment}, patch: \"" + strings.Repeat("- {op: copy, from: /spec, path: /spec/x}\\n", 40) + "\"}]"),
 		"doubling replacements":  app(replacing("spec", "", grows...)),
-		"growing replacements":   app(replacing("metadata.name", ", delimiter: x, index: 99", "metadata.name", "metadata.name")),
+		"large replacements": with(app("resources: [web.yaml]\nreplacements: [{source: {kind: X, fieldPath: data.x}, targets: ["+
+			strings.Repeat("{select: {kind: Deployment}, fieldPaths: [spec.x], options: {create: true}},", 2000)+"]}]\nconfigMapGenerator: [{name: a, files: [big]}]"), "prod/x.yaml", ""),
+		"large variables": with(app("resources: [a.yaml]\nvars: [{name: V, objref: {kind: ConfigMap, name: a, apiVersion: v1}, fieldref: {fieldpath: data.a}}]"), "prod/a.yaml",
+			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {b: '"+strings.Repeat("$(V)", 100_000)+"', a: '"+strings.Repeat("x", 1<<20)+"'}\n"),
+		"growing replacements": app(replacing("metadata.name", ", delimiter: x, index: 99", "metadata.name", "metadata.name")),
 	}
 }
 

@@ -35,6 +35,7 @@ const (
 	maxVisits    = 500       // of kustomizations
 	maxNest      = 50        // of kustomizations within one another
 	maxSpread    = 128 << 20 // bytes of a kustomization and its patches, times the documents they may be applied to
+	maxCopied    = 1 << 30   // bytes that replacements and variables may put into objects, if all of them meet
 	maxSteps     = 250_000   // images, patches and the like, times the documents that are looked through for each
 )
 
@@ -48,8 +49,11 @@ type walker struct {
 
 	reads, bytes, nodes, documents, visits, spread, steps int
 
-	sources [][]string // field paths of replacements
-	targets []target
+	sources   [][]string // field paths of replacements
+	targets   []target
+	largest   int // bytes of the largest value that could be copied
+	variables int // uses of variables of kustomize's own: $(NAME)
+	vars      bool
 }
 
 // A target is where a replacement puts its value.
@@ -84,7 +88,7 @@ func load(ctx context.Context, tree fs.FS, k gitops.Kustomization) (*walker, err
 	if err := w.directory(k.Path, nil, false, 0); err != nil {
 		return nil, err
 	}
-	return w, w.replacementsEnd()
+	return w, w.copies()
 }
 
 // root returns the kustomization that a build starts from, made if there is none.
@@ -209,6 +213,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	if err != nil {
 		return err
 	}
+	w.vars = w.vars || len(k.Vars) > 0
 	targets := len(w.targets)
 	replacements, err := w.replacements(dir, k)
 	if err != nil {
@@ -300,9 +305,12 @@ func (w *walker) generated(dir string, k types.Kustomization) error {
 			if err != nil {
 				return err
 			}
-			if _, err := w.read(at); err != nil {
+			raw, err := w.read(at)
+			if err != nil {
 				return err
 			}
+			w.largest = max(w.largest, len(raw))
+			w.variables += strings.Count(string(raw), "$(")
 		}
 	}
 	return nil
@@ -417,9 +425,16 @@ func split(fieldPath string) []string {
 	return utils.SmarterPathSplitter(cmp.Or(fieldPath, types.DefaultReplacementFieldPath), ".")
 }
 
-// replacementsEnd refuses replacements that may put a value inside itself, or add to it: a few dozen of them fill any
-// memory. Which objects they mean is not looked at.
-func (w *walker) replacementsEnd() error {
+// copies refuses replacements that may put a value inside itself, or add to it: a few dozen of them fill any memory. It
+// refuses as well what copies large values to many places. Which objects they mean is not looked at.
+func (w *walker) copies() error {
+	places := len(w.targets) * w.documents
+	if w.vars {
+		places += w.variables
+	}
+	if places*w.largest > maxCopied {
+		return tooMuch("A replacement or variable", "may copy a large value to many places")
+	}
 	for _, source := range w.sources {
 		for _, t := range w.targets {
 			if overlap(source, t.path) && (t.beside || len(t.path) > len(source)) {
@@ -445,6 +460,7 @@ var separator = regexp.MustCompile(`\n---.*\n`)
 
 // weigh parses the documents of a YAML text, cut as kustomize cuts it, and counts what they will cost.
 func (w *walker) weigh(file string, raw []byte) error {
+	w.variables += strings.Count(string(raw), "$(")
 	for _, piece := range separator.Split(strings.ReplaceAll(string(raw), "\r\n", "\n"), -1) {
 		decoder := yaml.NewDecoder(strings.NewReader(piece + "\n"))
 		for {
@@ -456,9 +472,12 @@ func (w *walker) weigh(file string, raw []byte) error {
 			if err != nil {
 				return unreadable(file, "YAML", err)
 			}
+			before := w.nodes
 			if err := w.count(file, &doc, 0, map[*yaml.Node]bool{}); err != nil {
 				return err
 			}
+			const node = 100 // bytes, about
+			w.largest = max(w.largest, node*(w.nodes-before))
 			if w.documents += objects(&doc); w.documents > maxDocuments {
 				return tooMuch(file, fmt.Sprintf("is beyond %d objects of one build", maxDocuments))
 			}
@@ -472,6 +491,7 @@ func (w *walker) count(file string, n *yaml.Node, depth int, within map[*yaml.No
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
+	w.largest = max(w.largest, len(n.Value))
 	if w.nodes++; w.nodes > maxNodes {
 		return tooMuch(file, fmt.Sprintf("is beyond %d YAML values of one build, aliases counted in full", maxNodes))
 	}
