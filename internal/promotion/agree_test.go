@@ -2,6 +2,7 @@ package promotion_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,26 @@ func TestButtonThatWasPressedBefore(t *testing.T) {
 		t.Error("the plan is another one")
 	}
 	w.expect(w.outcome(again.Confirm), promotion.Verified, "6.8.0", "7.0.0")
+}
+
+// The same where pull requests are merged in a way that leaves no trailers on the branch.
+func TestButtonOfAMergedPullRequest(t *testing.T) {
+	w := newWorld(t)
+	squash := func(number int) {
+		w.api(secret, http.MethodPut, fmt.Sprintf("/pulls/%d/merge", number), map[string]string{"merge_method": "squash", "commit_title": "Podinfo", "commit_message": "Reviewed."})
+		w.follow()
+	}
+	w.later(-time.Minute)
+	promote := w.card("promote podinfo@7.0.0 to prod --pr")
+	w.later(time.Minute)
+	w.expect(w.outcome(promote.Confirm), promotion.WaitsForMerge, "6.8.0", "7.0.0")
+	w.api(secret, http.MethodPatch, "/pulls/1", map[string]string{"state": "closed"})
+	w.expect(w.outcome(promote.Confirm), promotion.WaitsForMerge, "6.8.0", "7.0.0") // nothing came of the first
+	squash(2)
+	w.expect(w.outcome(promote.Confirm), promotion.AlreadyThere, "7.0.0", "7.0.0")
+	w.expect(w.confirmed("rollback podinfo on prod --pr"), promotion.WaitsForMerge, "7.0.0", "6.8.0")
+	squash(3)
+	w.notWritten(promote.Confirm, "ferry has changed it since this was shown")
 }
 
 // Without a card somebody has to be sure of all that changes.

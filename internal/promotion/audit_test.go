@@ -163,6 +163,9 @@ func TestStatusOfOneOfTwoContainers(t *testing.T) {
 	w := newWorld(t)
 	o := w.confirmed("promote several@9 to prod --image two")
 	w.expect(o, promotion.Verified, "2", "9")
+	if got := o.Headline(); got != "✓ several (image two) 9 on prod: Verified" {
+		t.Error(got)
+	}
 	if diff := cmp.Diff([]string{"list several", "rollback several on prod --image two"}, o.Next); diff != "" {
 		t.Error(diff)
 	}

@@ -364,6 +364,24 @@ func TestSharedNamesWhatElseChanges(t *testing.T) {
 	}
 }
 
+// What changes elsewhere too is asked for there, and is not claimed to have come.
+func TestSharedChangeReachesTheOthers(t *testing.T) {
+	w := newWorld(t)
+	o := w.confirmed("promote cache@1.1.0 to prod --shared")
+	w.expect(o, promotion.Verified, "1.0.0", "1.1.0")
+	if cmp.Diff([]string{"stage"}, o.Shared) != "" || !strings.Contains(strings.Join(o.Warnings, " "), "stage changes with it.") {
+		t.Errorf("shared %q, warnings %q", o.Shared, o.Warnings)
+	}
+	if cmp.Diff([]string{"list cache", "rollback cache on prod --shared"}, o.Next) != "" {
+		t.Errorf("next %q", o.Next)
+	}
+	there, err := w.cluster.Application(t.Context(), gitops.Key{Environment: "stage", Namespace: "apps", Kind: "HelmRelease", Name: "cache"})
+	if err != nil || there.Versions[0].Value != "1.1.0" {
+		t.Errorf("stage runs %+v, %v", there.Versions, err)
+	}
+	w.expect(w.confirmed("rollback cache on prod --shared"), promotion.Verified, "1.1.0", "1.0.0")
+}
+
 func TestRolloutsThatDoNotEndWell(t *testing.T) {
 	t.Run("fails", func(t *testing.T) {
 		w := newWorld(t)

@@ -161,12 +161,20 @@ func TestPullRequestThatWaitedLong(t *testing.T) {
 
 func TestPullRequestClosedUnmerged(t *testing.T) {
 	w := newWorld(t)
+	w.confirmed("promote web@1.1.0 to prod")
 	w.confirmed("promote podinfo@7.0.0 to prod --pr")
+	recent, err := w.service.Recent(t.Context())
+	if err != nil || len(recent.Outcomes) != 2 || recent.Outcomes[0].State != promotion.WaitsForMerge || recent.Outcomes[0].PullRequest.Number != 1 {
+		t.Errorf("recent: %+v, %v", recent, err)
+	}
 	w.api(secret, http.MethodPatch, "/pulls/1", map[string]string{"state": "closed"})
 	o := w.outcome("status podinfo on prod")
 	w.expect(o, promotion.NotMerged, "6.8.0", "7.0.0")
 	if !o.Failed() || !strings.Contains(o.Reason, "closed without being merged") {
 		t.Errorf("%+v", o)
+	}
+	if recent, err = w.service.Recent(t.Context()); err != nil || len(recent.Outcomes) != 1 || recent.Outcomes[0].Application.Name != "web" {
+		t.Errorf("recent: %+v, %v", recent, err)
 	}
 	if card := w.card("promote podinfo@7.0.0 to prod --pr"); len(card.Warnings) > 0 {
 		t.Errorf("warned of a closed one: %q", card.Warnings)

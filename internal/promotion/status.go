@@ -209,7 +209,11 @@ func (s *Service) trailersIn(c gitops.Commit, viewer string) (gitops.Trailers, b
 // changedSince says whether ferry has changed the application since a time: whoever pressed a button saw another state.
 func (s *Service) changedSince(ctx context.Context, p place, key gitops.Key, since time.Time) (bool, error) {
 	commit, _, err := s.newest(ctx, p, key)
-	return commit.SHA != "" && commit.When.After(since), err
+	if err != nil || commit.SHA != "" && commit.When.After(since) {
+		return err == nil, err
+	}
+	pr, err := s.newestRequest(ctx, p, key) // whose squash may have left the trailers out
+	return pr.State == "merged" && pr.When.After(since), err
 }
 
 // newest finds ferry's newest commit for an application: the trailers, and our own credential as the author.
