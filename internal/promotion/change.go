@@ -91,6 +91,16 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 			return Result{}, err
 		}
 		if newer {
+			if err := s.refresh(ctx, &p); err != nil {
+				return Result{}, err
+			}
+			plan, err = in.plan(ctx, p, plan.PullRequest)
+			if errors.Is(err, errAlreadyThere) { // the same button, pressed twice
+				return s.alreadyThere(ctx, in, p)
+			}
+			if err != nil {
+				return Result{}, err
+			}
 			return card("Nothing was written: ferry has changed it since this was shown. Confirm it again if you still want it."), nil
 		}
 	case !asked.Yes:
