@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -17,15 +18,15 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"sigs.k8s.io/yaml"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
 const (
-	requestTimeout = 15 * time.Second
-	maxIndex       = 64 << 20 // bytes; the largest public index has some 20 MB
-	maxTagPages    = 100
+	fetchTimeout = 30 * time.Second // one list of versions, with all its requests
+	maxLoading   = 4
+	maxTagPages  = 100
 	// keepFor is short: who has just published a version must not be told that it does not exist. It spares the requests
 	// of one answer, and of many at once.
 	keepFor = 2 * time.Second
@@ -34,11 +35,13 @@ const (
 // Charts lists the versions of charts. It sends no credentials and starts no credential helpers: sources that need them
 // are an error. It is safe for concurrent use.
 type Charts struct {
-	http *http.Client
-	now  func() time.Time
+	now     func() time.Time
+	loading chan struct{} // an entry for each index on its way, which takes up to maxIndex of memory
+	parsing sync.Mutex    // one index at a time, which takes more
 
-	mu   sync.Mutex
-	kept map[address]answer
+	mu      sync.Mutex
+	kept    map[address]answer
+	running map[address]*fetch
 }
 
 // An address is all that decides about an answer.
@@ -52,9 +55,18 @@ type answer struct {
 	until    time.Time
 }
 
+// A fetch is under way for all who want the same, and ends early when none of them waits any more.
+type fetch struct {
+	done     chan struct{}
+	cancel   context.CancelFunc
+	waiting  int
+	versions []string
+	err      error
+}
+
 // New makes Charts that keep an answer for two seconds.
 func New(now func() time.Time) *Charts {
-	return &Charts{http: &http.Client{Timeout: requestTimeout}, now: now, kept: map[address]answer{}}
+	return &Charts{now: now, loading: make(chan struct{}, maxLoading), kept: map[address]answer{}, running: map[address]*fetch{}}
 }
 
 // Versions lists what a chart's source offers, newest first by semantic versioning; what is no such version is left out.
@@ -64,27 +76,88 @@ func (c *Charts) Versions(ctx context.Context, chart gitops.Chart) ([]string, er
 	if chart.Private {
 		return nil, fmt.Errorf("list versions of chart %s: %s needs credentials, which ferry does not read", chart.Name, chart.Source)
 	}
-	at := address{chart.Source.Kind, chart.URL, chart.Name, chart.Insecure}
-	c.mu.Lock()
-	known, ok := c.kept[at]
-	c.mu.Unlock()
-	if ok && c.now().Before(known.until) {
-		return slices.Clone(known.versions), nil
-	}
-	versions, err := c.fetch(ctx, at)
+	versions, err := c.versions(ctx, address{chart.Source.Kind, chart.URL, chart.Name, chart.Insecure})
 	if err != nil {
-		return nil, fmt.Errorf("list versions of chart %s: %w", chart.Name, err)
+		return nil, fmt.Errorf("list versions of chart %s: %w", chart.Name, withoutQueries(err))
+	}
+	return slices.Clone(versions), nil
+}
+
+// versions looks at what is kept, joins the fetch that is under way, or begins one.
+func (c *Charts) versions(ctx context.Context, at address) ([]string, error) {
+	c.mu.Lock()
+	if known, ok := c.kept[at]; ok && c.now().Before(known.until) {
+		c.mu.Unlock()
+		return known.versions, nil
+	}
+	f := c.running[at]
+	if f == nil {
+		running, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+		f = &fetch{done: make(chan struct{}), cancel: cancel}
+		c.running[at] = f
+		go c.run(running, at, f)
+	}
+	f.waiting++
+	c.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.versions, f.err
+	case <-ctx.Done():
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
-	for k, v := range c.kept {
-		if !now.Before(v.until) {
-			delete(c.kept, k)
-		}
+	if f.waiting--; f.waiting == 0 {
+		f.cancel()
+		c.forget(at, f)
 	}
-	c.kept[at] = answer{versions, now.Add(keepFor)}
-	return slices.Clone(versions), nil
+	return nil, ctx.Err()
+}
+
+// run fetches and tells all who wait.
+func (c *Charts) run(ctx context.Context, at address, f *fetch) {
+	defer f.cancel()
+	defer close(f.done)
+	defer func() {
+		if p := recover(); p != nil { // a stranger's bytes; nobody else would catch it here
+			f.err = fmt.Errorf("panic: %v", p)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.forget(at, f)
+		now := c.now()
+		for k, v := range c.kept {
+			if !now.Before(v.until) {
+				delete(c.kept, k)
+			}
+		}
+		if f.err == nil {
+			c.kept[at] = answer{f.versions, now.Add(keepFor)}
+		}
+	}()
+	f.versions, f.err = c.fetch(ctx, at)
+}
+
+// forget drops a fetch unless another one has taken its place. The caller holds the lock.
+func (c *Charts) forget(at address, f *fetch) {
+	if c.running[at] == f {
+		delete(c.running, at)
+	}
+}
+
+var queries = regexp.MustCompile(`\?[^\s"]*`)
+
+// withoutQueries keeps addresses out of an error, or their queries at least, which hold keys if anything.
+func withoutQueries(err error) error {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err
+	}
+	if failed, ok := errors.AsType[*errcode.ErrorResponse](err); ok { // it repeats what the server wrote
+		err = fmt.Errorf("the registry answers %d %s", failed.StatusCode, http.StatusText(failed.StatusCode))
+	}
+	if strings.Contains(err.Error(), "?") {
+		err = errors.New(queries.ReplaceAllString(err.Error(), ""))
+	}
+	return err
 }
 
 func (c *Charts) fetch(ctx context.Context, at address) ([]string, error) {
@@ -111,16 +184,21 @@ func (c *Charts) index(ctx context.Context, repository, chart string) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.http.Do(request)
-	if failed, ok := errors.AsType[*url.Error](err); ok {
-		err = failed.Err // without the address, which a redirect may have put a key into
+	select {
+	case c.loading <- struct{}{}:
+		defer func() { <-c.loading }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
+	client := client(u.Scheme, u.Host)
+	defer client.CloseIdleConnections()
+	response, err := client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("fetch index: %w", err)
+		return nil, fmt.Errorf("fetch index: %w", withoutQueries(err))
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("fetch index: %s", response.Status)
+		return nil, fmt.Errorf("fetch index: %d %s", response.StatusCode, http.StatusText(response.StatusCode))
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxIndex+1))
 	if err != nil {
@@ -129,23 +207,10 @@ func (c *Charts) index(ctx context.Context, repository, chart string) ([]string,
 	if len(raw) > maxIndex {
 		return nil, fmt.Errorf("fetch index: it is larger than %d MB", maxIndex>>20)
 	}
-	var index struct {
-		Entries map[string][]struct {
-			Version string `json:"version"`
-		} `json:"entries"`
-	}
-	if err := yaml.Unmarshal(raw, &index); err != nil {
-		return nil, fmt.Errorf("read index: %w", err)
-	}
-	entries, ok := index.Entries[chart]
-	if !ok {
-		return nil, errors.New("the index does not have this chart")
-	}
-	var versions []string
-	for _, e := range entries {
-		versions = append(versions, e.Version)
-	}
-	return newestFirst(versions), nil
+	c.parsing.Lock()
+	defer c.parsing.Unlock()
+	found, err := versions(raw, chart)
+	return newestFirst(found), err
 }
 
 // tags reads the tags of a repository in an OCI registry; spell makes a version of a tag.
@@ -154,7 +219,13 @@ func (c *Charts) tags(ctx context.Context, name string, insecure bool, spell fun
 	if err != nil {
 		return nil, fmt.Errorf("read address: %w", err)
 	}
-	repository.Client = &auth.Client{Client: c.http} // without Credential: anonymous
+	scheme := "https"
+	if insecure {
+		scheme = "http"
+	}
+	client := client(scheme, repository.Reference.Host())
+	defer client.CloseIdleConnections()
+	repository.Client = &auth.Client{Client: client} // without Credential: anonymous
 	repository.PlainHTTP = insecure
 	repository.TagListMaxPages = maxTagPages
 	var versions []string
@@ -164,7 +235,7 @@ func (c *Charts) tags(ctx context.Context, name string, insecure bool, spell fun
 		}
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("list tags: %w", err)
+		return nil, fmt.Errorf("list tags: %w", withoutQueries(err))
 	}
 	return newestFirst(versions), nil
 }
