@@ -160,26 +160,32 @@ func TestSecondRollbackAfterASquash(t *testing.T) {
 
 // Two containers can have one tag; the commit says which of them it was about.
 func TestStatusOfOneOfTwoContainers(t *testing.T) {
+	const file = "more/workloads.yaml"
 	w := newWorld(t)
-	o := w.confirmed("promote several@9 to prod --image two")
-	w.expect(o, promotion.Verified, "2", "9")
-	if got := o.Headline(); got != "✓ several (image two) 9 on prod: Verified" {
-		t.Error(got)
+	isTwo := func(o promotion.Outcome, state promotion.State, from, to string) {
+		t.Helper()
+		w.expect(o, state, from, to)
+		if o.Of != "two" || !strings.Contains(o.Headline(), "several (image two) "+to+" on prod") {
+			t.Errorf("%s, of %q", o.Headline(), o.Of)
+		}
+		if state != promotion.Verified {
+			return
+		}
+		if diff := cmp.Diff([]string{"list several", "rollback several on prod --image two"}, o.Next); diff != "" {
+			t.Error(diff)
+		}
 	}
-	if diff := cmp.Diff([]string{"list several", "rollback several on prod --image two"}, o.Next); diff != "" {
-		t.Error(diff)
-	}
-	w.somebody("more/workloads.yaml", "example/one:1", "example/one:9")
+	w.somebody(file, "example/one:1", "example/one:9") // the other has the tag before
 	w.follow()
-	o = w.outcome("status several on prod")
-	w.expect(o, promotion.Verified, "2", "9")
-	if diff := cmp.Diff([]string{"list several", "rollback several on prod --image two"}, o.Next); diff != "" {
-		t.Error(diff)
-	}
-	// The other one has the tag still, but it is not what the commit changed.
-	w.somebody("more/workloads.yaml", "example/two:9", "example/two:3")
+	isTwo(w.confirmed("promote several@9 to prod --image two"), promotion.Verified, "2", "9")
+	isTwo(w.outcome("status several on prod"), promotion.Verified, "2", "9")
+	w.somebody(file, "example/two:9", "example/two:3") // the other has it still
 	w.follow()
-	w.expect(w.outcome("status several on prod"), promotion.Superseded, "2", "9")
+	isTwo(w.outcome("status several on prod"), promotion.Superseded, "2", "9")
+	isTwo(w.confirmed("promote several@4 to prod --image two"), promotion.Verified, "3", "4")
+	w.somebody(file, "example/one:9", "example/one:4") // the other gets it later
+	w.follow()
+	isTwo(w.outcome("status several on prod"), promotion.Verified, "3", "4")
 }
 
 // A name of a part stands for its application, and every answer says so.

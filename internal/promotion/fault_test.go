@@ -268,6 +268,29 @@ func TestTwoPressTheSameButton(t *testing.T) {
 	}
 }
 
+// The second press looks at a branch to which the first one's commit comes in between: it is no reason to ask again.
+func TestSecondPressInBetween(t *testing.T) {
+	w := newWorld(t)
+	w.later(-time.Minute)
+	card := w.card("promote podinfo@7.0.0 to prod")
+	w.later(time.Minute)
+	once := false
+	w.intercept(func(r *http.Request, _ []byte, next func() *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+		if strings.HasSuffix(r.URL.Path, "/commits") && !once {
+			once = true
+			w.expect(w.outcome(card.Confirm), promotion.Verified, "6.8.0", "7.0.0")
+		}
+		return next()
+	})
+	r, err := w.ask(t.Context(), card.Confirm)
+	if refusal, ok := errors.AsType[*gitops.Refusal](err); !ok || refusal.Code != gitops.Changed || refusal.Next[0] != "status podinfo on prod" || !once {
+		t.Errorf("%+v, %v", r.Card, err)
+	}
+	if w.commits() != "1" {
+		t.Errorf("%s commits", w.commits())
+	}
+}
+
 // While one change is being written, another of the same application is turned away, a rollback too.
 func TestOneChangeAtATime(t *testing.T) {
 	w := released(t)

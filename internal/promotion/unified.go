@@ -93,13 +93,14 @@ func masked(lines []string) []string {
 // value goes on in the next lines, or -1.
 func maskedValues(line string) (shown string, below int) {
 	var done strings.Builder
+	inFlow := false
 	for rest := line; ; {
 		m := secretKey.FindStringSubmatchIndex(rest)
 		if m == nil {
 			return done.String() + rest, -1
 		}
 		column := len(line) - len(rest) + m[2]
-		inFlow := strings.ContainsAny(line[:column], "{[")
+		inFlow = inFlow || strings.ContainsAny(rest[:m[2]], "{[")
 		key, value := rest[m[2]:m[3]], rest[m[1]:]
 		done.WriteString(rest[:m[1]])
 		rest = value
