@@ -204,13 +204,11 @@ func TestVersionsOfUnusualShape(t *testing.T) {
 	w.charts.versions["podinfo"] = append([]string{"8.0.0-next.1", "1.2.3-linux"}, w.charts.versions["podinfo"]...)
 	w.charts.versions["queue"] = append([]string{"v2.0.0", "fix1"}, w.charts.versions["queue"]...)
 	for _, step := range [][4]string{{"podinfo", "6.8.0", "8.0.0-next.1"}, {"podinfo", "8.0.0-next.1", "1.2.3-linux"}, {"podinfo", "1.2.3-linux", "7.0.0"},
-		{"queue", "1.0.0", "v2.0.0"}, {"queue", "v2.0.0", "fix1"}, {"queue", "fix1", "1.1.0"}, {"web", "1.0.0", "fix1"}, {"web", "fix1", "v3"}} {
+		{"queue", "1.0.0", "v2.0.0"}, {"queue", "v2.0.0", "fix1"}, {"web", "1.0.0", "fix1"}} {
 		w.expect(w.confirmed(fmt.Sprintf("promote %s@%s to prod", step[0], step[2])), promotion.Verified, step[1], step[2])
-		w.expect(w.outcome(fmt.Sprintf("status %s on prod", step[0])), promotion.Verified, step[1], step[2])
 	}
-	for _, app := range []string{"podinfo", "queue", "web"} {
-		w.outcome(w.card("rollback " + app + " on prod").Confirm)
-	}
+	w.expect(w.outcome("status podinfo on prod"), promotion.Verified, "1.2.3-linux", "7.0.0")
+	w.expect(w.confirmed("rollback queue on prod"), promotion.Verified, "fix1", "v2.0.0")
 	w.charts.err = fmt.Errorf("connection refused")
 	for _, part := range []string{"7", "7.0", "7.x"} { // Helm would read a range
 		if r := w.refusal("promote podinfo@" + part + " to prod"); r.Code != gitops.BadVersion {

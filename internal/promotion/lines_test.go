@@ -31,7 +31,7 @@ func TestLinesThatAnswersOffer(t *testing.T) {
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
 	often := func(n int) bool { return random.IntN(n) == 0 }
 	offered := map[string]int{} // by what offered them
-	for range 80 {
+	for range 60 {
 		c := gitops.Change{
 			Application: pick("podinfo", "apps/podinfo", "HelmRelease/apps/podinfo", "podinfo-server", "cache", "queue", "web", "api", "several", "ranged", "twin", "north/twin", "left", "none"),
 			Environment: pick("prod", "prod", "prod", "prod", "prod", "stage", "prod-eu"),
