@@ -50,6 +50,13 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, r)
 }
 
+// requests are those that were asked so far. A connection that was dropped is no sign that its handler has ended.
+func (s *script) requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
+}
+
 // say answers with a status, a body, and headers as names and values in turn.
 func say(status int, body string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -136,8 +143,8 @@ func TestAnswersThatRefuseARead(t *testing.T) {
 			if refusal.Code != test.code || !strings.Contains(refusal.Reason, test.says) {
 				t.Errorf("got %s: %s\nwant %s with %q", refusal.Code, refusal.Reason, test.code, test.says)
 			}
-			if len(script.asked) != test.tries {
-				t.Errorf("%d requests, want %d", len(script.asked), test.tries)
+			if len(script.requests()) != test.tries {
+				t.Errorf("%d requests, want %d", len(script.requests()), test.tries)
 			}
 		})
 	}
@@ -198,8 +205,8 @@ func TestAnswersThatRefuseAWrite(t *testing.T) {
 					t.Errorf("is %q: %v", kind, errors.Is(err, kind))
 				}
 			}
-			if len(script.asked) != 1 {
-				t.Errorf("a write was made %d times: %v", len(script.asked), script.asked)
+			if len(script.requests()) != 1 {
+				t.Errorf("a write was made %d times: %v", len(script.requests()), script.requests())
 			}
 		})
 	}
@@ -243,8 +250,8 @@ func TestWhatIsNotAsked(t *testing.T) {
 	if _, err := r.Contains(ctx, "main", "a b"); err == nil {
 		t.Error("a bad commit is compared")
 	}
-	if len(script.asked) > 0 {
-		t.Errorf("asked %v", script.asked)
+	if len(script.requests()) > 0 {
+		t.Errorf("asked %v", script.requests())
 	}
 }
 
@@ -330,7 +337,7 @@ func TestRedirects(t *testing.T) {
 	}
 	r, script := open(t, say(301, "", "Location", "/api/v3/repositories/1/git/ref/heads%2Fmain"), say(200, `{"object": {"sha": "`+sha+`"}}`))
 	if head, err := r.Head(t.Context(), "main"); err != nil || head != sha {
-		t.Errorf("renamed: %s %v, asked %v", head, err, script.asked)
+		t.Errorf("renamed: %s %v, asked %v", head, err, script.requests())
 	}
 }
 
@@ -408,9 +415,8 @@ func TestDirect(t *testing.T) {
 			if allowed != (test.rule == "") || rule != test.rule {
 				t.Errorf("got %v %q, want %q", allowed, rule, test.rule)
 			}
-			slices.Sort(script.asked)
 			want := []string{"GET /api/v3/repos/acme/fleet/branches/release%2F7", "GET /api/v3/repos/acme/fleet/rules/branches/release%2F7?page=1&per_page=100"}
-			if diff := cmp.Diff(want, script.asked); diff != "" {
+			if diff := cmp.Diff(want, slices.Sorted(slices.Values(script.requests()))); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -424,8 +430,8 @@ func TestContains(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%s: %v %v", status, got, err)
 		}
-		if want := "GET /api/v3/repos/acme/fleet/compare/" + other + "..." + sha + "?per_page=1"; script.asked[0] != want {
-			t.Errorf("asked %s", script.asked[0])
+		if want := "GET /api/v3/repos/acme/fleet/compare/" + other + "..." + sha + "?per_page=1"; script.requests()[0] != want {
+			t.Errorf("asked %s", script.requests()[0])
 		}
 	}
 	r, _ := open(t, say(404, message("No common ancestor between x and y.")))
@@ -465,7 +471,7 @@ func TestPullRequestsOfForksAndOthersAreLeftOut(t *testing.T) {
 	}
 	asked := []string{"GET /api/v3/repos/acme/fleet/pulls?direction=desc&per_page=100&sort=created&state=all",
 		"GET /api/v3/repos/acme/fleet/git/matching-refs/heads%2Fferry%2Fprod%2Fpodinfo%2F"}
-	if diff := cmp.Diff(asked, script.asked); diff != "" {
+	if diff := cmp.Diff(asked, script.requests()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -495,8 +501,8 @@ func TestManyPullRequestsAreNotPagedThrough(t *testing.T) {
 	if err != nil || len(got) != 1+maxOlder || got[0].Number != 1000 || got[1].Number != maxOlder || got[maxOlder].Number != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if len(script.asked) != 2+maxOlder || script.asked[2] != "GET /api/v3/repos/acme/fleet/pulls?direction=desc&head=acme%3Aferry%2Fprod%2Fa%2F0&per_page=100&sort=created&state=all" {
-		t.Errorf("asked %q", script.asked)
+	if len(script.requests()) != 2+maxOlder || script.requests()[2] != "GET /api/v3/repos/acme/fleet/pulls?direction=desc&head=acme%3Aferry%2Fprod%2Fa%2F0&per_page=100&sort=created&state=all" {
+		t.Errorf("asked %q", script.requests())
 	}
 }
 
@@ -520,8 +526,8 @@ func TestWhoseATokenIs(t *testing.T) {
 	} {
 		now = now.Add(step.after)
 		got, err := r.Viewer(t.Context())
-		if got != step.want || (err == nil) != (step.want != "") || len(script.asked) != step.asked {
-			t.Errorf("%q, %v after %d requests; want %q after %d", got, err, len(script.asked), step.want, step.asked)
+		if got != step.want || (err == nil) != (step.want != "") || len(script.requests()) != step.asked {
+			t.Errorf("%q, %v after %d requests; want %q after %d", got, err, len(script.requests()), step.want, step.asked)
 		}
 	}
 	script.answers = []http.HandlerFunc{say(200, `{"data": {"viewer": {"login": "other-bot"}}}`)}
@@ -563,8 +569,8 @@ func TestListsAreBounded(t *testing.T) {
 	page := "[" + strings.Repeat(`{"sha": "`+sha+`", "commit": {"message": "m"}},`, perPage-1) + `{"sha": "` + sha + `"}]`
 	r, script := open(t, say(200, page))
 	commits, err := r.Commits(t.Context(), "main", "", 150)
-	if err != nil || len(commits) != 150 || len(script.asked) != 2 {
-		t.Errorf("%d commits in %d requests: %v", len(commits), len(script.asked), err)
+	if err != nil || len(commits) != 150 || len(script.requests()) != 2 {
+		t.Errorf("%d commits in %d requests: %v", len(commits), len(script.requests()), err)
 	}
 	commits, err = r.Commits(t.Context(), "main", "", 1_000_000)
 	if err != nil || len(commits) != perPage*maxPages {
@@ -589,8 +595,8 @@ func TestFile(t *testing.T) {
 		if string(got) != test.want || !errors.Is(err, test.is) {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
-		if want := "GET /api/v3/repos/acme/fleet/contents/apps%2Fprod%2Fa%20b%23%3F.yaml?ref=release%2F7"; script.asked[0] != want {
-			t.Errorf("asked %s", script.asked[0])
+		if want := "GET /api/v3/repos/acme/fleet/contents/apps%2Fprod%2Fa%20b%23%3F.yaml?ref=release%2F7"; script.requests()[0] != want {
+			t.Errorf("asked %s", script.requests()[0])
 		}
 	}
 	r, _ := open(t, say(200, `{"type": "file", "encoding": "none", "content": ""}`))
