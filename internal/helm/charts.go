@@ -148,6 +148,9 @@ var queries = regexp.MustCompile(`\?[^\s"]*`)
 
 // withoutQueries keeps addresses out of an error, or their queries at least, which hold keys if anything.
 func withoutQueries(err error) error {
+	if errors.Is(err, errInside) { // nor what a name stands for inside
+		return errInside
+	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
 	}
