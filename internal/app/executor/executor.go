@@ -48,7 +48,8 @@ func Serve(version string, stderr io.Writer) error {
 		return err
 	}
 	defer responder.Close() // a temporary directory, at the end of the process
-	if err := os.Setenv("PATH", ""); err != nil { // git is found: no library starts anything else by its name from now on
+	// git is found: from now on no library starts anything by its name.
+	if err := os.Setenv("PATH", ""); err != nil {
 		return fmt.Errorf("empty PATH: %w", err)
 	}
 	plugin.Serve(plugin.New(responder, about, log))
