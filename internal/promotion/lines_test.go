@@ -42,7 +42,7 @@ func TestLinesThatAnswersOffer(t *testing.T) {
 		switch {
 		case often(8):
 			c.Chart = true
-		case often(8):
+		case often(7):
 			c.Image = pick("proxy", "registry.example.com:5000/api", "example/web", "x")
 		case c.Application == "several":
 			c.Image = pick("one", "two")
