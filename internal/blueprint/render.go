@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -180,7 +181,7 @@ var leftOut = regexp.MustCompile(`^… and (\d+) more\b`)
 func halve(list []string) []string {
 	n, more := len(list), 0
 	if m := leftOut.FindStringSubmatch(list[n-1]); m != nil {
-		fmt.Sscan(m[1], &more)
+		more, _ = strconv.Atoi(m[1]) // the pattern has digits only; more of them than an int holds count as none
 		n--
 	}
 	keep := n / 2
