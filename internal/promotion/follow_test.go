@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,8 @@ type film struct {
 	Cluster
 	begin  time.Time
 	frames []frame
-	looks  int
+	mu    sync.Mutex
+	looks  atomic.Int64
 }
 
 type frame struct {
@@ -27,7 +29,7 @@ type frame struct {
 }
 
 func (f *film) Application(context.Context, gitops.Key) (gitops.Application, error) {
-	f.looks++
+	f.looks.Add(1)
 	now := f.frames[0]
 	for _, next := range f.frames {
 		if time.Since(f.begin) >= next.from {
@@ -93,8 +95,8 @@ func TestFollow(t *testing.T) {
 				if len(o.Next) == 0 || o.Next[0] != tc.next {
 					t.Errorf("next: %q", o.Next)
 				}
-				if most := int(4*tc.after/time.Second) + 2; cluster.looks > most { // every quarter of a second
-					t.Errorf("%d looks", cluster.looks)
+				if most := int64(4*tc.after/time.Second) + 2; cluster.looks.Load() > most { // every quarter of a second
+					t.Errorf("%d looks", cluster.looks.Load())
 				}
 				if repository.asked > 2 {
 					t.Errorf("GitHub is asked %d times about two commits", repository.asked)

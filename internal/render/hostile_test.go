@@ -239,7 +239,7 @@ func TestHostileTreesAreRefused(t *testing.T) {
 			if !errors.As(err, &refusal) || refusal.Code != gitops.Layout && refusal.Code != gitops.NotYAML {
 				t.Errorf("got %v, want a refusal", err)
 			}
-			if took := time.Since(begin); took > 5*time.Second {
+			if took := time.Since(begin); took > time.Minute { // without the limits they take hours, or all memory
 				t.Errorf("it took %v to refuse", took)
 			}
 		})
