@@ -18,7 +18,7 @@ type film struct {
 	Cluster
 	begin  time.Time
 	frames []frame
-	mu    sync.Mutex
+	mu     sync.Mutex
 	looks  atomic.Int64
 }
 
