@@ -16,6 +16,8 @@ import (
 )
 
 // seen makes a snapshot of objects.
+const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 func seen(objects ...client.Object) *snapshot {
 	s := newSnapshot()
 	for _, o := range objects {

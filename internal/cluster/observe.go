@@ -89,7 +89,7 @@ func (s *snapshot) plainApplication(e Environment, o client.Object, w gitops.Wor
 		Message:   w.Message,
 	}
 	for _, c := range w.Containers {
-		name, tag, digest := splitImage(c.Image)
+		name, tag, digest := gitops.SplitImage(c.Image)
 		app.Versions = append(app.Versions, gitops.Version{
 			Kind: gitops.ImageTag, Name: name, Value: tag, Desired: tag, Digest: digest, Object: w.Object, Container: c.Name, Init: c.Init,
 		})

@@ -223,7 +223,7 @@ func text(objects []render.Object, v gitops.Version) (string, error) {
 		if image == "" {
 			return "", &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("%s has no container %s.", v.Object, v.Container)}
 		}
-		_, tag, digest := splitImage(image)
+		_, tag, digest := gitops.SplitImage(image)
 		if digest != "" {
 			return "", &gitops.Refusal{Code: gitops.Digest, Reason: fmt.Sprintf("The image %s is pinned by its digest; a new tag beside the old digest would change nothing.", image)}
 		}
@@ -268,15 +268,6 @@ func container(fields map[string]any, name string) string {
 
 var containerLists = []string{"containers", "initContainers"}
 
-// splitImage takes an image reference apart. A colon before the last slash is a registry's port.
-func splitImage(image string) (repository, tag, digest string) {
-	repository, digest, _ = strings.Cut(image, "@")
-	if i := strings.LastIndexByte(repository, ':'); i > strings.LastIndexByte(repository, '/') {
-		repository, tag = repository[:i], repository[i+1:]
-	}
-	return repository, tag, digest
-}
-
 // candidatesIn returns the scalars of a file that could hold v. A file that holds none and cannot be read is passed over.
 func candidatesIn(tree fs.FS, file string, v gitops.Version) ([]Field, error) {
 	raw, err := fs.ReadFile(tree, file)
@@ -299,7 +290,7 @@ func candidatesIn(tree fs.FS, file string, v gitops.Version) ([]Field, error) {
 		}
 		f := Field{File: file, Line: scalar.Line, Path: manifest.Path(steps), Value: scalar.Value, parsed: parsed, scalar: scalar, names: names}
 		if steps[len(steps)-1].Key == "image" {
-			repository, tag, digest := splitImage(scalar.Value)
+			repository, tag, digest := gitops.SplitImage(scalar.Value)
 			if tag == "" || digest != "" {
 				return
 			}
@@ -388,7 +379,7 @@ func (f Field) StatedIn(content []byte) (string, bool) {
 		if f.prefix == "" {
 			return s.Value, s.Value != ""
 		}
-		_, tag, _ := splitImage(s.Value)
+		_, tag, _ := gitops.SplitImage(s.Value)
 		return tag, tag != ""
 	}
 	return "", false
@@ -423,8 +414,8 @@ func (f Field) Prove(ctx context.Context, tree fs.FS, file gitops.File, to strin
 		case "OCIRepository":
 			return c.Path == "spec.ref.tag"
 		}
-		repository, _, _ := splitImage(c.Old)
-		other, _, _ := splitImage(c.New)
+		repository, _, _ := gitops.SplitImage(c.Old)
+		other, _, _ := gitops.SplitImage(c.New)
 		return repository == other && slices.ContainsFunc(containerLists, func(list string) bool {
 			return c.Path == fmt.Sprintf("spec.template.spec.%s[name=%s].image", list, f.version.Container)
 		})

@@ -255,22 +255,6 @@ func TestLocateRefusesEncryptedAndUneditableFiles(t *testing.T) {
 	}
 }
 
-func TestSplitImage(t *testing.T) {
-	for image, want := range map[string][3]string{
-		"a":                         {"a", "", ""},
-		"a:1":                       {"a", "1", ""},
-		"h:5000/a":                  {"h:5000/a", "", ""},
-		"h:5000/a:1":                {"h:5000/a", "1", ""},
-		"h:5000/a/b:1@sha256:0":     {"h:5000/a/b", "1", "sha256:0"},
-		"docker.io/library/a@sha:0": {"docker.io/library/a", "", "sha:0"},
-	} {
-		repository, tag, digest := splitImage(image)
-		if got := [3]string{repository, tag, digest}; got != want {
-			t.Errorf("%s: got %q, want %q", image, got, want)
-		}
-	}
-}
-
 // Two environments in one cluster: one Kustomization builds both, and each is judged by its own namespaces.
 func TestEnvironmentsThatShareACluster(t *testing.T) {
 	text := fleet

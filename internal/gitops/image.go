@@ -1,4 +1,4 @@
-package cluster
+package gitops
 
 import (
 	"regexp"
@@ -8,13 +8,13 @@ import (
 // tagPattern is that of the OCI distribution specification 1.1.
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
-// splitImage reads an image reference:
+// SplitImage reads an image reference:
 //
 //	[REGISTRY[:PORT]/]PATH[:TAG][@DIGEST]
 //
 // The name stays as it is written, since that is how Git and kustomize know it: neither a registry nor "library/" is
 // added. A colon before the last slash is a port's.
-func splitImage(reference string) (name, tag, digest string) {
+func SplitImage(reference string) (name, tag, digest string) {
 	name, digest, _ = strings.Cut(reference, "@")
 	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') && tagPattern.MatchString(name[i+1:]) {
 		name, tag = name[:i], name[i+1:]

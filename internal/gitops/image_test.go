@@ -1,4 +1,4 @@
-package cluster
+package gitops
 
 import (
 	"testing"
@@ -24,7 +24,7 @@ func TestSplitImage(t *testing.T) {
 		"podinfo:<script>":                                     {"podinfo:<script>", "", ""},
 		"podinfo:1.0.0 --yes":                                  {"podinfo:1.0.0 --yes", "", ""},
 	} {
-		n, tag, digest := splitImage(reference)
+		n, tag, digest := SplitImage(reference)
 		if diff := cmp.Diff(want, [3]string{n, tag, digest}); diff != "" {
 			t.Errorf("%s: %s", reference, diff)
 		}
@@ -33,7 +33,7 @@ func TestSplitImage(t *testing.T) {
 
 // FuzzSplitImage holds the tag against the parser of go-containerregistry wherever that accepts the reference.
 func FuzzSplitImage(f *testing.F) {
-	for _, s := range []string{"podinfo:6.5.3", "localhost:5000/podinfo", "a.b:1/c/d:x", "a:b:c", "a/b:c/d:e"} {
+	for _, s := range []string{"podinfo:6.5.3", "localhost:5000/podinfo", "a.b:1/c/d:x", "a:b:c", "a/b:c/d:e", "0:.0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, reference string) {
@@ -41,8 +41,28 @@ func FuzzSplitImage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, tag, _ := splitImage(reference); tag != want.TagStr() {
-			t.Errorf("tag of %q is %q, want %q", reference, tag, want.TagStr())
+		expected := want.TagStr()
+		if !tagPattern.MatchString(expected) { // that parser takes a tag that begins with a dot or a dash; registries do not
+			expected = ""
+		}
+		if _, tag, _ := SplitImage(reference); tag != expected {
+			t.Errorf("tag of %q is %q, want %q", reference, tag, expected)
 		}
 	})
+}
+
+func TestSplitImageOfOtherDigests(t *testing.T) {
+	for image, want := range map[string][3]string{
+		"a":                         {"a", "", ""},
+		"a:1":                       {"a", "1", ""},
+		"h:5000/a":                  {"h:5000/a", "", ""},
+		"h:5000/a:1":                {"h:5000/a", "1", ""},
+		"h:5000/a/b:1@sha256:0":     {"h:5000/a/b", "1", "sha256:0"},
+		"docker.io/library/a@sha:0": {"docker.io/library/a", "", "sha:0"},
+	} {
+		repository, tag, digest := SplitImage(image)
+		if got := [3]string{repository, tag, digest}; got != want {
+			t.Errorf("%s: got %q, want %q", image, got, want)
+		}
+	}
 }
