@@ -73,6 +73,7 @@ type Button struct {
 	Command string `json:"command,omitempty" jsonschema:"without the names of the bot and the plugin"`
 	URL     string `json:"url,omitempty"`
 	Style   string `json:"style,omitempty" jsonschema:"primary or danger"`
+	Replace string `json:"replace,omitempty" jsonschema:"expression: the answer takes the place of this message; for commands of status"`
 }
 
 // A Select runs its command followed by the value of the option that is chosen.

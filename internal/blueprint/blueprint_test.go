@@ -273,3 +273,17 @@ details: [{title: '{{ . }}', code: '{{ . }}'}]`)}})
 		}
 	})
 }
+
+// TestReplaceIsToldByTheCommand: the host learns only from an answer that it replaces a message, so the command says it.
+func TestReplaceIsToldByTheCommand(t *testing.T) {
+	const text = `sections: [{header: x, buttons: [{name: Refresh, command: "status {{ . }}", replace: eq . "a on b", style: primary}]}]`
+	for data, want := range map[string]string{"a on b": "status a on b --refresh", "c on d": "status c on d"} {
+		s := show(t, text, data, slack)[0].Sections[0]
+		if got := s.Buttons[0].Command; !strings.HasSuffix(got, "' "+want) {
+			t.Errorf("%q, want it to end with %q", got, want)
+		}
+		if typed := "Or type `ferry status " + data + "`"; s.Context[0].Text != typed {
+			t.Errorf("%q, want %q", s.Context[0].Text, typed)
+		}
+	}
+}

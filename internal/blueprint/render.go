@@ -275,6 +275,9 @@ func (b button) encode(plugin string, ids map[string]bool) api.Button {
 	if b.command == "" {
 		return out
 	}
+	if b.replace {
+		b.command += " --refresh"
+	}
 	for n := 1; ; n++ {
 		name := b.name
 		if n > 1 {

@@ -40,7 +40,10 @@ type section struct {
 
 type field struct{ key, value string }
 
-type button struct{ name, command, url, style string }
+type button struct {
+	name, command, url, style string
+	replace                   bool
+}
 
 type choice struct {
 	name, command string
@@ -128,7 +131,7 @@ func compile(b Blueprint) (*template, error) {
 	return t, nil
 }
 
-// parse goes through all strings of the blueprint; those of fields When, ForEach and Refused are expressions.
+// parse goes through all strings of the blueprint; those of fields When, ForEach, Refused and Replace are expressions.
 func (t *template) parse(v reflect.Value, at string) error {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -147,7 +150,7 @@ func (t *template) parse(v reflect.Value, at string) error {
 			value := v.Field(i)
 			if value.Kind() == reflect.String && value.String() != "" {
 				switch name {
-				case "when", "refused":
+				case "when", "refused", "replace":
 					value = reflect.ValueOf(condition(value.String()))
 				case "forEach":
 					value = reflect.ValueOf(selection(value.String()))
@@ -283,7 +286,9 @@ func (e *execution) section(s Section, at item) section {
 	}
 	for _, b := range s.Buttons {
 		for _, i := range e.each(b.ForEach, b.When, at) {
-			out.buttons = append(out.buttons, button{e.line(b.Name, i), e.line(b.Command, i), e.line(b.URL, i), e.line(b.Style, i)})
+			out.buttons = append(out.buttons, button{
+				e.line(b.Name, i), e.line(b.Command, i), e.line(b.URL, i), e.line(b.Style, i), b.Replace != "" && e.when(b.Replace, i),
+			})
 		}
 	}
 	for _, c := range s.Selects {

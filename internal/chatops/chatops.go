@@ -65,6 +65,9 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 		blueprint, data = "refusal", c.refusal(ctx, err, verb)
 	}
 	messages := c.show(blueprint, data, q.Interactive)
+	if s, ok := request.(gitops.Status); ok && err == nil && q.Interactive { // a refusal leaves what was known
+		messages[0].ReplaceOriginal = s.Refresh
+	}
 	c.Log.Debug("answered", "verb", verb, "blueprint", blueprint, "messages", len(messages), "took", c.Now().Sub(begin))
 	return messages
 }

@@ -274,3 +274,18 @@ func TestDeadlines(t *testing.T) {
 		}
 	}
 }
+
+// TestRefreshReplacesTheMessage: only an answer does, and only where messages can be replaced.
+func TestRefreshReplacesTheMessage(t *testing.T) {
+	for line, want := range map[string]bool{
+		"status podinfo on prod --refresh": true, "status --refresh": true, "status podinfo on prod": false,
+		"status absent on prod --refresh": false, "list": false,
+	} {
+		if got := respond(t, line, true)[0].ReplaceOriginal; got != want {
+			t.Errorf("%s: replaces %v, want %v", line, got, want)
+		}
+		if respond(t, line, false)[0].ReplaceOriginal {
+			t.Errorf("%s replaces a message where there are no buttons", line)
+		}
+	}
+}

@@ -40,7 +40,7 @@ var (
 //	diff ENV [OTHER]
 //	promote APP@VERSION to ENV      promote APP from ENV to ENV
 //	rollback APP on ENV [to VERSION]
-//	status [APP on ENV]
+//	status [APP on ENV] [--refresh]
 //	help [VERB], VERB --help
 //
 // An empty line asks for help. Every error is a *gitops.Refusal of code Usage.
@@ -95,6 +95,7 @@ type parser struct {
 	words       []string
 	application string // once read, for the example in a refusal
 	environment string
+	refresh     bool // --refresh was given
 	reason      bool // --reason was given, perhaps without the quotes that several words need
 }
 
@@ -221,10 +222,10 @@ func (p *parser) rollback(change gitops.Change) (gitops.Request, error) {
 	return r, p.end()
 }
 
-// status reads:  nothing | APP on ENV.
+// status reads:  nothing | APP on ENV. Only buttons are meant to write its option --refresh, so no usage shows it.
 func (p *parser) status() (gitops.Request, error) {
 	if len(p.words) == 0 {
-		return gitops.Status{}, nil
+		return gitops.Status{Refresh: p.refresh}, nil
 	}
 	app, err := p.app(p.next())
 	if err != nil {
@@ -234,7 +235,7 @@ func (p *parser) status() (gitops.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gitops.Status{Application: app, Environment: env}, p.end()
+	return gitops.Status{Application: app, Environment: env, Refresh: p.refresh}, p.end()
 }
 
 func (p *parser) help() (gitops.Request, error) {
@@ -354,6 +355,10 @@ func (p *parser) split(words []token) (gitops.Change, error) {
 		w := words[i]
 		if w.quoted || !strings.HasPrefix(w.text, "-") {
 			p.words = append(p.words, w.text)
+			continue
+		}
+		if p.verb == "status" && w.text == "--refresh" && !p.refresh {
+			p.refresh = true
 			continue
 		}
 		option, value, hasValue := strings.Cut(w.text, "=")

@@ -32,6 +32,9 @@ func Line(r Request) string {
 		if r.Application != "" {
 			add(r.Application, "on", r.Environment)
 		}
+		if r.Refresh {
+			add("--refresh")
+		}
 	case Help:
 		if r.Topic != "" { // Botkube answers "help" itself and drops the words behind
 			words = []string{r.Topic, "--help"}

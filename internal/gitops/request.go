@@ -12,7 +12,10 @@ type List struct{ Application string }
 type Diff struct{ Environment, Other string }
 
 // Status asks what became of ferry's newest change to an application; both empty: of everything recent.
-type Status struct{ Application, Environment string }
+type Status struct {
+	Application, Environment string
+	Refresh                  bool // --refresh: the answer takes the place of the message whose button was pressed
+}
 
 // Help asks how to use a verb, or ferry if Topic is empty.
 type Help struct{ Topic string }
