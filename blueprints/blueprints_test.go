@@ -109,9 +109,9 @@ var samples = sync.OnceValue(func() []sample {
 		return gitops.Line(gitops.Promote{Change: change, Version: "7.0.0"})
 	}
 	card := promotion.Card{Plan: plan, Direction: "upgrade", Mode: "commit to main", Until: until, Confirm: confirm(gitops.Change{}),
-		Warnings: []string{"Anyone in this channel may promote."}}
+		Warnings: []string{"Pull request #7 for it is still open: https://github.com/acme/fleet/pull/7"}, Open: true}
 	back := card
-	back.Rollback, back.Basis, back.Direction = true, "Git history of apps/prod/podinfo.yaml and Helm's history", "downgrade"
+	back.Open, back.Rollback, back.Basis, back.Direction = false, true, "Git history of apps/prod/podinfo.yaml and Helm's history", "downgrade"
 	back.Confirm = gitops.Line(gitops.Rollback{Change: gitops.Change{Application: "podinfo", Environment: "prod", Confirm: "0123456789abcdef0123456789abcdef", Until: until}, To: "6.9.4"})
 	hostileCard := card
 	hostileCard.Warnings = []string{hostile, hostile}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/kubeshop/botkube/pkg/api"
@@ -55,7 +56,7 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 	var blueprint string
 	var data any
 	if err == nil {
-		blueprint, data, err = answer(ctx, request, Principal(q.Mention, q.DisplayName), q.Core)
+		blueprint, data, err = answer(ctx, request, Principal(q.Mention, q.DisplayName, q.Interactive), q.Core)
 	}
 	verb := "none"
 	if request != nil {
@@ -156,20 +157,24 @@ func (c *Chat) show(name string, data any, interactive bool) []api.Message {
 
 var (
 	mention    = regexp.MustCompile(`^<@!?([UW][A-Z0-9]+|[0-9]+)>$`)
-	automation = regexp.MustCompile(`^Automation "(.+)"$`)
+	automation = regexp.MustCompile(`^Automation (".+")$`)
 )
 
 // Principal names who asks: slack:ID, discord:ID, automation:NAME, or name:NAME where the platform vouches for no id.
-// The shapes of mentions are those that Botkube 1.14 passes on.
-func Principal(mentioned, displayName string) string {
-	if m := mention.FindStringSubmatch(mentioned); m != nil {
+// The shapes of mentions are those that Botkube 1.14 passes on: Slack's and Discord's have an id, Mattermost's are empty,
+// and an automation's are the same as its display name, with the name as Go quotes it. So are those on Teams, where
+// people choose them; that platform has buttons and no automation has.
+func Principal(mentioned, displayName string, interactive bool) string {
+	if m := mention.FindStringSubmatch(mentioned); m != nil && mentioned != displayName {
 		if m[1][0] == 'U' || m[1][0] == 'W' {
 			return "slack:" + m[1]
 		}
 		return "discord:" + m[1]
 	}
-	if m := automation.FindStringSubmatch(mentioned); m != nil {
-		return "automation:" + m[1]
+	if m := automation.FindStringSubmatch(mentioned); m != nil && mentioned == displayName && !interactive {
+		if name, err := strconv.Unquote(m[1]); err == nil && name != "" {
+			return "automation:" + name
+		}
 	}
 	return "name:" + displayName
 }

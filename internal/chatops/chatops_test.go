@@ -132,7 +132,7 @@ func TestRespondAlwaysAnswers(t *testing.T) {
 func TestRefusalsAreMarked(t *testing.T) {
 	c, _ := chat(t)
 	for line, refused := range map[string]bool{
-		"list": false, "help": false, "diff stage": false, "promote podinfo@7.0.0 to prod": false, "promote podinfo@7.0.0 to stage": false,
+		"list": false, "help": false, "diff stage": false, "promote podinfo@7.0.0 to prod": false, "promote podinfo@7.0.0 to stage": true,
 		"list nothing": true, "diff test": true, "promote podinfo@9.9.9 to prod": true, "deploy": true, "": false, "rollback podinfo on prod to 1.0.0": true,
 		"promote podinfo@7.0.0 to prod --confirm 0123456789abcdef0123456789abcdef --until 1": true,
 		// cards, though a change was asked for
@@ -229,36 +229,74 @@ func TestHelpNeedsNoConfiguration(t *testing.T) {
 }
 
 func TestPrincipal(t *testing.T) {
-	for _, tc := range [][3]string{
+	for _, tc := range []struct {
+		mention, displayName, want string
+	}{
 		{"<@U024BE7LH>", "jane", "slack:U024BE7LH"},
 		{"<@W012A3CDE>", "jane", "slack:W012A3CDE"},
+		{"<@U024BE7LH>", "", "slack:U024BE7LH"},
 		{"<@!80351110224678912>", "jane", "discord:80351110224678912"},
 		{"<@80351110224678912>", "jane", "discord:80351110224678912"},
-		{`Automation "deploy"`, "", "automation:deploy"},
+		{`Automation "deploy"`, `Automation "deploy"`, "automation:deploy"},
+		{`Automation "the \"big\" deploy"`, `Automation "the \"big\" deploy"`, `automation:the "big" deploy`}, // as Go quotes it
+		{`Automation "slack:U1"`, `Automation "slack:U1"`, "automation:slack:U1"},
 		{"", "jane", "name:jane"},
 		{"", "slack:U024BE7LH", "name:slack:U024BE7LH"},
+		{"", "<@U024BE7LH>", "name:<@U024BE7LH>"},
+		{"", `Automation "deploy"`, `name:Automation "deploy"`},
 		{"", "", "name:"},
 		{"@jane", "jane", "name:jane"},
+		{"<@U024BE7LH|jane>", "jane", "name:jane"}, // Botkube makes mentions of the id alone
 		{"<@U024BE7LH> <@U1>", "jane", "name:jane"},
 		{"x<@U024BE7LH>", "jane", "name:jane"},
 		{"<@u024be7lh>", "jane", "name:jane"},
 		{"<@U024BE7LH>\n", "jane", "name:jane"},
+		{"<@*>", "jane", "name:jane"},
 		{"<@>", "jane", "name:jane"},
 		{"<@B1>", "jane", "name:jane"},
 		{"<!channel>", "jane", "name:jane"},
-		{"automation \"deploy\"", "jane", "name:jane"},
-		{"Automation deploy", "jane", "name:jane"}, // a display name, as anyone may choose one
-		{"Automation 'deploy'", "jane", "name:jane"},
-		{`Automation "deploy`, "jane", "name:jane"},
-		{`Automation ""`, "jane", "name:jane"},
-		{`Automation "deploy" `, "jane", "name:jane"},
+		{`Automation "deploy"`, "jane", "name:jane"}, // an automation is called like its mention
+		{`automation "deploy"`, `automation "deploy"`, `name:automation "deploy"`},
+		{"Automation deploy", "Automation deploy", "name:Automation deploy"},
+		{"Automation 'deploy'", "Automation 'deploy'", "name:Automation 'deploy'"},
+		{`Automation "deploy`, `Automation "deploy`, `name:Automation "deploy`},
+		{`Automation ""`, `Automation ""`, `name:Automation ""`},
+		{`Automation "a" b"`, `Automation "a" b"`, `name:Automation "a" b"`},
+		{`Automation "deploy" `, `Automation "deploy" `, `name:Automation "deploy" `},
 		{"Automation \"de\nploy\"", "jane", "name:jane"},
-		{`x Automation "deploy"`, "jane", "name:jane"},
+		{`x Automation "deploy"`, `x Automation "deploy"`, `name:x Automation "deploy"`},
 	} {
-		if got := Principal(tc[0], tc[1]); got != tc[2] {
-			t.Errorf("%q, %q: %q", tc[0], tc[1], got)
+		if got := Principal(tc.mention, tc.displayName, false); got != tc.want {
+			t.Errorf("%q, %q: %q", tc.mention, tc.displayName, got)
 		}
 	}
+}
+
+// FuzzPrincipal: whatever people call themselves, they are who their platform says, and name:NAME where it says nothing.
+func FuzzPrincipal(f *testing.F) {
+	for _, name := range []string{"", "jane", "slack:U1", "slack:*", "discord:1", "automation:deploy", "<@U024BE7LH>", "<@!1>", `Automation "deploy"`, "\nslack:U1", "*"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		for platform, tc := range map[string]struct {
+			mention     string
+			interactive bool
+			want        string
+		}{
+			"Slack":      {"<@U024BE7LH>", true, "slack:U024BE7LH"},
+			"Discord":    {"<@80351110224678912>", false, "discord:80351110224678912"},
+			"Mattermost": {"", false, "name:" + name},
+			"Teams":      {name, true, "name:" + name}, // Botkube passes the name as the mention
+		} {
+			got := Principal(tc.mention, name, tc.interactive)
+			if got != tc.want && tc.mention != name {
+				t.Errorf("%s: %q is %q", platform, name, got)
+			}
+			if tc.mention == name && !strings.HasPrefix(got, "name:") {
+				t.Errorf("%s: %q passes for %q", platform, name, got)
+			}
+		}
+	})
 }
 
 // A change's answer may wait, and the deadline of the command lies behind that.

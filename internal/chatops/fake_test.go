@@ -84,7 +84,8 @@ func service(f *fleet) *promotion.Service {
 	return &promotion.Service{
 		Cluster: f, Repositories: repository{}, Charts: charts{}, Host: "github.com", Now: func() time.Time { return noon }, NewID: func() string { return "id" },
 		Log: slog.New(slog.DiscardHandler), Claims: &promotion.Claims{},
-		Settings: []promotion.Settings{{Environment: "stage", Mode: promotion.Auto, Wait: time.Minute}, {Environment: "prod", Mode: promotion.Auto, Wait: time.Minute}},
+		Settings: []promotion.Settings{{Environment: "stage", Mode: promotion.Auto, Wait: time.Minute,
+			Access: gitops.Access{Rule: "environments[0].promotion.promoters", Principals: []string{"slack:W012A3CDE", "discord:*", "name:@all"}}}, {Environment: "prod", Mode: promotion.Auto, Wait: time.Minute}},
 	}
 }
 

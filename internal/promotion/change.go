@@ -21,7 +21,7 @@ const (
 // Promote answers promote APPLICATION@VERSION to ENVIRONMENT: with a card, or where that is confirmed, with what became
 // of it. Nothing is written unless a plan with exactly the confirmed hash can still be made. by is who asks.
 func (s *Service) Promote(ctx context.Context, request gitops.Promote, by string) (Result, error) {
-	if err := s.fresh(request.Change, plainly(request)(request.Application)); err != nil {
+	if err := s.admit(request.Change, plainly(request)(request.Application), by); err != nil {
 		return Result{}, err
 	}
 	in, err := s.resolve(ctx, request)
@@ -31,10 +31,11 @@ func (s *Service) Promote(ctx context.Context, request gitops.Promote, by string
 	return s.change(ctx, in, by)
 }
 
-// fresh refuses a confirmation that came too late, or that would be valid for too long. line is what to type instead.
-func (s *Service) fresh(c gitops.Change, line string) error {
-	if c.Confirm == "" {
-		return nil
+// admit refuses who may not change the environment, and a confirmation that came too late or would be valid for too long.
+// line is what to type instead.
+func (s *Service) admit(c gitops.Change, line, by string) error {
+	if err := s.permit(by, c.Environment); err != nil || c.Confirm == "" {
+		return err
 	}
 	switch now := s.Now(); {
 	case now.After(c.Until):
@@ -66,6 +67,10 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 	if err != nil {
 		return Result{}, err
 	}
+	if err := s.permit(by, plan.Shared...); err != nil {
+		return Result{}, err
+	}
+	open, unnamed, required := s.rules(by, append([]string{in.app.Environment}, plan.Shared...))
 	warnings := slices.Clone(in.warnings)
 	if warning != "" {
 		warnings = append(warnings, warning)
@@ -79,7 +84,7 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 		until := s.Now().Add(cardLife).Truncate(time.Second)
 		return Result{Card: &Card{
 			Plan: plan, Rollback: in.rollback, Basis: in.basis, Direction: direction(plan.From, plan.To), Mode: why,
-			Note: note, Warnings: slices.Concat(plan.Blind, warnings), Until: until, Confirm: in.confirm(plan, until),
+			Note: note, Warnings: slices.Concat(plan.Blind, warnings), Open: open, Until: until, Confirm: in.confirm(plan, until),
 		}}
 	}
 	switch asked := in.asked; {
@@ -105,8 +110,10 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 		}
 	case !asked.Yes:
 		return card(""), nil
-	case !in.settings.ConfirmOptional:
-		return card(fmt.Sprintf("Nothing was written: in %s, --yes does not count and changes have to be confirmed.", in.app.Environment)), nil
+	case required != "":
+		return card(fmt.Sprintf("Nothing was written: in %s, --yes does not count and changes have to be confirmed.", required)), nil
+	case gitops.Automation(by) && unnamed != "":
+		return card(fmt.Sprintf("Nothing was written: --yes of an automation counts only where a rule of access names it, and none for %s does.", unnamed)), nil
 	case len(paused) > 0:
 		return card("Nothing was written: --yes does not count while something is suspended."), nil
 	case len(plan.Blind) > 0:
@@ -130,6 +137,24 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 	}
 	outcome.Warnings = slices.Concat(outcome.Warnings, plan.Blind, warnings)
 	return Result{Outcome: &outcome}, nil
+}
+
+// rules says of the environments that a change reaches whether one is open to anybody, and names the first whose rule
+// does not write out who asks, and the first that requires a card.
+func (s *Service) rules(by string, environments []string) (open bool, unnamed, required string) {
+	for _, e := range s.Settings {
+		if !slices.Contains(environments, e.Environment) {
+			continue
+		}
+		open = open || e.Access.Open()
+		if !e.Access.Names(by) {
+			unnamed = cmp.Or(unnamed, e.Environment)
+		}
+		if !e.ConfirmOptional {
+			required = cmp.Or(required, e.Environment)
+		}
+	}
+	return open, unnamed, required
 }
 
 func object(k gitops.Key) gitops.Object {

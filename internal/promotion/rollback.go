@@ -44,7 +44,7 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 		r.Application, r.Confirm, r.Until, r.Yes = name, "", time.Time{}, false
 		return gitops.Line(r)
 	}
-	if err := s.fresh(request.Change, line(request.Application)); err != nil {
+	if err := s.admit(request.Change, line(request.Application), by); err != nil {
 		return Result{}, err
 	}
 	settings, err := s.settings(request.Environment, func(e string) string {

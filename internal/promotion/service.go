@@ -37,6 +37,7 @@ type Settings struct {
 	// Namespaces are the environment's, if it has not the whole cluster.
 	Namespaces      []string
 	Mode            Mode
+	Access          gitops.Access // who may change it
 	ConfirmOptional bool          // --yes may skip the card
 	Wait            time.Duration // how long an answer waits for the end
 	Timeout         time.Duration // when verification gives up
@@ -77,6 +78,18 @@ func (s *Service) settings(environment string, again func(environment string) st
 		return Settings{}, err
 	}
 	return s.Settings[slices.Index(s.environments(), environment)], nil
+}
+
+// permit refuses somebody who may not change one of the environments. It is asked for the environment of a change before
+// anything is read for it, and for those that change with it as soon as they are known.
+func (s *Service) permit(by string, environments ...string) error {
+	for _, e := range s.Settings {
+		if slices.Contains(environments, e.Environment) && !e.Access.Permits(by) {
+			s.Log.Warn("refused by the configuration", "rule", e.Access.Rule, "environment", e.Environment, "by", by)
+			return e.Access.Refuse(e.Environment, by)
+		}
+	}
+	return nil
 }
 
 // find returns the application that a name means in an environment. note says so where the name is that of a part.

@@ -76,7 +76,9 @@ type Card struct {
 	// Note says why this is a card though a change was asked for; empty for a plain card.
 	Note     string
 	Warnings []string
-	Until    time.Time
+	// Open says that the configuration has no rule for who may confirm it.
+	Open  bool
+	Until time.Time
 	// Confirm is the whole line that does it: "promote podinfo@7.0.0 to prod --confirm … --until …".
 	Confirm string
 }

@@ -25,7 +25,17 @@ type Config struct {
 	Environments []Environment `json:"environments,omitempty" jsonschema:"what releases are promoted to, in the order in which answers show them"`
 	Repository   Repository    `json:"repository,omitzero" jsonschema:"the Git repository of all environments; read from Flux's GitRepository objects where absent"`
 	GitHub       GitHub        `json:"github,omitzero" jsonschema:"access to GitHub"`
+	Access       *Access       `json:"access,omitempty" jsonschema:"who may promote and roll back; anybody in a bound channel where absent. Reading is for all"`
 }
+
+// Access says who may change environments.
+type Access struct {
+	Default Principals `json:"default" jsonschema:"who may where an environment names no promoters, each as slack:ID, discord:ID, automation:NAME or name:NAME; slack:* and discord:* are everybody there; an empty list is nobody"`
+}
+
+// Principals are people and automations as gitops.ValidPrincipal reads them. Empty is nobody, and another thing than
+// absent; a key without a value is neither.
+type Principals []string
 
 // Environment is one name to promote to.
 type Environment struct {
@@ -69,6 +79,8 @@ type Promotion struct {
 	Confirm Confirm   `json:"confirm,omitempty" jsonschema:"required (default): every change shows a card first; optional: --yes skips it"`
 	Wait    *Duration `json:"wait,omitempty" jsonschema:"how long an answer waits for the end of a rollout, at most 5m; default 15s"`
 	Timeout *Duration `json:"timeout,omitempty" jsonschema:"when a rollout counts as not confirmed; default 15m"`
+	// Promoters replace Access.Default where they are not nil.
+	Promoters Principals `json:"promoters,omitzero" jsonschema:"who may change this environment, instead of access.default and written as there"`
 }
 
 // Mode is how a change gets into a branch.
@@ -165,6 +177,9 @@ func Load(documents [][]byte) (Config, error) {
 	return c, nil
 }
 
+// nothing is the fault of an access rule that is begun and not written, where silence could mean anybody or nobody.
+const nothing = ": say who may promote, with an empty list for nobody, or leave the key out"
+
 // misfits finds keys that there are not, and values of another type than want, each with its path.
 func misfits(path string, value any, want reflect.Type) (faults []string) {
 	if want.Kind() == reflect.Pointer {
@@ -173,7 +188,11 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 	misfit := func(belongs string) []string {
 		return []string{fmt.Sprintf("%s: %s belongs here, not %s", path, belongs, kind(value))}
 	}
-	if value == nil { // the same as no key
+	if value == nil { // the same as no key, but where nothing stands for everything
+		switch want {
+		case reflect.TypeFor[Principals](), reflect.TypeFor[Access]():
+			return []string{path + nothing}
+		}
 		return nil
 	}
 	if want == reflect.TypeFor[Duration]() {
@@ -187,6 +206,9 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		keys, ok := value.(map[string]any)
 		if !ok {
 			return misfit("a map")
+		}
+		if _, ok := keys["default"]; !ok && want == reflect.TypeFor[Access]() {
+			faults = append(faults, path+".default"+nothing)
 		}
 		known := map[string]reflect.Type{}
 		for i := range want.NumField() {
@@ -285,6 +307,16 @@ func (c Config) faults() (faults []string) {
 			fault(path, "%q is none of %s", value, strings.Trim(fmt.Sprint(allowed), "[]"))
 		}
 	}
+	principals := func(path string, all Principals) {
+		for i, p := range all {
+			if err := gitops.ValidPrincipal(p); err != nil {
+				fault(fmt.Sprintf("%s[%d]", path, i), "%v", err)
+			}
+		}
+	}
+	if c.Access != nil {
+		principals("access.default", c.Access.Default)
+	}
 	if len(c.Environments) == 0 {
 		fault("environments", "at least one is needed")
 	}
@@ -304,6 +336,7 @@ func (c Config) faults() (faults []string) {
 		repository(at+".repository", e.Repository)
 		choice(at+".promotion.mode", string(e.Promotion.Mode), modes)
 		choice(at+".promotion.confirm", string(e.Promotion.Confirm), confirms)
+		principals(at+".promotion.promoters", e.Promotion.Promoters)
 		if e.Promotion.Wait.Or(0) > maxWait {
 			fault(at+".promotion.wait", "an answer waits for five minutes at most: write 5m or less")
 		}
@@ -316,6 +349,17 @@ func (c Config) faults() (faults []string) {
 		fault("github.auth", "tokenFile and tokenEnv exclude each other")
 	}
 	return faults
+}
+
+// Rule says who may change the environment of an index: its own promoters, or those by default, or anybody.
+func (c Config) Rule(environment int) gitops.Access {
+	switch promoters := c.Environments[environment].Promotion.Promoters; {
+	case promoters != nil:
+		return gitops.Access{Rule: fmt.Sprintf("environments[%d].promotion.promoters", environment), Principals: promoters}
+	case c.Access != nil:
+		return gitops.Access{Rule: "access.default", Principals: c.Access.Default}
+	}
+	return gitops.Access{}
 }
 
 // Token reads the credential from where the configuration says, without the white space around it.
@@ -353,9 +397,10 @@ func noToken(reason string, cause error) error {
 // Schema is the configuration's JSON schema, draft-07 as Botkube expects.
 func Schema() (string, error) {
 	schema, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
-		reflect.TypeFor[Mode]():     {Type: "string", Enum: modes},
-		reflect.TypeFor[Confirm]():  {Type: "string", Enum: confirms},
-		reflect.TypeFor[Duration](): {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`},
+		reflect.TypeFor[Mode]():       {Type: "string", Enum: modes},
+		reflect.TypeFor[Confirm]():    {Type: "string", Enum: confirms},
+		reflect.TypeFor[Principals](): {Type: "array", Items: &jsonschema.Schema{Type: "string", Pattern: `^(slack:([UW][A-Z0-9]+|\*)|discord:([0-9]+|\*)|(automation|name):[^*]+)$`}},
+		reflect.TypeFor[Duration]():   {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`},
 	}})
 	if err != nil {
 		return "", fmt.Errorf("make the configuration's schema: %w", err)

@@ -25,15 +25,16 @@ environments:
 - name: prod
   cluster: {secretRef: {namespace: ferry, name: prod, key: kubeconfig}}
   flux: {cluster: {}, namespaces: [prod]}
-  promotion: {mode: auto, confirm: required, wait: 15s, timeout: 1h30m}
+  promotion: {mode: auto, confirm: required, wait: 15s, timeout: 1h30m, promoters: ["slack:U024BE7LH", "automation:nightly"]}
   repository: {name: acme/fleet, branch: main}
 - name: prod-eu
   flux: {namespaces: [prod-eu]}
-  promotion: {wait: 0s}
+  promotion: {wait: 0s, promoters: []}
 repository: {name: acme/fleet.configs, branch: main}
 github:
   baseURL: https://github.example.com
   auth: {tokenFile: /etc/ferry/github-token}
+access: {default: ["slack:*", "discord:*", "name:jane"]}
 `
 
 func duration(d time.Duration) *Duration { return (*Duration)(&d) }
@@ -52,12 +53,14 @@ func TestLoad(t *testing.T) {
 		Environments: []Environment{
 			{Name: "stage", Cluster: Cluster{Context: "stage", KubeconfigFile: "/etc/ferry/stage"}, Namespaces: []string{"podinfo"}, Promotion: Promotion{Confirm: "optional"}},
 			{Name: "prod", Cluster: Cluster{SecretRef: &SecretRef{Namespace: "ferry", Name: "prod", Key: "kubeconfig"}}, Flux: &Flux{Cluster: &Cluster{}, Namespaces: []string{"prod"}},
-				Promotion:  Promotion{Mode: "auto", Confirm: "required", Wait: duration(15 * time.Second), Timeout: duration(90 * time.Minute)},
+				Promotion: Promotion{Mode: "auto", Confirm: "required", Wait: duration(15 * time.Second), Timeout: duration(90 * time.Minute),
+					Promoters: Principals{"slack:U024BE7LH", "automation:nightly"}},
 				Repository: Repository{Name: "acme/fleet", Branch: "main"}},
-			{Name: "prod-eu", Flux: &Flux{Namespaces: []string{"prod-eu"}}, Promotion: Promotion{Wait: duration(0)}},
+			{Name: "prod-eu", Flux: &Flux{Namespaces: []string{"prod-eu"}}, Promotion: Promotion{Wait: duration(0), Promoters: Principals{}}},
 		},
 		Repository: Repository{Name: "acme/fleet.configs", Branch: "main"},
 		GitHub:     GitHub{BaseURL: "https://github.example.com", Auth: Auth{TokenFile: "/etc/ferry/github-token"}},
+		Access:     &Access{Default: Principals{"slack:*", "discord:*", "name:jane"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
@@ -65,6 +68,31 @@ func TestLoad(t *testing.T) {
 	if got.Environments[0].Promotion.Wait.Or(15*time.Second) != 15*time.Second || got.Environments[1].Promotion.Timeout.Or(time.Minute) != 90*time.Minute ||
 		got.Environments[2].Promotion.Wait.Or(15*time.Second) != 0 {
 		t.Error("defaults")
+	}
+}
+
+// TestRule: promoters replace the default, and an empty list of them does too.
+func TestRule(t *testing.T) {
+	for _, tc := range []struct {
+		document string
+		want     []gitops.Access
+	}{
+		{whole, []gitops.Access{{Rule: "access.default", Principals: []string{"slack:*", "discord:*", "name:jane"}},
+			{Rule: "environments[1].promotion.promoters", Principals: []string{"slack:U024BE7LH", "automation:nightly"}},
+			{Rule: "environments[2].promotion.promoters", Principals: []string{}}}},
+		{"environments: [{name: a, promotion: {promoters: [name:jane]}}, {name: b}]",
+			[]gitops.Access{{Rule: "environments[0].promotion.promoters", Principals: []string{"name:jane"}}, {}}},
+		{"environments: [{name: a}]\naccess: {default: []}", []gitops.Access{{Rule: "access.default", Principals: []string{}}}},
+	} {
+		c, err := Load(documents(tc.document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range tc.want {
+			if diff := cmp.Diff(want, c.Rule(i)); diff != "" {
+				t.Errorf("%s\n%s", tc.document, diff)
+			}
+		}
 	}
 }
 
@@ -128,6 +156,16 @@ var bad = map[string]struct {
 	"an environment's repo": {"environments: [{name: a, repository: {name: fleet}}]", []string{"environments[0].repository.name: write OWNER/NAME"}, false},
 	"unknown mode":          {"environments: [{name: a, promotion: {mode: push}}]", []string{`environments[0].promotion.mode: "push" is none of auto commit pullRequest`}, true},
 	"unknown confirm":       {"environments: [{name: a, promotion: {confirm: \"no\"}}]", []string{`environments[0].promotion.confirm: "no" is none of required optional`}, true},
+	"a wildcard for names":  {"environments: [{name: a}]\naccess: {default: [\"slack:*\", \"name:*\"]}", []string{`access.default[1]: "name:*" has a *`}, true},
+	"a mention":             {"environments: [{name: a, promotion: {promoters: [\"<@U024BE7LH>\"]}}]", []string{"environments[0].promotion.promoters[0]: somebody is written as"}, true},
+	"no id":                 {"environments: [{name: a, promotion: {promoters: [slack:jane]}}]", []string{`environments[0].promotion.promoters[0]: "slack:jane" has no id of slack`}, true},
+	"a map for somebody":    {"environments: [{name: a}]\naccess: {default: [name: jane]}", []string{"access.default[0]: a text, "}, true},
+	"one, not a list":       {"environments: [{name: a}]\naccess: {default: slack:U1}", []string{"access.default: a list, with a dash before each entry, belongs here, not a text"}, true},
+	"promoters left empty":  {"environments: [{name: a, promotion: {promoters: }}]", []string{"environments[0].promotion.promoters: say who may"}, true},
+	"access left empty":     {"environments: [{name: a}]\naccess:\n# default: [slack:U1]", []string{"access: say who may"}, false},
+	"a default left empty":  {"environments: [{name: a}]\naccess:\n  default:\n  # - slack:U1", []string{"access.default: say who may"}, true},
+	"access without one":    {"environments: [{name: a}]\naccess: {}", []string{"access.default: say who may"}, true},
+	"nobody in a list":      {"environments: [{name: a}]\naccess: {default: [null]}", []string{`access.default[0]: somebody is written as`}, true},
 	"two tokens":            {"environments: [{name: a}]\ngithub: {auth: {tokenFile: /a, tokenEnv: A}}", []string{"github.auth: tokenFile and tokenEnv exclude each other"}, false},
 	"a number of seconds":   {"environments: [{name: a, promotion: {wait: 15}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not 15"}, true},
 	"no duration":           {"environments: [{name: a, promotion: {wait: soon}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not soon"}, true},

@@ -185,10 +185,10 @@ func access(c config.Cluster) cluster.Access {
 
 func settings(c config.Config) []promotion.Settings {
 	var all []promotion.Settings
-	for _, e := range c.Environments {
+	for i, e := range c.Environments {
 		all = append(all, promotion.Settings{
 			Environment: e.Name, Namespaces: namespaces(e), Repository: cmp.Or(e.Repository.Name, c.Repository.Name), Branch: cmp.Or(e.Repository.Branch, c.Repository.Branch),
-			Mode: cmp.Or(promotion.Mode(e.Promotion.Mode), promotion.Auto), ConfirmOptional: e.Promotion.Confirm == "optional",
+			Mode: cmp.Or(promotion.Mode(e.Promotion.Mode), promotion.Auto), ConfirmOptional: e.Promotion.Confirm == "optional", Access: c.Rule(i),
 			Wait: e.Promotion.Wait.Or(15 * time.Second), Timeout: e.Promotion.Timeout.Or(15 * time.Minute),
 		})
 	}
