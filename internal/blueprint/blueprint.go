@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -142,6 +143,27 @@ func load(files fs.FS, name string) (*template, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decode(raw)
+}
+
+// With gives the set with another blueprint of a name that it has. Its faults are those of Load; s stays as it is.
+func (s *Set) With(name string, raw []byte) (*Set, error) {
+	if s.byName[name] == nil {
+		return nil, fmt.Errorf("there is no blueprint of that name: there are %s", strings.Join(s.Names(), ", "))
+	}
+	t, err := decode(raw)
+	if err != nil {
+		return nil, err
+	}
+	with := &Set{byName: maps.Clone(s.byName)}
+	with.byName[name] = t
+	return with, nil
+}
+
+// Names are those of the blueprints, sorted.
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.byName)) }
+
+func decode(raw []byte) (*template, error) {
 	var b Blueprint
 	if err := yaml.UnmarshalStrict(raw, &b); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -286,4 +287,77 @@ func TestReplaceIsToldByTheCommand(t *testing.T) {
 			t.Errorf("%q, want %q", s.Context[0].Text, typed)
 		}
 	}
+}
+
+func TestWithReplacesOneBlueprint(t *testing.T) {
+	set := parse(t, "sections: [{header: old}]")
+	with, err := set.With("x", []byte("sections: [{header: new}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, s := range map[string]*Set{"old": set, "new": with} {
+		if m, err := s.Messages("x", nil, slack); err != nil || m[0].Sections[0].Header != want {
+			t.Errorf("%v %+v, want %s", err, m, want)
+		}
+	}
+	if _, err := set.With("y", []byte("sections: [{header: new}]")); err == nil || !strings.Contains(err.Error(), "there are x") {
+		t.Errorf("another name: %v", err)
+	}
+	if _, err := set.With("x", []byte("sections: []")); err == nil {
+		t.Error("a blueprint without sections")
+	}
+}
+
+// TestTemplatesEnd: what counts or writes for ever is an error, soon.
+func TestTemplatesEnd(t *testing.T) {
+	for name, text := range map[string]string{
+		"a long loop":       `sections: [{header: '{{ range 1000000000000 }}{{ end }}x'}]`,
+		"loops in loops":    `sections: [{header: '{{ range 9999 }}{{ range 9999 }}{{ if true }}{{ else }}{{ end }}{{ end }}{{ end }}x'}]`,
+		"a loop in a with":  `sections: [{header: '{{ if false }}{{ else }}{{ with 1 }}{{ range 99999999999 }}{{ end }}{{ end }}{{ end }}x'}]`,
+		"in a condition":    `sections: [{when: 'true }}{{ range 99999999999 }}{{ end }}{{ end }}{{ if true', header: x}]`,
+		"a hidden counter":  `sections: [{header: '{{ $scope := 1 }}{{ range 99999999999 }}{{ end }}x'}]`,
+		"much text":         `sections: [{header: '{{ range 100 }}{{ printf "%999999d" 1 }}{{ end }}x'}]`,
+		"very many strings": `sections: [{forEach: ., bulletList: {items: [{forEach: $root, text: x}]}}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := parse(t, text).Messages("x", make([]int, 1000), slack); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	files, err := filepath.Glob("../../blueprints/*.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	data := map[string]any{"Name": "podinfo", "List": []string{"a", "b"}, "Number": 3, "Empty": ""}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		set, err := Load(fstest.MapFS{"x.yaml": {Data: raw}})
+		if err != nil {
+			return
+		}
+		for _, p := range []Platform{slack, {Plugin: "ferry"}} {
+			messages, err := set.Messages("x", data, p)
+			if err != nil {
+				continue
+			}
+			if len(messages) == 0 || len(messages) > maxMessages || !p.Interactive && len(messages) != 1 {
+				t.Errorf("%d messages", len(messages))
+			}
+			for _, m := range messages {
+				if p.Interactive && size(m) > maxMessage {
+					t.Errorf("%d bytes", size(m))
+				}
+			}
+		}
+	})
 }

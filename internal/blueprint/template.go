@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	texttemplate "text/template"
+	syntax "text/template/parse"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -63,7 +64,17 @@ type scope struct {
 	Item  []any
 	// taken is the value of a forEach expression.
 	taken any
+	count func() error
 }
+
+// Step is called by every turn of every range: a template could count for ever.
+func (s *scope) Step() (string, error) { return "", s.count() }
+
+// Limits of one execution. A template is only as long as its file, but what it makes of its data is not.
+const (
+	maxSteps = 200_000 // strings executed, and turns of loops
+	maxBytes = 32 << 20// of text in all
+)
 
 // Take keeps the value of an expression.
 func (s *scope) Take(v any) string { s.taken = v; return "" }
@@ -125,22 +136,22 @@ func label(command string) string {
 
 func compile(b Blueprint) (*template, error) {
 	t := &template{blueprint: b, texts: map[string]*texttemplate.Template{}}
-	if err := t.parse(reflect.ValueOf(b), ""); err != nil {
+	if err := t.compile(reflect.ValueOf(b), ""); err != nil {
 		return nil, err
 	}
 	return t, nil
 }
 
-// parse goes through all strings of the blueprint; those of fields When, ForEach, Refused and Replace are expressions.
-func (t *template) parse(v reflect.Value, at string) error {
+// compile goes through all strings of the blueprint; those of fields When, ForEach, Refused and Replace are expressions.
+func (t *template) compile(v reflect.Value, at string) error {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return t.parse(v.Elem(), at)
+			return t.compile(v.Elem(), at)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			if err := t.parse(v.Index(i), fmt.Sprintf("%s[%d]", at, i)); err != nil {
+			if err := t.compile(v.Index(i), fmt.Sprintf("%s[%d]", at, i)); err != nil {
 				return err
 			}
 		}
@@ -156,7 +167,7 @@ func (t *template) parse(v reflect.Value, at string) error {
 					value = reflect.ValueOf(selection(value.String()))
 				}
 			}
-			if err := t.parse(value, strings.TrimPrefix(at+"."+name, ".")); err != nil {
+			if err := t.compile(value, strings.TrimPrefix(at+"."+name, ".")); err != nil {
 				return err
 			}
 		}
@@ -169,9 +180,34 @@ func (t *template) parse(v reflect.Value, at string) error {
 		if len(parsed.Templates()) > 1 {
 			return fmt.Errorf("%s: a blueprint defines no templates", at)
 		}
+		countTurns(parsed.Root)
 		t.texts[text] = parsed
 	}
 	return nil
+}
+
+// step is "{{ $scope.Step }}".
+var step = texttemplate.Must(texttemplate.New("").Parse("{{ $scope := . }}{{ $scope.Step }}")).Root.Nodes[1]
+
+// countTurns has every turn of every range below a list call Step.
+func countTurns(list *syntax.ListNode) {
+	if list == nil {
+		return
+	}
+	for _, node := range list.Nodes {
+		switch node := node.(type) {
+		case *syntax.IfNode:
+			countTurns(node.List)
+			countTurns(node.ElseList)
+		case *syntax.WithNode:
+			countTurns(node.List)
+			countTurns(node.ElseList)
+		case *syntax.RangeNode:
+			countTurns(node.List)
+			countTurns(node.ElseList)
+			node.List.Nodes = append([]syntax.Node{step.Copy()}, node.List.Nodes...)
+		}
+	}
 }
 
 func condition(expression string) string { return "{{ if " + expression + " }}true{{ end }}" }
@@ -181,7 +217,29 @@ func selection(expression string) string { return "{{ $scope.Take (" + expressio
 type execution struct {
 	texts map[string]*texttemplate.Template
 	root  any
+	steps int
+	out   output
 	err   error
+}
+
+func (e *execution) count() error {
+	if e.steps++; e.steps > maxSteps {
+		return fmt.Errorf("more than %d steps", maxSteps)
+	}
+	return nil
+}
+
+// An output takes the texts of an execution, one after another.
+type output struct {
+	text  strings.Builder
+	total int
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.total += len(p); o.total > maxBytes {
+		return 0, fmt.Errorf("more than %d bytes of text", maxBytes)
+	}
+	return o.text.Write(p)
 }
 
 // An item is where an execution stands: the blueprint's data or an item of it.
@@ -191,13 +249,13 @@ type item struct {
 }
 
 func (e *execution) run(text string, at item) (string, *scope) {
-	s := &scope{Root: e.root, Index: at.index, Item: []any{at.value}}
+	s := &scope{Root: e.root, Index: at.index, Item: []any{at.value}, count: e.count}
 	if e.err != nil || text == "" {
 		return "", s
 	}
-	var b strings.Builder
-	e.err = e.texts[text].Execute(&b, s)
-	return b.String(), s
+	e.out.text.Reset()
+	e.err = e.texts[text].Execute(&e.out, s)
+	return e.out.text.String(), s
 }
 
 // text executes a string that may have several lines.
