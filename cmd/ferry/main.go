@@ -25,11 +25,12 @@ var version = "v0.0.0-dev"
 // commands are the sub-commands. Each is a struct of its options with a method Run(context.Context, terminal) error, in
 // a file of its name.
 type commands struct {
-	Chat    chat        `cmd:"" help:"Talk to ferry: type lines, or the number of a button. On a terminal Tab completes, arrows choose. Ends with quit."`
-	Run     runLine     `cmd:"" help:"Answer one line. Exit code: 0 done, 1 refused or failed, 2 not answered."`
-	Demo    demo        `cmd:"" help:"Try ferry on two clusters on this machine, which end with it."`
-	Index   index       `cmd:"" help:"Work on the index in which Botkube finds the plugins."`
-	Version showVersion `cmd:"" help:"Show the version."`
+	Chat       chat           `cmd:"" help:"Talk to ferry: type lines, or the number of a button. On a terminal Tab completes, arrows choose. Ends with quit."`
+	Run        runLine        `cmd:"" help:"Answer one line. Exit code: 0 done, 1 refused or failed, 2 not answered."`
+	Demo       demo           `cmd:"" help:"Try ferry on two clusters on this machine, which end with it."`
+	Blueprints blueprintFiles `cmd:"" help:"Work on messages in the place of ferry's own."`
+	Index      index          `cmd:"" help:"Work on the index in which Botkube finds the plugins."`
+	Version    showVersion    `cmd:"" help:"Show the version."`
 }
 
 // Exit codes.

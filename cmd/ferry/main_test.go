@@ -232,3 +232,30 @@ func TestInterruptHasItsCode(t *testing.T) {
 		t.Errorf("code %d, want %d", code, exitInterrupted)
 	}
 }
+
+// TestBlueprints: what show prints is a good beginning, and check names each fault.
+func TestBlueprints(t *testing.T) {
+	dir := t.TempDir()
+	code, own, log := ferry(t, "", "blueprints", "show", "card")
+	if code != exitDone || !strings.HasPrefix(own, "# Shown after") {
+		t.Fatalf("%d: %s%s", code, own, log)
+	}
+	write := func(name, content string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("card.yaml", own)
+	if code, out, log := ferry(t, "", "blueprints", "check", dir); code != exitDone || !strings.HasPrefix(out, "✓") {
+		t.Errorf("%d: %s%s", code, out, log)
+	}
+	write("list.yaml", "sections: [{header: '{{ .X }}'}]")
+	write("cards.yaml", own)
+	code, out, _ := ferry(t, "", "blueprints", "check", dir)
+	if lines := strings.Split(strings.TrimSpace(out), "\n"); code != exitRefused || len(lines) != 2 || !strings.HasPrefix(lines[0], "✗ cards.yaml: ") || !strings.HasPrefix(lines[1], "✗ list.yaml: ") {
+		t.Errorf("%d: %s", code, out)
+	}
+	if code, _, log := ferry(t, "", "blueprints", "show", "../schema"); code != exitUsage || !strings.Contains(log, "card, diff") {
+		t.Errorf("%d: %s", code, log)
+	}
+}

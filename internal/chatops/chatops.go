@@ -24,11 +24,12 @@ import (
 type Core struct {
 	Fleet      operation.Fleet
 	Promotions *promotion.Service
+	Blueprints func(context.Context) *blueprint.Set // the operator's; nil where there are none
 }
 
 // A Chat answers lines. It is safe for concurrent use.
 type Chat struct {
-	Blueprints *blueprint.Set
+	Blueprints *blueprint.Set // ferry's own
 	Log        *slog.Logger
 	Now        func() time.Time
 }
@@ -39,7 +40,7 @@ type Question struct {
 	Interactive bool   // the platform has buttons and takes several messages
 	Mention     string // as the platform mentions the user: "<@U024BE7LH>"; may be empty
 	DisplayName string
-	// Core opens what the configuration of the channel describes. It is called only for lines that need it.
+	// Core opens what the configuration of the channel describes.
 	Core func() (Core, error)
 }
 
@@ -65,7 +66,7 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 	if err != nil {
 		blueprint, data = "refusal", c.refusal(ctx, err, verb)
 	}
-	messages := c.show(blueprint, data, q.Interactive)
+	messages := c.show(ctx, blueprint, data, q)
 	if s, ok := request.(gitops.Status); ok && err == nil && q.Interactive { // a refusal leaves what was known
 		messages[0].ReplaceOriginal = s.Refresh
 	}
@@ -142,8 +143,15 @@ func (c *Chat) refusal(ctx context.Context, err error, verb string) *gitops.Refu
 	return &gitops.Refusal{Code: gitops.Internal, Reason: "Something went wrong that ferry has no word for. Its log has the details.", Next: []string{"list"}}
 }
 
-func (c *Chat) show(name string, data any, interactive bool) []api.Message {
-	platform := blueprint.Platform{Interactive: interactive, Plugin: "ferry"}
+func (c *Chat) show(ctx context.Context, name string, data any, q Question) []api.Message {
+	platform := blueprint.Platform{Interactive: q.Interactive, Plugin: "ferry"}
+	if core, err := q.Core(); err == nil && core.Blueprints != nil { // a fault of the configuration was told, or was not asked about
+		messages, err := core.Blueprints(ctx).Messages(name, data, platform)
+		if err == nil {
+			return messages
+		}
+		c.Log.Warn("blueprint does not fit, ferry's own is used", "blueprint", name, "error", err)
+	}
 	messages, err := c.Blueprints.Messages(name, data, platform)
 	if err != nil {
 		c.Log.Error("render", "blueprint", name, "error", err)

@@ -208,12 +208,13 @@ func TestFaultsAreNotShownRaw(t *testing.T) {
 
 func TestBlueprintThatDoesNotFit(t *testing.T) {
 	c, logged := chat(t)
-	messages := c.show("list", "no listing", true)
+	asked := Question{Interactive: true, Core: made}
+	messages := c.show(t.Context(), "list", "no listing", asked)
 	if shown := text(t, messages); !strings.Contains(shown, "could not be shown") || messages[0].Type != blueprint.Refused || !strings.Contains(logged.String(), "blueprint=list") {
 		t.Errorf("%s\n%s", shown, logged)
 	}
 	c.Blueprints = &blueprint.Set{}
-	if messages = c.show("list", "no listing", true); len(messages) != 1 || messages[0].IsEmpty() {
+	if messages = c.show(t.Context(), "list", "no listing", asked); len(messages) != 1 || messages[0].IsEmpty() {
 		t.Errorf("without any blueprint: %+v", messages)
 	}
 }
@@ -221,10 +222,30 @@ func TestBlueprintThatDoesNotFit(t *testing.T) {
 func TestHelpNeedsNoConfiguration(t *testing.T) {
 	c, _ := chat(t)
 	for _, line := range []string{"help", "help promote", "promote --help", "", "nonsense"} {
-		c.Respond(t.Context(), Question{Line: line, Core: func() (Core, error) {
-			t.Errorf("%q opens the configuration", line)
-			return Core{}, errors.New("no")
-		}})
+		messages := c.Respond(t.Context(), Question{Line: line, Interactive: true, Core: func() (Core, error) { return Core{}, errors.New("no") }})
+		if got, want := text(t, messages), text(t, respond(t, line, true)); got != want {
+			t.Errorf("%q without a configuration: %s\nwith one: %s", line, got, want)
+		}
+	}
+}
+
+// TestOperatorsBlueprints are shown, and ferry's own where they turn out not to fit.
+func TestOperatorsBlueprints(t *testing.T) {
+	c, logged := chat(t)
+	own, err := c.Blueprints.With("help", []byte("sections: [{header: '{{ if .Topic }}{{ .Nothing }}{{ end }}Ask the platform team'}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	core := func() (Core, error) {
+		return Core{Blueprints: func(context.Context) *blueprint.Set { return own }}, nil
+	}
+	for line, want := range map[string]string{"help": "Ask the platform team", "promote --help": "Promote"} {
+		if got := c.Respond(t.Context(), Question{Line: line, Interactive: true, Core: core})[0].Sections[0].Header; got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+	if n := strings.Count(logged.String(), "level=WARN"); n != 1 || !strings.Contains(logged.String(), "blueprint=help") {
+		t.Errorf("%d warnings:\n%s", n, logged)
 	}
 }
 

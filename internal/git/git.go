@@ -490,6 +490,9 @@ func (g command) environment() []string {
 			env = append(env, name+"="+value)
 		}
 	}
+	if file := os.Getenv("SSL_CERT_FILE"); file != "" { // where git's own library does not look, but Go does
+		env = append(env, "GIT_SSL_CAINFO="+file)
+	}
 	config := [][2]string{
 		{"http.followRedirects", "false"}, // the header would go along
 		{"http.lowSpeedLimit", "1000"},    // bytes a second …

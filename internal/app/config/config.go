@@ -17,6 +17,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	"sigs.k8s.io/yaml"
 
+	"github.com/ferry-chatops/ferry/internal/app/overrides"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
@@ -25,6 +26,7 @@ type Config struct {
 	Environments []Environment `json:"environments,omitempty" jsonschema:"what releases are promoted to, in the order in which answers show them"`
 	Repository   Repository    `json:"repository,omitzero" jsonschema:"the Git repository of all environments; read from Flux's GitRepository objects where absent"`
 	GitHub       GitHub        `json:"github,omitzero" jsonschema:"access to GitHub"`
+	Blueprints   string        `json:"blueprints,omitempty" jsonschema:"messages in the place of ferry's own: the absolute path of a folder, git::https://HOST/REPOSITORY.git//FOLDER?ref=COMMIT, or https://HOST/FILE.tar.gz//FOLDER?checksum=sha256:SUM"`
 	Access       *Access       `json:"access,omitempty" jsonschema:"who may promote and roll back; anybody in a bound channel where absent. Reading is for all"`
 }
 
@@ -345,6 +347,11 @@ func (c Config) faults() (faults []string) {
 		}
 	}
 	repository("repository", c.Repository)
+	if c.Blueprints != "" {
+		if _, err := overrides.Parse(c.Blueprints); err != nil {
+			fault("blueprints", "%v", err)
+		}
+	}
 	if c.GitHub.Auth.TokenFile != "" && c.GitHub.Auth.TokenEnv != "" {
 		fault("github.auth", "tokenFile and tokenEnv exclude each other")
 	}

@@ -34,6 +34,7 @@ repository: {name: acme/fleet.configs, branch: main}
 github:
   baseURL: https://github.example.com
   auth: {tokenFile: /etc/ferry/github-token}
+blueprints: /etc/ferry/blueprints
 access: {default: ["slack:*", "discord:*", "name:jane"]}
 `
 
@@ -61,6 +62,7 @@ func TestLoad(t *testing.T) {
 		Repository: Repository{Name: "acme/fleet.configs", Branch: "main"},
 		GitHub:     GitHub{BaseURL: "https://github.example.com", Auth: Auth{TokenFile: "/etc/ferry/github-token"}},
 		Access:     &Access{Default: Principals{"slack:*", "discord:*", "name:jane"}},
+		Blueprints: "/etc/ferry/blueprints",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
@@ -137,18 +139,19 @@ var bad = map[string]struct {
 	faults   []string
 	bySchema bool
 }{
-	"unknown key":               {"environments: [{name: a}]\nenvironment: x", []string{`unknown field "environment"`}, true},
-	"unknown key inside":        {"environments: [{name: a}, {name: b, promotion: {confirms: optional}}]", []string{`unknown field "environments[1].promotion.confirms"`}, true},
-	"another case":              {"environments: [{name: a}]\nGitHub: {}", []string{`unknown field "GitHub"`}, true},
-	"an inline token":           {"environments: [{name: a}]\ngithub: {auth: {token: gh0-canary}}", []string{`unknown field "github.auth.token"`}, true},
-	"no environment":            {"repository: {name: acme/fleet}", []string{"environments: at least one is needed"}, false},
-	"no name":                   {"environments: [{namespaces: [a]}]", []string{"environments[0].name: a name is needed"}, true},
-	"a name with blanks":        {"environments: [{name: prod eu}]", []string{`environments[0].name: "prod eu" is not a name that commands can address`}, false},
-	"a name that is an option":  {"environments: [{name: --yes}]", []string{`environments[0].name: "--yes" is not a name that commands can address`}, false},
-	"pr":                        {"environments: [{name: pr}]", []string{`environments[0].name: "pr" is a word of ferry's own`}, false},
-	"a preposition":             {"environments: [{name: to}]", []string{`environments[0].name: "to" is a word of ferry's own`}, false},
-	"a name with a dot at last": {"environments: [{name: prod.}]", []string{`environments[0].name: "prod." is not a name that commands can address`}, false},
-	"a name twice":              {"environments: [{name: a}, {name: a}]", []string{`environments[1].name: "a" is there twice`}, false},
+	"blueprints that are not pinned": {"environments: [{name: a}]\nblueprints: 'git::https://gh0-canary@git.example.com/x.git?ref=main'", []string{"blueprints: "}, false},
+	"unknown key":                    {"environments: [{name: a}]\nenvironment: x", []string{`unknown field "environment"`}, true},
+	"unknown key inside":             {"environments: [{name: a}, {name: b, promotion: {confirms: optional}}]", []string{`unknown field "environments[1].promotion.confirms"`}, true},
+	"another case":                   {"environments: [{name: a}]\nGitHub: {}", []string{`unknown field "GitHub"`}, true},
+	"an inline token":                {"environments: [{name: a}]\ngithub: {auth: {token: gh0-canary}}", []string{`unknown field "github.auth.token"`}, true},
+	"no environment":                 {"repository: {name: acme/fleet}", []string{"environments: at least one is needed"}, false},
+	"no name":                        {"environments: [{namespaces: [a]}]", []string{"environments[0].name: a name is needed"}, true},
+	"a name with blanks":             {"environments: [{name: prod eu}]", []string{`environments[0].name: "prod eu" is not a name that commands can address`}, false},
+	"a name that is an option":       {"environments: [{name: --yes}]", []string{`environments[0].name: "--yes" is not a name that commands can address`}, false},
+	"pr":                             {"environments: [{name: pr}]", []string{`environments[0].name: "pr" is a word of ferry's own`}, false},
+	"a preposition":                  {"environments: [{name: to}]", []string{`environments[0].name: "to" is a word of ferry's own`}, false},
+	"a name with a dot at last":      {"environments: [{name: prod.}]", []string{`environments[0].name: "prod." is not a name that commands can address`}, false},
+	"a name twice":                   {"environments: [{name: a}, {name: a}]", []string{`environments[1].name: "a" is there twice`}, false},
 	"two kubeconfigs": {"environments: [{name: a, cluster: {kubeconfigFile: /a, secretRef: {namespace: a, name: b}}}]",
 		[]string{"environments[0].cluster: kubeconfigFile and secretRef exclude each other"}, false},
 	"half a secret":         {"environments: [{name: a, flux: {cluster: {secretRef: {name: b}}}}]", []string{"environments[0].flux.cluster.secretRef: namespace and name are needed"}, true},

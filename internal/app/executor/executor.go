@@ -20,8 +20,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ferry-chatops/ferry/blueprints"
 	"github.com/ferry-chatops/ferry/internal/app/config"
+	"github.com/ferry-chatops/ferry/internal/app/overrides"
 	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/chatops"
 	"github.com/ferry-chatops/ferry/internal/cluster"
@@ -73,6 +73,7 @@ type Responder struct {
 	trees  *git.Trees
 	charts *helm.Charts
 	claims promotion.Claims
+	shown  *overrides.Loader
 
 	mu    sync.Mutex
 	cores map[[sha256.Size]byte]chatops.Core
@@ -83,9 +84,9 @@ const maxCores = 32
 
 // New makes a Responder; the caller closes it.
 func New(log *slog.Logger) (*Responder, error) {
-	set, err := blueprint.Load(blueprints.Files)
+	set, err := overrides.Own()
 	if err != nil {
-		return nil, fmt.Errorf("load blueprints: %w", err)
+		return nil, err
 	}
 	trees, err := git.New("")
 	if err != nil {
@@ -93,6 +94,7 @@ func New(log *slog.Logger) (*Responder, error) {
 	}
 	return &Responder{
 		chat: &chatops.Chat{Blueprints: set, Log: log, Now: time.Now}, log: log, trees: trees, charts: helm.New(time.Now),
+		shown: overrides.New(set, trees.Tree, time.Now, log),
 		cores: map[[sha256.Size]byte]chatops.Core{},
 	}, nil
 }
@@ -154,7 +156,11 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 		}
 		host = u.Host
 	}
-	return chatops.Core{Fleet: fleet, Promotions: &promotion.Service{
+	var shown func(context.Context) *blueprint.Set
+	if c.Blueprints != "" {
+		shown = func(ctx context.Context) *blueprint.Set { return r.shown.Set(ctx, c.Blueprints) }
+	}
+	return chatops.Core{Fleet: fleet, Blueprints: shown, Promotions: &promotion.Service{
 		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Host: host, Signed: host == "github.com",
 		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
 	}}, nil

@@ -1,6 +1,12 @@
 package executor
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +14,7 @@ import (
 
 	"github.com/ferry-chatops/ferry/internal/app/config"
 	"github.com/ferry-chatops/ferry/internal/cluster"
+	plugin "github.com/ferry-chatops/ferry/internal/plugin/executor"
 )
 
 func load(t *testing.T, document string) config.Config {
@@ -48,3 +55,29 @@ func TestHowLongAnAnswerWaits(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// TestOperatorsBlueprints: a line that needs no cluster shows them too, and a faulty one changes nothing.
+func TestOperatorsBlueprints(t *testing.T) {
+	var logged bytes.Buffer
+	r, err := New(slog.New(slog.NewTextHandler(&logged, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	dir := t.TempDir()
+	document := fmt.Appendf(nil, "environments: [{name: prod}]\nblueprints: %s\n", dir)
+	for text, want := range map[string]string{"sections: [{header: Mine}]": "**Mine**", "sections: [{header: '{{ .X }}'}]": "**ferry moves releases between environments**"} {
+		if err := os.WriteFile(filepath.Join(dir, "help.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := r.Respond(t.Context(), plugin.Input{Line: "ferry help", Kubeconfig: kubeconfig, Configs: [][]byte{document}})
+		if first, _, _ := strings.Cut(got[0].BaseBody.Plaintext, "\n"); first != want {
+			t.Errorf("%s: %q, want %q\n%s", text, first, want, &logged)
+		}
+	}
+	if n := strings.Count(logged.String(), "level=WARN"); n != 1 || !strings.Contains(logged.String(), "help.yaml") {
+		t.Errorf("%d warnings:\n%s", n, &logged)
+	}
+}
+
+var kubeconfig = []byte("{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}], clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: a, user: {token: x}}]}")

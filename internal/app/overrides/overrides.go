@@ -1,0 +1,358 @@
+// Package overrides reads the blueprints that an operator puts in the place of ferry's own: from a folder, a commit of a Git
+// repository or an archive. It takes only what is as good as ferry's own; where a file is not, ferry's stays.
+package overrides
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/blueprints"
+	"github.com/ferry-chatops/ferry/internal/blueprint"
+	"github.com/ferry-chatops/ferry/internal/command"
+)
+
+// Limits of a folder of blueprints. The largest of ferry's own has 3,000 bytes.
+const (
+	maxFile  = 64 << 10 // bytes
+	maxFiles = 100
+)
+
+const (
+	patience   = 2 * time.Second // how long answers wait for what is fetched
+	retryAfter = time.Minute     // a fetch that failed
+	maxSources = 32              // kept; hosts have one or two
+)
+
+// A Loader reads and keeps the blueprints of sources. It is safe for concurrent use.
+type Loader struct {
+	own   *blueprint.Set
+	trees Trees
+	log   *slog.Logger
+	http  *http.Client
+	now   func() time.Time
+	wait  time.Duration
+
+	mu      sync.Mutex
+	entries map[string]*entry
+}
+
+// Trees reads the files of a commit in the repository at an https URL.
+type Trees func(ctx context.Context, remote, header, commit string) (fs.FS, error)
+
+// Own are ferry's own blueprints.
+func Own() (*blueprint.Set, error) {
+	own, err := blueprint.Load(blueprints.Files)
+	if err != nil {
+		return nil, fmt.Errorf("load blueprints: %w", err)
+	}
+	return own, nil
+}
+
+// Source is the file of one of ferry's own blueprints.
+func Source(name string) ([]byte, error) {
+	own, err := Own()
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(own.Names(), name) {
+		return nil, unknown(own)
+	}
+	return fs.ReadFile(blueprints.Files, name+".yaml")
+}
+
+func unknown(own *blueprint.Set) error {
+	return fmt.Errorf("ferry has no such blueprint: there are %s", strings.Join(own.Names(), ", "))
+}
+
+// New makes a Loader of blueprints to put in the place of own.
+func New(own *blueprint.Set, trees Trees, now func() time.Time, log *slog.Logger) *Loader {
+	return &Loader{own: own, trees: trees, log: log, http: client(http.DefaultTransport), now: now, wait: patience, entries: map[string]*entry{}}
+}
+
+// An entry is what is known of one source.
+type entry struct {
+	mu     sync.Mutex
+	set    *blueprint.Set // nil: ferry's own
+	faults []string
+	stamp  string // of the folder that was read
+	tried  time.Time
+	done   chan struct{} // closed when the last fetch ended; nil before the first
+}
+
+// Set gives the blueprints of a source, ferry's own in the place of those that are missing or wrong. What is wrong goes
+// to the log when it is found, and again only when it changes. A folder is read again when its files have changed. An
+// archive or commit is fetched once; an answer waits two seconds for it at most, and has ferry's own until it is there.
+func (l *Loader) Set(ctx context.Context, source string) *blueprint.Set {
+	set, _ := l.load(ctx, source)
+	return set
+}
+
+// Faults says what is wrong with a source as it is now, each with the file's name. A source that is still being fetched
+// has that fault.
+func (l *Loader) Faults(ctx context.Context, source string) []string {
+	_, faults := l.load(ctx, source)
+	return faults
+}
+
+func (l *Loader) load(ctx context.Context, text string) (*blueprint.Set, []string) {
+	source, err := Parse(text)
+	if err != nil {
+		return l.own, []string{err.Error()}
+	}
+	l.mu.Lock()
+	e := l.entries[text]
+	if e == nil {
+		if len(l.entries) >= maxSources {
+			clear(l.entries)
+		}
+		e = &entry{}
+		l.entries[text] = e
+	}
+	l.mu.Unlock()
+	if source.folder != "" {
+		return l.folder(e, source)
+	}
+	return l.fetched(ctx, e, source)
+}
+
+// folder reads a folder if it is not as it was.
+func (l *Loader) folder(e *entry, source Address) (*blueprint.Set, []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	root, err := os.OpenRoot(source.folder)
+	if err != nil {
+		e.stamp = ""
+		l.keep(e, source, nil, []string{err.Error()})
+		return l.own, e.faults
+	}
+	defer root.Close()
+	if now := stamp(root.FS()); now != e.stamp || now == "" {
+		e.stamp = now
+		set, faults := Read(l.own, root.FS())
+		l.keep(e, source, set, faults)
+	}
+	return cmp.Or(e.set, l.own), e.faults
+}
+
+// stamp changes when a blueprint in a folder does.
+func stamp(files fs.FS) string {
+	names, err := names(files)
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, name := range names {
+		if about, err := fs.Stat(files, name); err == nil { // through the links that a mounted ConfigMap has
+			fmt.Fprintf(&b, "%q %d %d\n", name, about.Size(), about.ModTime().UnixNano())
+		} else {
+			fmt.Fprintf(&b, "%q ?\n", name)
+		}
+	}
+	return b.String()
+}
+
+// fetched starts a fetch if one is due, and waits a little for it.
+func (l *Loader) fetched(ctx context.Context, e *entry, source Address) (*blueprint.Set, []string) {
+	e.mu.Lock()
+	running := false
+	if e.done != nil {
+		select {
+		case <-e.done:
+		default:
+			running = true
+		}
+	}
+	if e.set == nil && !running && (e.done == nil || l.now().Sub(e.tried) >= retryAfter) {
+		e.tried, e.done = l.now(), make(chan struct{})
+		go l.learn(e, source, e.done)
+	}
+	done, wait := e.done, l.wait-l.now().Sub(e.tried)
+	e.mu.Unlock()
+
+	timer := time.NewTimer(max(0, wait))
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.set == nil && len(e.faults) == 0 {
+		return l.own, []string{"they are being fetched"}
+	}
+	return cmp.Or(e.set, l.own), e.faults
+}
+
+func (l *Loader) learn(e *entry, source Address, done chan struct{}) {
+	defer close(done)
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
+	defer cancel()
+	var set *blueprint.Set
+	var faults []string
+	if err := l.fetch(ctx, source, func(files fs.FS) { set, faults = Read(l.own, files) }); err != nil {
+		set, faults = nil, []string{err.Error()}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l.keep(e, source, set, faults)
+}
+
+// keep remembers what was read, and logs faults that are new.
+func (l *Loader) keep(e *entry, source Address, set *blueprint.Set, faults []string) {
+	for _, fault := range faults {
+		if !slices.Contains(e.faults, fault) {
+			l.log.Warn("blueprint not used, ferry's own is", "source", source.String(), "fault", fault)
+		}
+	}
+	e.set, e.faults = set, faults
+}
+
+// Read puts the blueprints at the root of files in the place of own. Those with faults are left out; faults name them.
+func Read(own *blueprint.Set, files fs.FS) (set *blueprint.Set, faults []string) {
+	names, err := names(files)
+	if err != nil {
+		return own, []string{err.Error()}
+	}
+	set = own
+	if len(names) > maxFiles {
+		return own, []string{fmt.Sprintf("%d files, where %d are the limit", len(names), maxFiles)}
+	}
+	for _, file := range names {
+		with, err := read(set, files, file)
+		if err != nil {
+			faults = append(faults, file+": "+strings.Join(strings.Fields(err.Error()), " "))
+			continue
+		}
+		set = with
+	}
+	if len(names) == 0 {
+		faults = []string{"no *.yaml there"}
+	}
+	return set, faults
+}
+
+// names are those of the YAML files at the root, sorted.
+func names(files fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return nil, fmt.Errorf("list blueprints: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if ext := path.Ext(e.Name()); (ext == ".yaml" || ext == ".yml") && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+func read(set *blueprint.Set, files fs.FS, file string) (*blueprint.Set, error) {
+	name, ok := strings.CutSuffix(file, ".yaml")
+	if !ok {
+		return nil, errors.New("the name of a blueprint ends with .yaml")
+	}
+	if !slices.Contains(set.Names(), name) {
+		return nil, unknown(set)
+	}
+	raw, err := content(files, file)
+	if err != nil {
+		return nil, err
+	}
+	var value any
+	if err := yaml.UnmarshalStrict(raw, &value); err != nil {
+		return nil, err
+	}
+	if schema, err := schema(); err != nil {
+		return nil, err
+	} else if err := schema.Validate(value); err != nil {
+		return nil, err
+	}
+	with, err := set.With(name, raw)
+	if err != nil {
+		return nil, err
+	}
+	return with, try(with, name)
+}
+
+// content reads a file, but nothing that could keep the reader waiting.
+func content(files fs.FS, file string) ([]byte, error) {
+	about, err := fs.Stat(files, file)
+	if err != nil {
+		return nil, err
+	}
+	if !about.Mode().IsRegular() {
+		return nil, errors.New("not a file")
+	}
+	f, err := files.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxFile {
+		return nil, fmt.Errorf("larger than %d KiB", maxFile>>10)
+	}
+	return raw, nil
+}
+
+var schema = sync.OnceValues(func() (*jsonschema.Resolved, error) {
+	raw, err := fs.ReadFile(blueprints.Files, "schema.json")
+	if err != nil {
+		return nil, err
+	}
+	var s jsonschema.Schema
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, fmt.Errorf("read the blueprints' schema: %w", err)
+	}
+	return s.Resolve(nil)
+})
+
+// try shows the samples of a blueprint, and reads the commands that it makes of them.
+func try(set *blueprint.Set, name string) error {
+	for _, data := range samples()[name] {
+		for _, platform := range []blueprint.Platform{{Interactive: true, Plugin: "ferry"}, {Plugin: "ferry"}} {
+			messages, err := set.Messages(name, data, platform)
+			if err != nil {
+				return err
+			}
+			for _, m := range messages {
+				m.ReplaceBotNamePlaceholder("@ferry")
+				for _, s := range m.Sections {
+					for _, b := range s.Buttons {
+						if _, err := command.Parse(b.Command); err != nil && b.URL == "" {
+							return fmt.Errorf("button %q: %w", b.Name, err)
+						}
+					}
+					for _, c := range s.Selects.Items {
+						for _, o := range c.OptionGroups[0].Options {
+							if _, err := command.Parse(c.Command + " " + o.Value); err != nil {
+								return fmt.Errorf("select %q: %w", c.Name, err)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	return nil
+}

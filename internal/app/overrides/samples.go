@@ -1,0 +1,73 @@
+package overrides
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ferry-chatops/ferry/internal/command"
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
+	"github.com/ferry-chatops/ferry/internal/promotion"
+)
+
+// samples are values to try blueprints on, by the blueprint's name: one with all that can be there, and one with little.
+var samples = sync.OnceValue(func() map[string][]any {
+	key := gitops.Key{Environment: "prod", Namespace: "apps", Kind: "HelmRelease", Name: "podinfo"}
+	until := time.Date(2026, 1, 2, 15, 30, 0, 0, time.UTC)
+	change := gitops.Change{Application: "podinfo", Environment: "prod", Confirm: "0123456789abcdef0123456789abcdef", Until: until}
+	plan := gitops.Plan{
+		Application: key, Kind: gitops.ChartVersion, VersionName: "podinfo", Repository: "acme/fleet", Branch: "main", From: "6.9.4", To: "7.0.0",
+		Edits:    []gitops.Edit{{File: "apps/prod/podinfo.yaml", Line: 14, Path: "spec.chart.spec.version", Old: "6.9.4", New: "7.0.0"}},
+		Rendered: []gitops.Rendered{{Object: gitops.Object{Kind: "HelmRelease", Namespace: "apps", Name: "podinfo"}, Path: "spec.chart.spec.version", Old: "6.9.4", New: "7.0.0"}},
+		Diff:     "--- a/apps/prod/podinfo.yaml\n+++ b/apps/prod/podinfo.yaml\n@@ -14 +14 @@\n-      version: 6.9.4\n+      version: 7.0.0\n",
+		Shared:   []string{"prod-eu"},
+	}
+	card := promotion.Card{Plan: plan, Direction: "upgrade", Mode: "commit to main", Until: until, Warnings: []string{"Anyone in this channel may promote."},
+		Confirm: gitops.Line(gitops.Promote{Change: change, Version: "7.0.0"})}
+	back := promotion.Card{Plan: plan, Rollback: true, Basis: "Git history of apps/prod/podinfo.yaml", Note: "The plan has changed.",
+		Confirm: gitops.Line(gitops.Rollback{Change: change, To: "6.9.4"})}
+	outcome := promotion.Outcome{
+		State: promotion.RolloutFailed, Application: key, Kind: gitops.ChartVersion, From: "6.9.4", To: "7.0.0", RequestedBy: "slack:U024BE7LH", Elapsed: 12 * time.Second,
+		Reason: "ImagePullBackOff", Warnings: []string{"The branch has moved."},
+		Commit:      gitops.Commit{SHA: "3f2a1bc0000000000000000000000000000000aa", URL: "https://github.com/acme/fleet/commit/3f2a1bc"},
+		PullRequest: gitops.PullRequest{Number: 7, URL: "https://github.com/acme/fleet/pull/7", State: "merged"},
+		Steps:       []promotion.Step{{Name: "Commit", Done: true, Detail: "3f2a1bc on main"}, {Name: "Deployment apps/podinfo", Failed: true, Detail: "ImagePullBackOff"}},
+		Next:        []string{"status podinfo on prod", "rollback podinfo on prod", "list podinfo"},
+	}
+	cell := operation.Cell{Present: true, Namespace: "apps", Version: "6.9.4", Desired: "7.0.0", Kind: gitops.ChartVersion, Health: gitops.Failed, Reason: "UpgradeFailed", Message: "timed out"}
+	rows := []operation.ListRow{
+		{Name: "api", Namespace: "apps", Kind: "Deployment", Cells: []operation.Cell{cell, {}}},
+		{Name: "podinfo", Namespace: "apps", Kind: "HelmRelease", Cells: []operation.Cell{cell, cell}},
+	}
+	suggestion := operation.Suggestion{Application: "podinfo", Version: "7.0.0", To: "prod", Command: "promote podinfo@7.0.0 to prod"}
+	var suggestions []operation.Suggestion
+	for range 6 {
+		suggestions = append(suggestions, suggestion)
+	}
+	all := map[string][]any{
+		"card":    {card, back, promotion.Card{Plan: gitops.Plan{Application: key}}},
+		"outcome": {outcome, promotion.Outcome{State: promotion.NoChange, Application: key}},
+		"recent":  {promotion.Recent{Outcomes: []promotion.Outcome{outcome}, Unreachable: []string{"eu"}}, promotion.Recent{}},
+		"list": {
+			operation.Listing{Environments: []string{"stage", "prod"}, Rows: rows, Unreachable: []operation.Unanswered{{Environment: "eu", Reason: "connection refused"}}},
+			operation.Listing{Environments: []string{"prod"}},
+		},
+		"diff": {
+			operation.Difference{Environment: "stage", Comparisons: []operation.Comparison{
+				{Other: "prod", Same: 3, Suggestions: suggestions, Rows: []operation.DiffRow{{Application: "podinfo", Field: "version", Here: "7.0.0", There: "6.9.4"}}},
+				{Other: "eu", Unreachable: "connection refused"},
+			}},
+			operation.Difference{Environment: "prod"},
+		},
+		"refusal": {
+			&gitops.Refusal{Code: gitops.Ambiguous, Title: "Which one?", Reason: "podinfo runs in two namespaces.", Details: []string{"apps/podinfo"}, Snippet: "a: 1", Next: []string{"list apps/podinfo"}},
+			&gitops.Refusal{},
+		},
+	}
+	for _, topic := range []string{"", "list", "promote"} {
+		if manual, err := command.Usage(topic); err == nil {
+			all["help"] = append(all["help"], manual)
+		}
+	}
+	return all
+})
