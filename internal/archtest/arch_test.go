@@ -80,6 +80,7 @@ var libraries = map[string][]string{
 	"github.com/hashicorp/go-getter":      {"internal/app"},
 	"github.com/cli/go-gh":                {"cmd/ferry"},
 	"github.com/google/go-github":         {"internal/github"},
+	"github.com/bradleyfalzon":            {"internal/github"},
 	"helm.sh/helm":                        {"internal/helm"},
 	"github.com/getkin/kin-openapi":       {"internal/githubtest"},
 	"github.com/vektah/gqlparser":         {"internal/githubtest"},

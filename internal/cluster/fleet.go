@@ -46,12 +46,17 @@ type Access struct {
 	Context        string // empty: the current one
 	KubeconfigFile string // empty: Secret, or else the home kubeconfig
 	Secret         *SecretRef
+	// AsItself acts with the kubeconfig's own credential as it is, and not as the user whom the home kubeconfig impersonates.
+	AsItself bool
 }
 
-// A SecretRef names a key of a Secret in the home cluster that holds a kubeconfig.
+// identity tells one client from another: where it goes, and as whom.
+func (a Access) identity() string { return fmt.Sprintf("%t %s", a.AsItself, a) }
+
+// A SecretRef names a key of a Secret in the home cluster.
 type SecretRef struct{ Namespace, Name, Key string }
 
-// String names the access for people, and tells it from others.
+// String names the place of the kubeconfig for people.
 func (a Access) String() string {
 	s := "the kubeconfig that Botkube passes"
 	switch {
@@ -76,7 +81,7 @@ type Fleet struct {
 	open         func(*rest.Config) (client.Client, error)
 
 	mu      sync.Mutex
-	clients map[string]opened // by Access.String
+	clients map[string]opened // by Access.identity
 }
 
 // UseLogger makes log that of the libraries below, for the whole process: they write to standard error otherwise, which
@@ -87,7 +92,7 @@ func UseLogger(log *slog.Logger) {
 }
 
 // New makes a Fleet from the kubeconfig that the host passed and the environments in configuration order. The user and
-// groups that the host's kubeconfig impersonates are impersonated in every cluster. Without a kubeconfig it returns a
+// groups that the host's kubeconfig impersonates are impersonated in every cluster but those with AsItself. Without a kubeconfig it returns a
 // Refusal of code Config that says what to configure. No cluster is contacted.
 func New(home []byte, environments []Environment) (*Fleet, error) {
 	if len(home) == 0 {
@@ -244,6 +249,25 @@ func (f *Fleet) Home(ctx context.Context) (string, error) {
 		return "", refusal(ctx, home.environment, "get", "namespace kube-system", "", err)
 	}
 	return string(system.UID), nil
+}
+
+// Secret reads a key of a Secret in the home cluster, now. What is what it holds, for people: "GitHub's token".
+func (f *Fleet) Secret(ctx context.Context, ref SecretRef, what string) ([]byte, error) {
+	home, err := f.client(ctx, "the home cluster", Access{})
+	if err != nil {
+		return nil, err
+	}
+	var secret corev1.Secret
+	err = home.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, &secret)
+	switch place := fmt.Sprintf("%s belongs into key %s of Secret %s/%s in the home cluster", what, ref.Key, ref.Namespace, ref.Name); {
+	case absent(err):
+		return nil, &gitops.Refusal{Code: gitops.Config, Reason: place + ", which has no such Secret.", Cause: err}
+	case err != nil:
+		return nil, refusal(ctx, home.environment, "get", fmt.Sprintf("secret %s with %s", ref.Name, what), ref.Namespace, err)
+	case len(secret.Data[ref.Key]) == 0:
+		return nil, &gitops.Refusal{Code: gitops.Config, Reason: place + ", which has no such key or an empty one."}
+	}
+	return secret.Data[ref.Key], nil
 }
 
 // connect returns an environment and readers of the cluster of its workloads and of the one of its Flux objects.

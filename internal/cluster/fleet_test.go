@@ -508,6 +508,59 @@ func TestAKubeconfigFromASecretIsUsed(t *testing.T) {
 	}
 }
 
+// TestAsWhom: the user of the home kubeconfig goes along unless an environment is to be itself, and never as another's.
+func TestAsWhom(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, kubeconfig("https://prod", `"as": "deployer", "as-groups": ["team"]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host, itself := Access{KubeconfigFile: file}, Access{KubeconfigFile: file, AsItself: true}
+	f := newFleet(t, kubeconfig("http://home", `"as": "ferry", "as-groups": ["channel"]`), Environment{Name: "prod", Cluster: host, Flux: host},
+		Environment{Name: "same", Cluster: itself, Flux: itself}, Environment{Name: "home", Cluster: Access{AsItself: true}, Flux: Access{AsItself: true}})
+	var as []string
+	empty := fake.NewClientBuilder().WithScheme(scheme).Build()
+	f.open = func(config *rest.Config) (client.Client, error) {
+		as = append(as, fmt.Sprintf("%s as %s %s", config.Host, config.Impersonate.UserName, config.Impersonate.Groups))
+		return empty, nil
+	}
+	for _, e := range []string{"prod", "same", "home", "prod", "same"} { // each client is kept for its own identity
+		if _, err := f.Applications(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"https://prod as ferry [channel]", "https://prod as deployer [team]", "http://home as ferry [channel]"}
+	if diff := cmp.Diff(want, as); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSecret: it is read anew each time, and its errors say what belongs where.
+func TestSecret(t *testing.T) {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ferry", Name: "github"}, Data: map[string][]byte{"token": []byte("one"), "empty": nil}}
+	home := fake.NewClientBuilder().WithScheme(scheme).WithObjects(secret).Build()
+	f := newFleet(t, kubeconfig("http://home", ""))
+	f.open = func(*rest.Config) (client.Client, error) { return home, nil }
+	for _, want := range []string{"one", "two"} {
+		secret.Data["token"] = []byte(want)
+		if err := home.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Secret(t.Context(), SecretRef{"ferry", "github", "token"}, "ferry's credential for GitHub"); err != nil || string(got) != want {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
+	}
+	for ref, want := range map[SecretRef]string{
+		{"ferry", "github", "empty"}: "ferry's credential for GitHub belongs into key empty of Secret ferry/github in the home cluster, which has no such key",
+		{"ferry", "github", "other"}: "which has no such key",
+		{"ferry", "other", "token"}:  "belongs into key token of Secret ferry/other in the home cluster, which has no such Secret.",
+	} {
+		_, err := f.Secret(t.Context(), ref, "ferry's credential for GitHub")
+		if r := refused(t, err, gitops.Config); !strings.Contains(r.Reason, want) || strings.Contains(err.Error(), "two") {
+			t.Errorf("%v: %v", ref, err)
+		}
+	}
+}
+
 func TestAKubeconfigInAFileMayNameAProxy(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(file, clustered("https://prod", `"proxy-url": "http://proxy:3128", "insecure-skip-tls-verify": true`), 0o600); err != nil {

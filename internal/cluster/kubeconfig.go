@@ -43,21 +43,21 @@ func (f *Fleet) client(ctx context.Context, environment string, access Access) (
 	content := sha256.Sum256(raw)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if known, ok := f.clients[access.String()]; ok && known.content == content {
+	if known, ok := f.clients[access.identity()]; ok && known.content == content {
 		return reader{Client: known.client, environment: environment}, nil
 	}
 	config, err := restConfig(raw, access)
 	if err != nil {
 		return reader{}, err
 	}
-	if f.impersonate.UserName != "" {
+	if f.impersonate.UserName != "" && !access.AsItself {
 		config.Impersonate = f.impersonate
 	}
 	c, err := f.open(config)
 	if err != nil {
 		return reader{}, unusable(access, "has certificates or addresses that cannot be used", err)
 	}
-	f.clients[access.String()] = opened{content, c}
+	f.clients[access.identity()] = opened{content, c}
 	return reader{Client: c, environment: environment}, nil
 }
 
@@ -71,23 +71,7 @@ func (f *Fleet) kubeconfig(ctx context.Context, environment string, access Acces
 		}
 		return raw, nil
 	case access.Secret != nil:
-		home, err := f.client(ctx, "the home cluster", Access{})
-		if err != nil {
-			return nil, err
-		}
-		var secret corev1.Secret
-		ref := *access.Secret
-		err = home.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, &secret)
-		if absent(err) {
-			return nil, unusable(access, "is not there: the home cluster has no such Secret", err)
-		}
-		if err != nil {
-			return nil, refusal(ctx, "the home cluster", "get", "secret "+ref.Name+" with the kubeconfig of "+environment, ref.Namespace, err)
-		}
-		if len(secret.Data[ref.Key]) == 0 {
-			return nil, unusable(access, "is not there: the Secret has no such key", nil)
-		}
-		return secret.Data[ref.Key], nil
+		return f.Secret(ctx, *access.Secret, "the kubeconfig of "+environment)
 	default:
 		return f.home, nil
 	}

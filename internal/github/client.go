@@ -38,7 +38,9 @@ type Config struct {
 	// https, but for this machine itself.
 	BaseURL string
 	// Token returns the credential. It is asked for each request, so that a rotated token counts at once.
-	Token func() (string, error)
+	Token func(ctx context.Context) (string, error)
+	// App makes tokens instead, if it is there.
+	App *App
 	// Allowed says whether the configuration lets ferry use a repository, "owner/name".
 	Allowed func(name string) bool
 	// Tree fetches the files of a commit from a clone URL, with a whole HTTP header as credential.
@@ -49,6 +51,7 @@ type Config struct {
 type Client struct {
 	config  Config
 	api     *github.Client
+	token   func(ctx context.Context) (string, error)
 	graphql string // URL
 	root    string // of clone URLs, without a slash at the end
 	log     *slog.Logger
@@ -76,18 +79,21 @@ func New(config Config, log *slog.Logger) (*Client, error) {
 		apiURL = &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"}
 		graphqlURL = apiURL.JoinPath("graphql")
 	}
-	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.ResponseHeaderTimeout = headerTimeout
-	api := github.NewClient(&http.Client{
-		Transport:     &transport{base: base, api: apiURL, token: config.Token},
-		CheckRedirect: checkRedirect,
-		Timeout:       requestTimeout,
-	})
-	api.BaseURL, api.UserAgent = apiURL, "ferry"
-	return &Client{
-		config: config, api: api, graphql: graphqlURL.String(), root: strings.TrimSuffix(root.String(), "/"),
+	network := http.DefaultTransport.(*http.Transport).Clone()
+	network.ResponseHeaderTimeout = headerTimeout
+	base := bounded{network}
+	c := &Client{
+		config: config, token: config.Token, graphql: graphqlURL.String(), root: strings.TrimSuffix(root.String(), "/"),
 		log: log, sleep: sleep, now: time.Now, viewers: map[[sha256.Size]byte]viewer{},
-	}, nil
+	}
+	t := &transport{base: base, api: apiURL, client: c}
+	if config.App != nil {
+		t.minter = &minter{app: *config.App, api: apiURL, base: base, client: c}
+		c.token = t.minter.token
+	}
+	c.api = github.NewClient(&http.Client{Transport: t, CheckRedirect: checkRedirect, Timeout: requestTimeout})
+	c.api.BaseURL, c.api.UserAgent = apiURL, "ferry"
+	return c, nil
 }
 
 func parseRoot(base string) (*url.URL, error) {
@@ -126,36 +132,55 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// transport adds the credential to requests for the API's own host, and bounds answers.
+// bounded ends answers that are too long.
+type bounded struct{ http.RoundTripper }
+
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxBody)
+	}
+	return resp, err
+}
+
+// transport adds the credential to requests for the API's own host.
 type transport struct {
-	base  http.RoundTripper
-	api   *url.URL
-	token func() (string, error)
+	base   http.RoundTripper
+	api    *url.URL
+	client *Client
+	minter *minter // nil where the token is given
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Host != t.api.Host || req.URL.Scheme != t.api.Scheme {
 		return nil, fmt.Errorf("request to %s instead of %s", req.URL.Host, t.api.Host)
 	}
-	value, err := credential(t.token)
-	if err != nil {
-		return nil, err
+	for try := 0; ; try++ {
+		value, err := credential(req.Context(), t.client.token)
+		if err != nil {
+			return nil, err
+		}
+		sent := req.Clone(req.Context())
+		if sent.GetBody != nil {
+			if sent.Body, err = sent.GetBody(); err != nil {
+				return nil, fmt.Errorf("read the request's body: %w", err)
+			}
+		}
+		sent.Header.Set("Authorization", "Bearer "+value)
+		resp, err := t.base.RoundTrip(sent)
+		repeatable := t.minter != nil && (req.Body == nil || req.GetBody != nil)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized || !repeatable || !t.minter.rejected(req.Context(), value, try) {
+			return resp, err
+		}
+		_ = resp.Body.Close() // an answer that says no more
 	}
-	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", "Bearer "+value)
-	resp, err := t.base.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body = http.MaxBytesReader(nil, resp.Body, maxBody)
-	return resp, nil
 }
 
 var plainToken = regexp.MustCompile(`^[!-~]+$`)
 
 // credential reads the token and keeps everything out that could not be one.
-func credential(token func() (string, error)) (string, error) {
-	value, err := token()
+func credential(ctx context.Context, token func(ctx context.Context) (string, error)) (string, error) {
+	value, err := token(ctx)
 	if err != nil {
 		if refusal, ok := errors.AsType[*gitops.Refusal](err); ok {
 			return "", refusal
@@ -179,7 +204,7 @@ func (c *Client) Repository(name string) (promotion.Repository, error) {
 	}
 	if !c.config.Allowed(name) {
 		return nil, &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf(
-			"ferry's configuration does not name the repository %s, so ferry does not use it. Name it as the repository of an environment.", name)}
+			"ferry's configuration does not name the repository %s, so ferry does not use it. Name it as the repository of an environment, or under github.repositories.", name)}
 	}
 	return &repository{c: c, owner: owner, name: short}, nil
 }
@@ -248,8 +273,8 @@ func (c *Client) query(ctx context.Context, document string, variables map[strin
 // cloneURL and header are for the Tree function. GitHub takes a token as a password over Git's protocol.
 func (r *repository) cloneURL() string { return r.c.root + "/" + r.owner + "/" + r.name + ".git" }
 
-func (r *repository) header() (string, error) {
-	value, err := credential(r.c.config.Token)
+func (r *repository) header(ctx context.Context) (string, error) {
+	value, err := credential(ctx, r.c.token)
 	if err != nil {
 		return "", err
 	}

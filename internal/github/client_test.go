@@ -80,7 +80,7 @@ func open(t *testing.T, answers ...http.HandlerFunc) (promotion.Repository, *scr
 	t.Cleanup(server.Close)
 	client, err := New(Config{
 		BaseURL: server.URL,
-		Token:   func() (string, error) { return s.token + "\n", nil },
+		Token:   func(context.Context) (string, error) { return s.token + "\n", nil },
 		Allowed: func(name string) bool { return name == "acme/fleet" },
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -215,7 +215,7 @@ func TestAnswersThatRefuseAWrite(t *testing.T) {
 func TestAWriteThatReachesNobodyIsNotUnknown(t *testing.T) {
 	client, err := New(Config{
 		BaseURL: "http://127.0.0.1:1",
-		Token:   func() (string, error) { return token, nil },
+		Token:   func(context.Context) (string, error) { return token, nil },
 		Allowed: func(string) bool { return true },
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -298,11 +298,11 @@ func TestTokens(t *testing.T) {
 	asked := 0
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
 	t.Cleanup(server.Close)
-	for name, read := range map[string]func() (string, error){
-		"unreadable": func() (string, error) { return "", fs.ErrPermission },
-		"empty":      func() (string, error) { return " \n", nil },
-		"two lines":  func() (string, error) { return "one\ntwo", nil },
-		"injection":  func() (string, error) { return "one\r\nHost: x", nil },
+	for name, read := range map[string]func(context.Context) (string, error){
+		"unreadable": func(context.Context) (string, error) { return "", fs.ErrPermission },
+		"empty":      func(context.Context) (string, error) { return " \n", nil },
+		"two lines":  func(context.Context) (string, error) { return "one\ntwo", nil },
+		"injection":  func(context.Context) (string, error) { return "one\r\nHost: x", nil },
 	} {
 		client, err := New(Config{BaseURL: server.URL, Token: read, Allowed: func(string) bool { return true }}, slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -345,7 +345,7 @@ func TestTreeIsFetchedWithTheTokenAsPassword(t *testing.T) {
 	var got []string
 	want := fstest.MapFS{}
 	client, err := New(Config{
-		Token:   func() (string, error) { return "t0ken", nil },
+		Token:   func(context.Context) (string, error) { return "t0ken", nil },
 		Allowed: func(string) bool { return true },
 		Tree: func(_ context.Context, remote, header, sha string) (fs.FS, error) {
 			got = []string{remote, header, sha}

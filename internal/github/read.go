@@ -79,7 +79,7 @@ func (r *repository) ref(ctx context.Context, branch string) (string, error) {
 
 // Tree returns the files of a commit.
 func (r *repository) Tree(ctx context.Context, sha string) (fs.FS, error) {
-	header, err := r.header()
+	header, err := r.header(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (r *repository) Contains(ctx context.Context, head, commit string) (bool, e
 
 // Viewer is the login of our own credential; of an App "name[bot]". It is asked for once in five minutes for each token.
 func (r *repository) Viewer(ctx context.Context) (string, error) {
-	value, err := credential(r.c.config.Token)
+	value, err := credential(ctx, r.c.token)
 	if err != nil {
 		return "", err
 	}

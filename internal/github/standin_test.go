@@ -1,6 +1,7 @@
 package github_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"io/fs"
@@ -40,7 +41,7 @@ func fleet(t *testing.T) (*githubtest.Server, promotion.Repository, string) {
 	})
 	client, err := github.New(github.Config{
 		BaseURL: strings.TrimSuffix(hub.APIURL(), "/api/v3/"),
-		Token:   func() (string, error) { return "t0ken", nil },
+		Token:   func(context.Context) (string, error) { return "t0ken", nil },
 		Allowed: func(string) bool { return true },
 		Tree:    trees.Tree,
 	}, slog.New(slog.DiscardHandler))

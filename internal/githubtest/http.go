@@ -148,7 +148,7 @@ func (s *Server) token(r *http.Request) (token, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.tokens[secret]
-	return t, ok && secret != ""
+	return t, ok && secret != "" && (t.until.IsZero() || time.Now().Before(t.until))
 }
 
 // A failure is an answer above 399.
@@ -267,6 +267,7 @@ func (s *Server) routes() http.Handler {
 	api("PATCH /repos/{owner}/{repo}/pulls/{number}", (*call).updatePull)
 	api("GET /repos/{owner}/{repo}/pulls/{number}/merge", (*call).pullMerged)
 	api("PUT /repos/{owner}/{repo}/pulls/{number}/merge", (*call).mergePull)
+	mux.HandleFunc("POST /api/v3/app/installations/{installation}/access_tokens", s.installationToken)
 	mux.Handle("/api/v3/repositories/{id}/{rest...}", s.byID(mux))
 	mux.Handle("POST "+graphQLPath, s.api((*call).graphQL))
 	mux.Handle("/api/", s.api(func(c *call) (int, any, error) {

@@ -13,6 +13,9 @@ import (
 )
 
 func (c *call) user() (int, any, error) {
+	if strings.HasSuffix(c.login, botSuffix) {
+		return 0, nil, fail(http.StatusForbidden, "Resource not accessible by integration")
+	}
 	u := c.s.userObject(c.login)
 	for _, k := range []string{"bio", "blog", "company", "email", "hireable", "location", "name"} {
 		u[k] = nil

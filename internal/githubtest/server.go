@@ -49,6 +49,7 @@ type Server struct {
 	mu           sync.Mutex // held while an API request is answered, so that each is atomic
 	repositories map[string]*repository
 	tokens       map[string]token
+	apps         map[int64]app // by installation
 
 	logMu    sync.Mutex
 	requests []Request
@@ -58,7 +59,8 @@ type Server struct {
 // A token is a credential: whose it is and what it sees.
 type token struct {
 	login        string
-	repositories []string // empty: all
+	repositories []string  // empty: all
+	until        time.Time // of an installation; zero: for good
 }
 
 func (t token) sees(repository string) bool {
@@ -103,7 +105,7 @@ func Serve(dir, addr string, options ...Option) (*Server, error) {
 	}
 	s := &Server{
 		url: "http://" + listener.Addr().String(), dir: dir, done: make(chan struct{}),
-		repositories: map[string]*repository{}, tokens: map[string]token{},
+		repositories: map[string]*repository{}, tokens: map[string]token{}, apps: map[int64]app{},
 		git: &cgi.Handler{
 			Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
 			Env:  append(gitEnvironment(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1"),

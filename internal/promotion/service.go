@@ -49,6 +49,7 @@ type Service struct {
 	Repositories Repositories
 	Charts       Charts
 	Settings     []Settings // in configuration order
+	Also         []string   // repositories ("owner/name") that applications may come from, whatever their environment's is
 	Host         string     // of repositories in the URLs of Flux sources: "github.com"
 	Signed       bool       // GitHub signs what is committed through its API, as github.com does; an Enterprise Server may not
 	Now          func() time.Time
@@ -149,16 +150,15 @@ func (s *Service) origin(app gitops.Application, settings Settings) (place, erro
 			Reason: fmt.Sprintf("No Flux Kustomization applies %s in %s, so no file in Git decides its version.", app.Name, app.Environment)}
 	}
 	source := app.Owner.Source
-	name, ok := s.follows(source, settings)
+	name, branch, ok := s.follows(source, settings)
 	if !ok {
 		refusal := &gitops.Refusal{Code: gitops.Layout,
 			Reason: fmt.Sprintf("%s in %s comes from %s, which is no repository on %s.", app.Name, app.Environment, source.Object, s.Host)}
 		if settings.Repository != "" && source.Kind == "GitRepository" {
-			refusal.Reason = fmt.Sprintf("%s in %s comes from %s, which is another repository than the configured %s.", app.Name, app.Environment, source.Object, settings.Repository)
+			refusal.Reason = fmt.Sprintf("%s in %s comes from %s, which is another repository than the configured %s. If ferry may change it, name it under github.repositories.", app.Name, app.Environment, source.Object, settings.Repository)
 		}
 		return place{}, refusal
 	}
-	branch := cmp.Or(settings.Branch, source.Branch)
 	if branch == "" {
 		return place{}, &gitops.Refusal{Code: gitops.BranchOnly,
 			Reason: fmt.Sprintf("%s follows a tag or a commit, not a branch, so a commit would not arrive in %s.", source.Object, app.Environment)}
@@ -170,20 +170,22 @@ func (s *Service) origin(app gitops.Application, settings Settings) (place, erro
 	return place{repository: repository, name: name, branch: branch}, nil
 }
 
-// follows gives the repository that a source is of. A configured one counts where the source's URL is one of another
-// host: a mirror. A source of another repository on GitHub is not the configured one.
-func (s *Service) follows(source gitops.Source, settings Settings) (name string, ok bool) {
+// follows gives the repository that a source is of, and its branch. A configured one counts where the source's URL is one
+// of another host: a mirror. A source of another repository on GitHub is not the configured one, and counts only where
+// that is named too.
+func (s *Service) follows(source gitops.Source, settings Settings) (name, branch string, ok bool) {
 	if source.Kind != "GitRepository" {
-		return "", false
+		return "", "", false
 	}
 	name, ok = repositoryName(source.URL, s.Host)
+	branch = cmp.Or(settings.Branch, source.Branch)
 	switch {
 	case settings.Repository == "":
-		return name, ok
-	case !ok && elsewhere(source.URL, s.Host):
-		return settings.Repository, true
+		return name, branch, ok
+	case !ok && elsewhere(source.URL, s.Host), strings.EqualFold(name, settings.Repository):
+		return settings.Repository, branch, true
 	default:
-		return settings.Repository, strings.EqualFold(name, settings.Repository)
+		return name, source.Branch, slices.ContainsFunc(s.Also, func(also string) bool { return strings.EqualFold(also, name) })
 	}
 }
 
@@ -201,7 +203,7 @@ func (s *Service) sites(ctx context.Context, repository, branch string) (sites [
 			unread = append(unread, e.Environment)
 		}
 		for _, k := range answers[i] {
-			if name, ok := s.follows(k.Source, e); ok && strings.EqualFold(name, repository) && cmp.Or(e.Branch, k.Source.Branch) == branch {
+			if name, of, ok := s.follows(k.Source, e); ok && strings.EqualFold(name, repository) && of == branch {
 				sites = append(sites, layout.Site{Environment: e.Environment, Namespaces: e.Namespaces, Kustomization: k})
 			}
 		}

@@ -348,13 +348,31 @@ func TestFollows(t *testing.T) {
 		"file:///srv/git/fleet.git":            {"", ""},
 	} {
 		for configured, want := range map[string]string{"": want.plain, "acme/fleet": want.configured} {
-			name, ok := s.follows(gitops.Source{Object: gitops.Object{Kind: "GitRepository"}, URL: address}, Settings{Repository: configured})
+			name, _, ok := s.follows(gitops.Source{Object: gitops.Object{Kind: "GitRepository"}, URL: address}, Settings{Repository: configured})
 			if ok != (want != "") || ok && name != want {
 				t.Errorf("%s with %q configured: %q, %v; want %q", address, configured, name, ok, want)
 			}
-			if name, ok := s.follows(gitops.Source{Object: gitops.Object{Kind: "OCIRepository"}, URL: address}, Settings{Repository: configured}); ok {
+			if name, _, ok := s.follows(gitops.Source{Object: gitops.Object{Kind: "OCIRepository"}, URL: address}, Settings{Repository: configured}); ok {
 				t.Errorf("an OCIRepository is %s", name)
 			}
+		}
+	}
+}
+
+// TestFurtherRepositories count beside the configured one, on the branch that their own source follows.
+func TestFurtherRepositories(t *testing.T) {
+	s := &Service{Host: "github.com", Also: []string{"acme/Apps"}}
+	settings := Settings{Repository: "acme/fleet", Branch: "release"}
+	for url, want := range map[string][2]string{
+		"https://github.com/acme/fleet":  {"acme/fleet", "release"},
+		"https://github.com/acme/apps":   {"acme/apps", "main"},
+		"https://github.com/acme/other":  {},
+		"https://github.com/acme/apps2":  {},
+		"https://gitlab.com/acme/mirror": {"acme/fleet", "release"},
+	} {
+		name, branch, ok := s.follows(gitops.Source{Object: gitops.Object{Kind: "GitRepository"}, URL: url, Branch: "main"}, settings)
+		if ok != (want[0] != "") || ok && (name != want[0] || branch != want[1]) {
+			t.Errorf("%s: %q, %q, %t", url, name, branch, ok)
 		}
 	}
 }

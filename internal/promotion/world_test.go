@@ -199,7 +199,7 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = trees.Close() }) // below the test's own directory
 	client, err := github.New(github.Config{
-		BaseURL: address, Token: func() (string, error) { return secret, nil }, Allowed: func(name string) bool { return name == repositoryName }, Tree: trees.Tree,
+		BaseURL: address, Token: func(context.Context) (string, error) { return secret, nil }, Allowed: func(name string) bool { return name == repositoryName }, Tree: trees.Tree,
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -3,12 +3,10 @@
 package config
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,7 +21,7 @@ import (
 
 // Config is the executor's configuration.
 type Config struct {
-	Environments []Environment `json:"environments,omitempty" jsonschema:"what releases are promoted to, in the order in which answers show them"`
+	Environments []Environment `json:"environments,omitzero" jsonschema:"what releases are promoted to, in the order in which answers show them"`
 	Repository   Repository    `json:"repository,omitzero" jsonschema:"the Git repository of all environments; read from Flux's GitRepository objects where absent"`
 	GitHub       GitHub        `json:"github,omitzero" jsonschema:"access to GitHub"`
 	Blueprints   string        `json:"blueprints,omitempty" jsonschema:"messages in the place of ferry's own: the absolute path of a folder, git::https://HOST/REPOSITORY.git//FOLDER?ref=COMMIT, or https://HOST/FILE.tar.gz//FOLDER?checksum=sha256:SUM"`
@@ -44,9 +42,11 @@ type Environment struct {
 	Name       string     `json:"name" jsonschema:"the name that people type"`
 	Cluster    Cluster    `json:"cluster,omitzero" jsonschema:"where its pods run; the cluster of the host's kubeconfig where absent"`
 	Flux       *Flux      `json:"flux,omitempty" jsonschema:"where its Flux objects are, if that is another cluster or other namespaces"`
-	Namespaces []string   `json:"namespaces,omitempty" jsonschema:"the namespaces that belong to it; all where absent"`
+	Namespaces []string   `json:"namespaces,omitzero" jsonschema:"the namespaces that belong to it; all where absent"`
 	Repository Repository `json:"repository,omitzero" jsonschema:"the Git repository of this environment"`
 	Promotion  Promotion  `json:"promotion,omitzero" jsonschema:"rules for changes"`
+	// Impersonate says as whom ferry acts in the environment's clusters.
+	Impersonate Impersonate `json:"impersonate,omitempty" jsonschema:"host (default): the user and groups of the host's kubeconfig, so that rights that Botkube gives a channel hold there too; none: the environment's own credential as it is"`
 }
 
 // Cluster says how to reach one. All empty: the host's own kubeconfig.
@@ -66,7 +66,7 @@ type SecretRef struct {
 // Flux says where an environment's Flux objects are.
 type Flux struct {
 	Cluster    *Cluster `json:"cluster,omitempty" jsonschema:"the cluster of the Flux objects; the environment's own where absent, and the cluster of the host's kubeconfig where empty"`
-	Namespaces []string `json:"namespaces,omitempty" jsonschema:"the namespaces in which Kustomizations and HelmReleases are looked for, all where absent; the sources that they name are read wherever they are"`
+	Namespaces []string `json:"namespaces,omitzero" jsonschema:"the namespaces in which Kustomizations and HelmReleases are looked for, all where absent; the sources that they name are read wherever they are"`
 }
 
 // Repository is a repository on GitHub and a branch.
@@ -91,21 +91,20 @@ type Mode string
 // Confirm says whether a change may go without a card.
 type Confirm string
 
+// Impersonate says whether the host's identity goes with ferry into other clusters.
+type Impersonate string
+
 var (
-	modes    = []any{"auto", "commit", "pullRequest"}
-	confirms = []any{"required", "optional"}
+	modes        = []any{"auto", "commit", "pullRequest"}
+	confirms     = []any{"required", "optional"}
+	impersonates = []any{"host", "none"}
 )
 
-// GitHub says which GitHub and as whom.
+// GitHub says which GitHub, what of it and as whom.
 type GitHub struct {
-	BaseURL string `json:"baseURL,omitempty" jsonschema:"root of an Enterprise Server, https://github.example.com; github.com where absent"`
-	Auth    Auth   `json:"auth,omitzero" jsonschema:"the credential; never written here itself"`
-}
-
-// Auth says where the token is. Both empty: the environment variable GITHUB_TOKEN or GH_TOKEN.
-type Auth struct {
-	TokenFile string `json:"tokenFile,omitempty" jsonschema:"a mounted file with the token, read for every request"`
-	TokenEnv  string `json:"tokenEnv,omitempty" jsonschema:"name of an environment variable with the token"`
+	BaseURL      string   `json:"baseURL,omitempty" jsonschema:"root of an Enterprise Server, https://github.example.com; github.com where absent"`
+	Repositories []string `json:"repositories,omitzero" jsonschema:"repositories, owner/name, that applications may come from besides those that environments follow; all others are refused"`
+	Auth         Auth     `json:"auth,omitzero" jsonschema:"the credential; never written here itself"`
 }
 
 // A Duration is written as Go writes them: 15s, 2m, 1h30m.
@@ -128,8 +127,11 @@ func (d *Duration) UnmarshalJSON(raw []byte) error {
 func parseDuration(value any) (time.Duration, error) {
 	text, ok := value.(string)
 	d, err := time.ParseDuration(text)
-	if !ok || err != nil || d < 0 {
-		return 0, fmt.Errorf("a duration is written like 15s or 2m, not %v", value)
+	if !ok {
+		return 0, fmt.Errorf("a duration is written like 15s or 2m, not as %s", kind(value))
+	}
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("a duration is written like 15s or 2m, not %.20q", text)
 	}
 	return d, nil
 }
@@ -150,6 +152,9 @@ func Load(documents [][]byte) (Config, error) {
 		var document any
 		if err := yaml.UnmarshalStrict(raw, &document); err != nil { // strict: no key twice
 			why := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
+			if strings.Contains(why, "map key") { // whose value would be shown
+				why = "a key is no text"
+			}
 			return Config{}, wrong([]string{fmt.Sprintf("document %d cannot be read: %s", i+1, strings.Join(strings.Fields(why), " "))})
 		}
 		keys, ok := document.(map[string]any)
@@ -220,7 +225,7 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
 			at := strings.TrimPrefix(path+"."+key, ".")
 			if known[key] == nil {
-				faults = append(faults, fmt.Sprintf("unknown field %q", at))
+				faults = append(faults, unknown(path, key))
 				continue
 			}
 			faults = append(faults, misfits(at, keys[key], known[key])...)
@@ -233,9 +238,17 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		for i, entry := range entries {
 			faults = append(faults, misfits(fmt.Sprintf("%s[%d]", path, i), entry, want.Elem())...)
 		}
+	case reflect.Int64:
+		if n, ok := value.(float64); !ok || n != math.Trunc(n) || n < 1 || n >= 1<<53 {
+			return []string{path + ": a whole number belongs here"}
+		}
 	case reflect.String:
-		if _, ok := value.(string); !ok {
+		text, ok := value.(string)
+		if !ok {
 			return misfit("a text, in quotes if it looks like a number or like yes or no,")
+		}
+		if secret.MatchString(text) {
+			return []string{path + ": this looks like a secret itself; " + elsewhere}
 		}
 	}
 	return faults
@@ -338,6 +351,7 @@ func (c Config) faults() (faults []string) {
 		repository(at+".repository", e.Repository)
 		choice(at+".promotion.mode", string(e.Promotion.Mode), modes)
 		choice(at+".promotion.confirm", string(e.Promotion.Confirm), confirms)
+		choice(at+".impersonate", string(e.Impersonate), impersonates)
 		principals(at+".promotion.promoters", e.Promotion.Promoters)
 		if e.Promotion.Wait.Or(0) > maxWait {
 			fault(at+".promotion.wait", "an answer waits for five minutes at most: write 5m or less")
@@ -352,9 +366,12 @@ func (c Config) faults() (faults []string) {
 			fault("blueprints", "%v", err)
 		}
 	}
-	if c.GitHub.Auth.TokenFile != "" && c.GitHub.Auth.TokenEnv != "" {
-		fault("github.auth", "tokenFile and tokenEnv exclude each other")
+	for i, name := range c.GitHub.Repositories {
+		if _, _, ok := gitops.SplitRepository(name); !ok {
+			fault(fmt.Sprintf("github.repositories[%d]", i), "write OWNER/NAME as on GitHub, without the address")
+		}
 	}
+	c.GitHub.Auth.faults(fault)
 	return faults
 }
 
@@ -369,45 +386,14 @@ func (c Config) Rule(environment int) gitops.Access {
 	return gitops.Access{}
 }
 
-// Token reads the credential from where the configuration says, without the white space around it.
-func (a Auth) Token() (string, error) {
-	token, where := "", ""
-	switch {
-	case a.TokenFile != "":
-		where = "the file of github.auth.tokenFile"
-		raw, err := os.ReadFile(a.TokenFile)
-		if err != nil {
-			return "", noToken("The file of github.auth.tokenFile cannot be read.", err)
-		}
-		token = string(raw)
-	case a.TokenEnv != "":
-		where = "the environment variable " + a.TokenEnv
-		token = os.Getenv(a.TokenEnv)
-	default:
-		where = "the environment variable GITHUB_TOKEN; name another place with github.auth.tokenFile or github.auth.tokenEnv"
-		token = cmp.Or(os.Getenv("GITHUB_TOKEN"), os.Getenv("GH_TOKEN"))
-	}
-	token = strings.TrimSpace(token)
-	if token == "" {
-		return "", noToken(fmt.Sprintf("There is no GitHub token in %s.", where), nil)
-	}
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", noToken(fmt.Sprintf("What is in %s is not a token.", where), errors.New("blank or control character"))
-	}
-	return token, nil
-}
-
-func noToken(reason string, cause error) error {
-	return &gitops.Refusal{Code: gitops.Config, Title: "ferry has no GitHub token", Reason: reason, Cause: cause}
-}
-
 // Schema is the configuration's JSON schema, draft-07 as Botkube expects.
 func Schema() (string, error) {
 	schema, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
-		reflect.TypeFor[Mode]():       {Type: "string", Enum: modes},
-		reflect.TypeFor[Confirm]():    {Type: "string", Enum: confirms},
-		reflect.TypeFor[Principals](): {Type: "array", Items: &jsonschema.Schema{Type: "string", Pattern: `^(slack:([UW][A-Z0-9]+|\*)|discord:([0-9]+|\*)|(automation|name):[^*]+)$`}},
-		reflect.TypeFor[Duration]():   {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`},
+		reflect.TypeFor[Mode]():        {Type: "string", Enum: modes},
+		reflect.TypeFor[Confirm]():     {Type: "string", Enum: confirms},
+		reflect.TypeFor[Impersonate](): {Type: "string", Enum: impersonates},
+		reflect.TypeFor[Principals]():  {Type: "array", Items: &jsonschema.Schema{Type: "string", Pattern: `^(slack:([UW][A-Z0-9]+|\*)|discord:([0-9]+|\*)|(automation|name):[^*]+)$`}},
+		reflect.TypeFor[Duration]():    {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`},
 	}})
 	if err != nil {
 		return "", fmt.Errorf("make the configuration's schema: %w", err)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -28,11 +29,13 @@ environments:
   promotion: {mode: auto, confirm: required, wait: 15s, timeout: 1h30m, promoters: ["slack:U024BE7LH", "automation:nightly"]}
   repository: {name: acme/fleet, branch: main}
 - name: prod-eu
+  impersonate: none
   flux: {namespaces: [prod-eu]}
   promotion: {wait: 0s, promoters: []}
 repository: {name: acme/fleet.configs, branch: main}
 github:
   baseURL: https://github.example.com
+  repositories: [acme/apps]
   auth: {tokenFile: /etc/ferry/github-token}
 blueprints: /etc/ferry/blueprints
 access: {default: ["slack:*", "discord:*", "name:jane"]}
@@ -57,10 +60,10 @@ func TestLoad(t *testing.T) {
 				Promotion: Promotion{Mode: "auto", Confirm: "required", Wait: duration(15 * time.Second), Timeout: duration(90 * time.Minute),
 					Promoters: Principals{"slack:U024BE7LH", "automation:nightly"}},
 				Repository: Repository{Name: "acme/fleet", Branch: "main"}},
-			{Name: "prod-eu", Flux: &Flux{Namespaces: []string{"prod-eu"}}, Promotion: Promotion{Wait: duration(0), Promoters: Principals{}}},
+			{Name: "prod-eu", Impersonate: "none", Flux: &Flux{Namespaces: []string{"prod-eu"}}, Promotion: Promotion{Wait: duration(0), Promoters: Principals{}}},
 		},
 		Repository: Repository{Name: "acme/fleet.configs", Branch: "main"},
-		GitHub:     GitHub{BaseURL: "https://github.example.com", Auth: Auth{TokenFile: "/etc/ferry/github-token"}},
+		GitHub:     GitHub{BaseURL: "https://github.example.com", Repositories: []string{"acme/apps"}, Auth: Auth{TokenFile: "/etc/ferry/github-token"}},
 		Access:     &Access{Default: Principals{"slack:*", "discord:*", "name:jane"}},
 		Blueprints: "/etc/ferry/blueprints",
 	}
@@ -143,7 +146,27 @@ var bad = map[string]struct {
 	"unknown key":                    {"environments: [{name: a}]\nenvironment: x", []string{`unknown field "environment"`}, true},
 	"unknown key inside":             {"environments: [{name: a}, {name: b, promotion: {confirms: optional}}]", []string{`unknown field "environments[1].promotion.confirms"`}, true},
 	"another case":                   {"environments: [{name: a}]\nGitHub: {}", []string{`unknown field "GitHub"`}, true},
-	"an inline token":                {"environments: [{name: a}]\ngithub: {auth: {token: gh0-canary}}", []string{`unknown field "github.auth.token"`}, true},
+	"an inline token":                {"environments: [{name: a}]\ngithub: {auth: {token: gh0-canary}}", []string{"github.auth.token: secrets are never written here; put it into a file and write github: {auth: {tokenFile: "}, true},
+	"Botkube's inline token":         {"environments: [{name: a}]\ngithub: {auth: {accessToken: gh0-canary}}", []string{"github.auth.accessToken: secrets are never written here"}, true},
+	"an inline key":                  {"environments: [{name: a}]\ngithub: {auth: {app: {id: 1, installationID: 2, keyFile: /a, privateKey: gh0-canary}}}", []string{"github.auth.app.privateKey: secrets are never written here; put it into a file and write github: {auth: {app: "}, true},
+	"an inline kubeconfig":           {"environments: [{name: a, cluster: {kubeconfig: {users: [{token: gh0-canary}]}}}]", []string{"environments[0].cluster.kubeconfig: secrets are never written here; put it into a file and write cluster: {kubeconfigFile: "}, true},
+	"a token for a file":             {"environments: [{name: a}]\ngithub: {auth: {tokenFile: github_pat_gh0-canary}}", []string{"github.auth.tokenFile: this looks like a secret itself; secrets are never written here: name the file"}, false},
+	"a token for a variable":         {"environments: [{name: a}]\ngithub: {auth: {tokenEnv: ghp_0123456789abcdefghijKLMNOPQRSTUVWXYZ}}", []string{"github.auth.tokenEnv: this looks like a secret itself"}, false},
+	"no variable":                    {"environments: [{name: a}]\ngithub: {auth: {tokenEnv: gh0-canary}}", []string{"github.auth.tokenEnv: the name of an environment variable belongs here"}, false},
+	"a key for a file":               {"environments: [{name: a}]\ngithub: {auth: {app: {id: 1, installationID: 2, keyFile: \"-----BEGIN RSA PRIVATE KEY-----\\ngh0-canary\"}}}", []string{"github.auth.app.keyFile: this looks like a secret itself"}, false},
+	"a secret for a Secret":          {"environments: [{name: a}]\ngithub: {auth: {tokenSecret: gh0-canary}}", []string{"github.auth.tokenSecret: a map belongs here, not a text"}, true},
+	"a secret for a duration":        {"environments: [{name: a, promotion: {wait: {token: gh0-canary}}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not as a map"}, true},
+	"a key that is no text":          {"environments: [{name: a}]\ngithub: {auth: {~: gh0-canary}}", []string{"document 1 cannot be read: a key is no text"}, false},
+	"half a tokenSecret":             {"environments: [{name: a}]\ngithub: {auth: {tokenSecret: {namespace: ferry, name: github}}}", []string{"github.auth.tokenSecret: namespace, name and key are needed"}, true},
+	"an App without a key":           {"environments: [{name: a}]\ngithub: {auth: {app: {id: 1, installationID: 2}}}", []string{"github.auth.app: the private key is needed, as keyFile or as keySecret"}, false},
+	"an App with two":                {"environments: [{name: a}]\ngithub: {auth: {app: {id: 1, installationID: 2, keyFile: /a, keySecret: {namespace: a, name: b, key: c}}}}", []string{"github.auth.app: the private key is needed, as keyFile or as keySecret"}, false},
+	"half an App":                    {"environments: [{name: a}]\ngithub: {auth: {app: {id: 1, keySecret: {namespace: a, name: b}}}}", []string{"github.auth.app: id and installationID are needed", "github.auth.app.keySecret: namespace, name and key are needed"}, true},
+	"an id in quotes":                {"environments: [{name: a}]\ngithub: {auth: {app: {id: \"1\", installationID: 2, keyFile: /a}}}", []string{"github.auth.app.id: a whole number belongs here"}, true},
+	"no id at all":                   {"environments: [{name: a}]\ngithub: {auth: {app: {id: 1.5, installationID: -2, keyFile: /a}}}", []string{"github.auth.app.id: a whole number belongs here", "github.auth.app.installationID: a whole number belongs here"}, true},
+	"a huge id":                      {"environments: [{name: a}]\ngithub: {auth: {app: {id: 1e300, installationID: 2, keyFile: /a}}}", []string{"github.auth.app.id: a whole number belongs here"}, false},
+	"App and token":                  {"environments: [{name: a}]\ngithub: {auth: {tokenFile: /a, app: {id: 1, installationID: 2, keyFile: /a}}}", []string{"github.auth: tokenFile, tokenEnv, tokenSecret and app exclude each other"}, false},
+	"an allowed URL":                 {"environments: [{name: a}]\ngithub: {repositories: [acme/apps, https://bot:gh0-canary@github.com/acme/x]}", []string{"github.repositories[1]: write OWNER/NAME"}, false},
+	"unknown identity":               {"environments: [{name: a, impersonate: me}]", []string{`environments[0].impersonate: "me" is none of host none`}, true},
 	"no environment":                 {"repository: {name: acme/fleet}", []string{"environments: at least one is needed"}, false},
 	"no name":                        {"environments: [{namespaces: [a]}]", []string{"environments[0].name: a name is needed"}, true},
 	"a name with blanks":             {"environments: [{name: prod eu}]", []string{`environments[0].name: "prod eu" is not a name that commands can address`}, false},
@@ -169,10 +192,10 @@ var bad = map[string]struct {
 	"a default left empty":  {"environments: [{name: a}]\naccess:\n  default:\n  # - slack:U1", []string{"access.default: say who may"}, true},
 	"access without one":    {"environments: [{name: a}]\naccess: {}", []string{"access.default: say who may"}, true},
 	"nobody in a list":      {"environments: [{name: a}]\naccess: {default: [null]}", []string{`access.default[0]: somebody is written as`}, true},
-	"two tokens":            {"environments: [{name: a}]\ngithub: {auth: {tokenFile: /a, tokenEnv: A}}", []string{"github.auth: tokenFile and tokenEnv exclude each other"}, false},
-	"a number of seconds":   {"environments: [{name: a, promotion: {wait: 15}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not 15"}, true},
-	"no duration":           {"environments: [{name: a, promotion: {wait: soon}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not soon"}, true},
-	"a negative duration":   {"environments: [{name: a, promotion: {timeout: -1m}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not -1m"}, true},
+	"two tokens":            {"environments: [{name: a}]\ngithub: {auth: {tokenFile: /a, tokenEnv: A}}", []string{"github.auth: tokenFile, tokenEnv, tokenSecret and app exclude each other"}, false},
+	"a number of seconds":   {"environments: [{name: a, promotion: {wait: 15}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not as a number"}, true},
+	"no duration":           {"environments: [{name: a, promotion: {wait: soon}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not \"soon\""}, true},
+	"a negative duration":   {"environments: [{name: a, promotion: {timeout: -1m}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"-1m\""}, true},
 	"a long wait":           {"environments: [{name: a, promotion: {wait: 5m1s}}]", []string{"environments[0].promotion.wait: an answer waits for five minutes at most"}, false},
 	"no time at all":        {"environments: [{name: a, promotion: {timeout: 0s}}]", []string{"environments[0].promotion.timeout: a rollout takes some time"}, false},
 	"an empty map":          {"environments: {}", []string{"environments: a list, with a dash before each entry, belongs here, not a map"}, true},
@@ -209,7 +232,7 @@ func TestFaultsAreToldTogether(t *testing.T) {
 					t.Errorf("%q is not among %q", want, refusal.Details)
 				}
 			}
-			for _, never := range []string{"gh0-canary", "Go ", "[]", "config."} {
+			for _, never := range []string{"gh0-canary", "ghp_", "Go ", "[]", "config."} {
 				if strings.Contains(err.Error(), never) {
 					t.Errorf("%q is shown: %v", never, err)
 				}
@@ -246,7 +269,8 @@ func TestSchema(t *testing.T) {
 		}
 		return resolved.Validate(value)
 	}
-	for name, good := range map[string]string{"whole": whole, "least": "environments: [{name: stage}]", "a group of its own": "github: {auth: {tokenEnv: GITHUB_TOKEN}}"} {
+	for name, good := range map[string]string{"whole": whole, "least": "environments: [{name: stage}]", "a group of its own": "github: {auth: {tokenEnv: GITHUB_TOKEN}}",
+		"a Secret": "github: {auth: {tokenSecret: {namespace: a, name: b, key: c}}}", "an App": "github: {auth: {app: {id: 1, installationID: 2, keySecret: {namespace: a, name: b, key: c}}}}"} {
 		if err := validate(good); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -304,23 +328,32 @@ func TestToken(t *testing.T) {
 	t.Setenv("GH_TOKEN", "from-gh")
 	t.Setenv("FERRY_TEST_TOKEN", " "+secret+"\n")
 	t.Setenv("FERRY_TEST_EMPTY", "")
+	read := func(_ context.Context, key SecretKey) ([]byte, error) {
+		if key != (SecretKey{"ferry", "github", "token"}) {
+			return nil, &gitops.Refusal{Code: gitops.Config, Reason: "no such Secret"}
+		}
+		return []byte(secret + "\n"), nil
+	}
 	for name, tc := range map[string]struct {
 		auth        Auth
 		want, fault string
 	}{
 		"file":             {Auth{TokenFile: file("good", secret+"\r\n")}, secret, ""},
 		"variable":         {Auth{TokenEnv: "FERRY_TEST_TOKEN"}, secret, ""},
+		"Secret":           {Auth{TokenSecret: &SecretKey{"ferry", "github", "token"}}, secret, ""},
+		"no Secret":        {Auth{TokenSecret: &SecretKey{"ferry", "github", "key"}}, "", "no such Secret"},
 		"by default":       {Auth{}, "from-gh", ""},
 		"no file":          {Auth{TokenFile: filepath.Join(dir, "absent")}, "", "github.auth.tokenFile cannot be read"},
+		"the token itself": {Auth{TokenFile: secret}, "", "github.auth.tokenFile cannot be read"},
 		"a folder":         {Auth{TokenFile: dir}, "", "github.auth.tokenFile cannot be read"},
 		"empty file":       {Auth{TokenFile: file("empty", "\n")}, "", "no GitHub token in the file of github.auth.tokenFile"},
-		"empty variable":   {Auth{TokenEnv: "FERRY_TEST_EMPTY"}, "", "no GitHub token in the environment variable FERRY_TEST_EMPTY"},
+		"empty variable":   {Auth{TokenEnv: "FERRY_TEST_EMPTY"}, "", "no GitHub token in the environment variable of github.auth.tokenEnv"},
 		"two lines":        {Auth{TokenFile: file("two", secret+"\n"+secret)}, "", "is not a token"},
 		"a word before":    {Auth{TokenFile: file("word", "token "+secret)}, "", "is not a token"},
 		"control":          {Auth{TokenFile: file("control", secret+"\x00")}, "", "is not a token"},
 		"other characters": {Auth{TokenFile: file("other", secret+"é")}, "", "is not a token"},
 	} {
-		got, err := tc.auth.Token()
+		got, err := tc.auth.Token(t.Context(), read)
 		refusal, refused := errors.AsType[*gitops.Refusal](err)
 		if got != tc.want || refused != (tc.fault != "") || err != nil && !refused {
 			t.Errorf("%s: %q, %v", name, got, err)
@@ -331,12 +364,30 @@ func TestToken(t *testing.T) {
 		}
 	}
 	t.Setenv("GITHUB_TOKEN", "first")
-	if got, err := (Auth{}).Token(); got != "first" || err != nil {
+	if got, err := (Auth{}).Token(t.Context(), nil); got != "first" || err != nil {
 		t.Errorf("GITHUB_TOKEN: %q, %v", got, err)
 	}
 	t.Setenv("GITHUB_TOKEN", "")
 	t.Setenv("GH_TOKEN", "")
-	if _, err := (Auth{}).Token(); err == nil || !strings.Contains(err.Error(), "github.auth.tokenFile or github.auth.tokenEnv") {
+	if _, err := (Auth{}).Token(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "github.auth.tokenFile, tokenEnv, tokenSecret or app") {
 		t.Errorf("none: %v", err)
+	}
+}
+
+func TestAppKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(file, []byte("in a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := func(context.Context, SecretKey) ([]byte, error) { return []byte("in a Secret"), nil }
+	if got, err := (App{KeyFile: file}).Key(t.Context(), read); string(got) != "in a file" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := (App{KeySecret: &SecretKey{}}).Key(t.Context(), read); string(got) != "in a Secret" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	_, err := (App{KeyFile: "gh0-canary"}).Key(t.Context(), read)
+	if err == nil || !strings.Contains(err.Error(), "github.auth.app.keyFile cannot be read") || strings.Contains(err.Error(), "canary") {
+		t.Errorf("no file: %v", err)
 	}
 }

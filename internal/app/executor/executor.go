@@ -139,8 +139,16 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if err != nil {
 		return chatops.Core{}, err
 	}
+	secret := func(ctx context.Context, key config.SecretKey) ([]byte, error) {
+		return fleet.Secret(ctx, cluster.SecretRef(key), "ferry's credential for GitHub")
+	}
+	token := func(ctx context.Context) (string, error) { return c.GitHub.Auth.Token(ctx, secret) }
+	var app *github.App
+	if a := c.GitHub.Auth.App; a != nil {
+		app = &github.App{ID: a.ID, InstallationID: a.InstallationID, Key: func(ctx context.Context) ([]byte, error) { return a.Key(ctx, secret) }}
+	}
 	hub, err := github.New(github.Config{
-		BaseURL: c.GitHub.BaseURL, Token: c.GitHub.Auth.Token, Allowed: allowed(c),
+		BaseURL: c.GitHub.BaseURL, Token: token, App: app, Allowed: allowed(c),
 		Tree: func(ctx context.Context, remote, header, sha string) (fs.FS, error) {
 			return r.trees.Tree(ctx, remote, header, sha)
 		},
@@ -161,7 +169,7 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 		shown = func(ctx context.Context) *blueprint.Set { return r.shown.Set(ctx, c.Blueprints) }
 	}
 	return chatops.Core{Fleet: fleet, Blueprints: shown, Promotions: &promotion.Service{
-		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Host: host, Signed: host == "github.com",
+		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Also: c.GitHub.Repositories, Host: host, Signed: host == "github.com",
 		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
 	}}, nil
 }
@@ -169,11 +177,12 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 func environments(c config.Config) []cluster.Environment {
 	var all []cluster.Environment
 	for _, e := range c.Environments {
-		out := cluster.Environment{Name: e.Name, Cluster: access(e.Cluster), Flux: access(e.Cluster), Namespaces: e.Namespaces}
+		itself := e.Impersonate == "none"
+		out := cluster.Environment{Name: e.Name, Cluster: access(e.Cluster, itself), Flux: access(e.Cluster, itself), Namespaces: e.Namespaces}
 		if e.Flux != nil {
 			out.FluxNamespaces = e.Flux.Namespaces
 			if e.Flux.Cluster != nil {
-				out.Flux = access(*e.Flux.Cluster)
+				out.Flux = access(*e.Flux.Cluster, itself)
 			}
 		}
 		all = append(all, out)
@@ -181,8 +190,8 @@ func environments(c config.Config) []cluster.Environment {
 	return all
 }
 
-func access(c config.Cluster) cluster.Access {
-	a := cluster.Access{Context: c.Context, KubeconfigFile: c.KubeconfigFile}
+func access(c config.Cluster, itself bool) cluster.Access {
+	a := cluster.Access{Context: c.Context, KubeconfigFile: c.KubeconfigFile, AsItself: itself}
 	if s := c.SecretRef; s != nil {
 		a.Secret = &cluster.SecretRef{Namespace: s.Namespace, Name: s.Name, Key: cmp.Or(s.Key, "kubeconfig")}
 	}
@@ -209,7 +218,7 @@ func namespaces(e config.Environment) []string {
 	return append(slices.Clone(e.Namespaces), e.Flux.Namespaces...)
 }
 
-// allowed lets ferry use the repositories that the configuration names; where an environment leaves it to Flux, any
+// allowed lets ferry use the repositories that the configuration names, for environments or besides them; where an environment leaves it to Flux, any
 // repository that its Flux objects follow. Only such names reach the client at all.
 func allowed(c config.Config) func(string) bool {
 	named := map[string]bool{}
@@ -217,6 +226,9 @@ func allowed(c config.Config) func(string) bool {
 	for _, s := range settings(c) {
 		named[strings.ToLower(s.Repository)] = true
 		discovered = discovered || s.Repository == ""
+	}
+	for _, name := range c.GitHub.Repositories {
+		named[strings.ToLower(name)] = true
 	}
 	return func(name string) bool { return discovered || named[strings.ToLower(name)] }
 }

@@ -35,6 +35,8 @@ environments:
 - {name: hub, cluster: {secretRef: {namespace: ferry, name: prod}}, flux: {cluster: {}, namespaces: [prod]}}
 - {name: other, cluster: {kubeconfigFile: /prod}, flux: {cluster: {kubeconfigFile: /hub, context: eu}}}
 - {name: home}
+- {name: itself, impersonate: none, cluster: {kubeconfigFile: /prod}, flux: {cluster: {kubeconfigFile: /hub}}}
+- {name: himself, impersonate: host, cluster: {kubeconfigFile: /prod}}
 `))
 	prod := cluster.Access{KubeconfigFile: "/prod"}
 	want := []cluster.Environment{
@@ -43,6 +45,8 @@ environments:
 		{Name: "hub", Cluster: cluster.Access{Secret: &cluster.SecretRef{Namespace: "ferry", Name: "prod", Key: "kubeconfig"}}, FluxNamespaces: []string{"prod"}},
 		{Name: "other", Cluster: prod, Flux: cluster.Access{KubeconfigFile: "/hub", Context: "eu"}},
 		{Name: "home"},
+		{Name: "itself", Cluster: cluster.Access{KubeconfigFile: "/prod", AsItself: true}, Flux: cluster.Access{KubeconfigFile: "/hub", AsItself: true}},
+		{Name: "himself", Cluster: prod, Flux: prod},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -81,3 +85,23 @@ func TestOperatorsBlueprints(t *testing.T) {
 }
 
 var kubeconfig = []byte("{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}], clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: a, user: {token: x}}]}")
+
+// TestAllowed: what the configuration names, and nothing else, unless an environment leaves it to Flux.
+func TestAllowed(t *testing.T) {
+	only := allowed(load(t, "environments: [{name: a, repository: {name: acme/fleet}}, {name: b}]\nrepository: {name: acme/all}\ngithub: {repositories: [acme/Apps]}"))
+	for name, want := range map[string]bool{"acme/fleet": true, "acme/all": true, "acme/apps": true, "Acme/Fleet": true, "acme/fleets": false, "acme": false, "": false} {
+		if only(name) != want {
+			t.Errorf("%q: %t", name, !want)
+		}
+	}
+	if found := allowed(load(t, "environments: [{name: a, repository: {name: acme/fleet}}, {name: b}]\ngithub: {repositories: [acme/apps]}")); !found("acme/any") {
+		t.Error("what Flux follows where nothing is named")
+	}
+}
+
+func TestWhoMay(t *testing.T) {
+	got := settings(load(t, "environments: [{name: a}, {name: b, promotion: {promoters: [\"slack:U1\"]}}]\naccess: {default: [\"slack:*\"]}"))
+	if got[0].Access.Rule != "access.default" || !got[0].Access.Permits("slack:U2") || got[1].Access.Permits("slack:U2") || !got[1].Access.Permits("slack:U1") {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -33,6 +33,7 @@ var (
 // operations are what is kept of the OpenAPI description: all that the stand-in serves.
 var operations = []string{
 	"GET /user",
+	"POST /app/installations/{installation_id}/access_tokens",
 	"GET /repos/{owner}/{repo}",
 	"GET /repos/{owner}/{repo}/branches/{branch}",
 	"GET /repos/{owner}/{repo}/rules/branches/{branch}",

@@ -1,0 +1,161 @@
+package config
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+// Auth says where the credential is: in one of these places, or where all are empty in the environment variable
+// GITHUB_TOKEN or GH_TOKEN.
+type Auth struct {
+	TokenFile   string     `json:"tokenFile,omitempty" jsonschema:"a mounted file with a token, read for every request"`
+	TokenEnv    string     `json:"tokenEnv,omitempty" jsonschema:"name of an environment variable with a token"`
+	TokenSecret *SecretKey `json:"tokenSecret,omitempty" jsonschema:"a token in a Secret of the home cluster, read for every request"`
+	App         *App       `json:"app,omitempty" jsonschema:"a GitHub App, whose installation tokens ferry makes itself"`
+}
+
+// App is a GitHub App in one of its installations. The key is in one of both places.
+type App struct {
+	ID             int64      `json:"id" jsonschema:"the App's id, from its settings"`
+	InstallationID int64      `json:"installationID" jsonschema:"the number at the end of the installation's address"`
+	KeyFile        string     `json:"keyFile,omitempty" jsonschema:"a mounted file with the App's private key, as GitHub gives it"`
+	KeySecret      *SecretKey `json:"keySecret,omitempty" jsonschema:"the private key in a Secret of the home cluster"`
+}
+
+// SecretKey is a key of a Secret in the home cluster.
+type SecretKey struct {
+	Namespace string `json:"namespace" jsonschema:"of the Secret"`
+	Name      string `json:"name" jsonschema:"of the Secret"`
+	Key       string `json:"key" jsonschema:"in the Secret"`
+}
+
+// secret is what tokens of GitHub and private keys begin with.
+var secret = regexp.MustCompile(`^\s*(gh[pousr]_[A-Za-z0-9]{20}|github_pat_|-----BEGIN|eyJhbGciOi)`)
+
+const elsewhere = "secrets are never written here: name the file, the environment variable or the Secret that holds it"
+
+// inline are keys under which others, Botkube's own plugins among them, take a secret, and what to write instead.
+var inline = map[string]string{
+	"token": tokenLine, "accessToken": tokenLine, "personalAccessToken": tokenLine, "password": tokenLine,
+	"privateKey": keyLine, "key": keyLine, "kubeconfig": "cluster: {kubeconfigFile: /etc/ferry/prod}",
+}
+
+const (
+	tokenLine = "github: {auth: {tokenFile: /etc/ferry/github-token}}"
+	keyLine   = "github: {auth: {app: {id: 1, installationID: 2, keyFile: /etc/ferry/app.pem}}}"
+)
+
+// unknown is the fault of a key that there is not.
+func unknown(path, key string) string {
+	at := strings.TrimPrefix(path+"."+key, ".")
+	if line := inline[key]; line != "" {
+		return fmt.Sprintf("%s: secrets are never written here; put it into a file and write %s", at, line)
+	}
+	return fmt.Sprintf("unknown field %q", at)
+}
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+func (a Auth) faults(fault func(path, format string, args ...any)) {
+	complete := func(path string, s *SecretKey) {
+		if s != nil && (s.Namespace == "" || s.Name == "" || s.Key == "") {
+			fault(path, "namespace, name and key are needed")
+		}
+	}
+	if count(a.TokenFile != "", a.TokenEnv != "", a.TokenSecret != nil, a.App != nil) > 1 {
+		fault("github.auth", "tokenFile, tokenEnv, tokenSecret and app exclude each other")
+	}
+	if a.TokenEnv != "" && !variable.MatchString(a.TokenEnv) { // it may be a token: not shown
+		fault("github.auth.tokenEnv", "the name of an environment variable belongs here: letters, digits and underscores")
+	}
+	complete("github.auth.tokenSecret", a.TokenSecret)
+	if a.App == nil {
+		return
+	}
+	if a.App.ID == 0 || a.App.InstallationID == 0 {
+		fault("github.auth.app", "id and installationID are needed")
+	}
+	if count(a.App.KeyFile != "", a.App.KeySecret != nil) != 1 {
+		fault("github.auth.app", "the private key is needed, as keyFile or as keySecret")
+	}
+	complete("github.auth.app.keySecret", a.App.KeySecret)
+}
+
+func count(conditions ...bool) (n int) {
+	for _, c := range conditions {
+		if c {
+			n++
+		}
+	}
+	return n
+}
+
+// ReadSecret reads a key of a Secret in the home cluster. Its errors are worded for people.
+type ReadSecret func(ctx context.Context, key SecretKey) ([]byte, error)
+
+// Token reads the token from where the configuration says, without the white space around it. It is not for an App.
+func (a Auth) Token(ctx context.Context, read ReadSecret) (string, error) {
+	token, where := "", ""
+	switch {
+	case a.TokenFile != "":
+		where = "the file of github.auth.tokenFile"
+		raw, err := os.ReadFile(a.TokenFile)
+		if err != nil {
+			return "", noToken("The file of github.auth.tokenFile cannot be read.", reason(err))
+		}
+		token = string(raw)
+	case a.TokenSecret != nil:
+		where = "the Secret of github.auth.tokenSecret"
+		raw, err := read(ctx, *a.TokenSecret)
+		if err != nil {
+			return "", err
+		}
+		token = string(raw)
+	case a.TokenEnv != "":
+		where = "the environment variable of github.auth.tokenEnv"
+		token = os.Getenv(a.TokenEnv)
+	default:
+		where = "the environment variable GITHUB_TOKEN; name another place with github.auth.tokenFile, tokenEnv, tokenSecret or app"
+		token = cmp.Or(os.Getenv("GITHUB_TOKEN"), os.Getenv("GH_TOKEN"))
+	}
+	token = strings.TrimSpace(token)
+	if token == "" {
+		return "", noToken(fmt.Sprintf("There is no GitHub token in %s.", where), nil)
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", noToken(fmt.Sprintf("What is in %s is not a token.", where), errors.New("blank or control character"))
+	}
+	return token, nil
+}
+
+// Key reads the App's private key.
+func (a App) Key(ctx context.Context, read ReadSecret) ([]byte, error) {
+	if a.KeySecret != nil {
+		return read(ctx, *a.KeySecret)
+	}
+	raw, err := os.ReadFile(a.KeyFile)
+	if err != nil {
+		return nil, noToken("The file of github.auth.app.keyFile cannot be read.", reason(err))
+	}
+	return raw, nil
+}
+
+// reason leaves out the path of a file: where one belongs, somebody may have written the secret itself.
+func reason(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}
+
+func noToken(reason string, cause error) error {
+	return &gitops.Refusal{Code: gitops.Config, Title: "ferry has no GitHub token", Reason: reason, Cause: cause}
+}
