@@ -134,12 +134,41 @@ func (b builder) provide(ctx context.Context, t tool) error {
 func (b builder) program(ctx context.Context, t tool, dir string) error {
 	fmt.Fprintf(b.progress, "%s: building %s, up to %s with nothing compiled before\n", b.step, t.pkg, t.takes)
 	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, t.buildFlags()...), "-o", filepath.Join(dir, t.name), t.pkg)...)
+	if t.fork == (fork{}) {
+		return b.run(cmd, t)
+	}
+	source, err := b.module(ctx, t, t.fork.module)
+	if err != nil {
+		return err
+	}
+	if cmd.Dir, err = os.MkdirTemp(b.cache, "new-"); err != nil {
+		return fmt.Errorf("create a folder in the cache: %w", err)
+	}
+	defer os.RemoveAll(cmd.Dir)
+	if err := t.fork.copy(source, cmd.Dir); err != nil {
+		return fmt.Errorf("copy module %s: %w", t.fork.module, err)
+	}
 	return b.run(cmd, t)
 }
 
-// run runs a go command in the tool's wrapper module and says every 15 seconds that it still does.
+// copy writes the fork of a module's directory into an empty one.
+func (f fork) copy(source, dir string) error {
+	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, filepath.FromSlash(f.file))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(f.content), 0o644)
+}
+
+// run runs a go command, in the tool's wrapper module unless it has a directory, and says every 15 seconds that it
+// still does.
 func (b builder) run(cmd *exec.Cmd, t tool) error {
-	cmd.Dir = filepath.Join(b.dir, t.module)
+	if cmd.Dir == "" {
+		cmd.Dir = filepath.Join(b.dir, t.module)
+	}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	var output bytes.Buffer
 	cmd.Stderr = &output
@@ -168,16 +197,11 @@ func (b builder) run(cmd *exec.Cmd, t tool) error {
 func (b builder) copyFiles(ctx context.Context, t tool, dir string) error {
 	for _, f := range t.files {
 		module, glob, _ := strings.Cut(f, ":")
-		if err := b.run(exec.CommandContext(ctx, "go", "mod", "download", module), t); err != nil {
+		source, err := b.module(ctx, t, module)
+		if err != nil {
 			return err
 		}
-		var source bytes.Buffer
-		list := exec.CommandContext(ctx, "go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module)
-		list.Stdout = &source
-		if err := b.run(list, t); err != nil {
-			return err
-		}
-		paths, err := filepath.Glob(filepath.Join(strings.TrimSpace(source.String()), filepath.FromSlash(glob)))
+		paths, err := filepath.Glob(filepath.Join(source, filepath.FromSlash(glob)))
 		if err != nil || len(paths) == 0 {
 			return fmt.Errorf("module %s has no files %s: %w", module, glob, errors.Join(err, os.ErrNotExist))
 		}
@@ -192,6 +216,20 @@ func (b builder) copyFiles(ctx context.Context, t tool, dir string) error {
 		}
 	}
 	return nil
+}
+
+// module is the directory in the module cache of a module that the tool's wrapper requires.
+func (b builder) module(ctx context.Context, t tool, module string) (string, error) {
+	if err := b.run(exec.CommandContext(ctx, "go", "mod", "download", module), t); err != nil {
+		return "", err
+	}
+	var dir bytes.Buffer
+	list := exec.CommandContext(ctx, "go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module)
+	list.Stdout = &dir
+	if err := b.run(list, t); err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(dir.String()), nil
 }
 
 // lock holds the file's lock until unlock is called. The kernel gives it back when the holder dies.

@@ -41,12 +41,17 @@ type tool struct {
 	module string // the wrapper module, a folder beside this file
 
 	pkg     string        // of a program
+	fork    fork          // of a program that does not build from what its module holds
 	ldflags string        // of a program, besides -s -w
 	takes   time.Duration // of a program: to build it on two cores, nothing compiled before
 	fits    string        // of a program: what `--version` of an installed one must print; empty: installed ones are not looked for
 
 	files []string // of a folder: MODULE:GLOB
 }
+
+// A fork is a copy of a module with a file added that its release build generates and the published module lacks. The
+// program is built inside, since Go lets nothing be laid over the module cache.
+type fork struct{ module, file, content string }
 
 // all is in the order of building: what shares the most comes together.
 var all = []tool{
@@ -60,6 +65,11 @@ var all = []tool{
 	{name: "kustomize-controller", module: "flux", pkg: "github.com/fluxcd/kustomize-controller", takes: 4 * time.Minute},
 	{name: "source-controller", module: "flux", pkg: "github.com/fluxcd/source-controller", takes: 90 * time.Second},
 	{name: "helm-controller", module: "flux", pkg: "github.com/fluxcd/helm-controller", takes: 15 * time.Second},
+	{
+		// With its manifests it could install Flux, which nobody here asks of it.
+		name: "flux", module: "fluxcli", pkg: "./cmd/flux", ldflags: "-X main.VERSION=2.7.3", takes: 3 * time.Minute, fits: "flux version 2.7.3",
+		fork: fork{module: "github.com/fluxcd/flux2/v2", file: "cmd/flux/manifests/none.yaml", content: "# none\n"},
+	},
 	{name: "flux-crds", module: "flux", files: []string{
 		"github.com/fluxcd/source-controller:config/crd/bases/*.yaml",
 		"github.com/fluxcd/kustomize-controller:config/crd/bases/*.yaml",
@@ -156,6 +166,9 @@ func (t tool) key() string {
 		fmt.Fprintln(h, t.files)
 	} else {
 		fmt.Fprintln(h, t.pkg, t.buildFlags(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		if t.fork != (fork{}) {
+			fmt.Fprintln(h, t.fork)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }

@@ -42,6 +42,8 @@ func TestKeyDependsOnWhatDecidesTheBytes(t *testing.T) {
 		"another module":  {name: "a", module: "kwok", pkg: "p"},
 		"another package": {name: "a", module: "kube", pkg: "q"},
 		"other flags":     {name: "a", module: "kube", pkg: "p", ldflags: "-X a=b"},
+		"a fork":          {name: "a", module: "kube", pkg: "p", fork: fork{module: "m", file: "f", content: "c"}},
+		"another fork":    {name: "a", module: "kube", pkg: "p", fork: fork{module: "m", file: "f", content: "d"}},
 		"a folder":        {name: "a", module: "kube", files: []string{"m:*.yaml"}},
 	} {
 		if same, ok := keys[other.key()]; ok {
@@ -124,17 +126,10 @@ func TestBuildWithNothingToDoIsSilent(t *testing.T) {
 
 func TestProvideIsAllOrNothing(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
-	for name, content := range map[string]string{
-		"go.mod": "module example.com/hello\n\ngo 1.24\n", "good/main.go": "package main\n\nfunc main() {}\n", "bad/main.go": "package main\n\nfunc main() { undefined() }\n",
-	} {
-		path := filepath.Join(dir, "hello", name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, dir, map[string]string{
+		"hello/go.mod":       "module example.com/hello\n\ngo 1.24\n",
+		"hello/good/main.go": "package main\n\nfunc main() {}\n", "hello/bad/main.go": "package main\n\nfunc main() { undefined() }\n",
+	})
 	b := builder{cache: cache, dir: dir, progress: io.Discard}
 	good := tool{name: "good", module: "hello", pkg: "example.com/hello/good"}
 	if err := b.provide(t.Context(), good); err != nil {
@@ -149,6 +144,45 @@ func TestProvideIsAllOrNothing(t *testing.T) {
 	}
 	if left, err := os.ReadDir(cache); err != nil || len(left) != 1 {
 		t.Errorf("the cache holds %v, %v, want the good program alone", left, err)
+	}
+}
+
+// A module that lacks a file which its release build generates is built in a copy that has one.
+func TestProvideBuildsFork(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	write(t, dir, map[string]string{
+		"wrapper/go.mod":        "module example.com/wrapper\n\ngo 1.24\n\nrequire example.com/lacks v0.0.0\n\nreplace example.com/lacks => ../lacks\n",
+		"lacks/go.mod":          "module example.com/lacks\n\ngo 1.24\n",
+		"lacks/program/main.go": "package main\n\nimport \"embed\"\n\n//go:embed made/*.yaml\nvar made embed.FS\n\nfunc main() { _, _ = made.ReadFile(\"made/none.yaml\") }\n",
+	})
+	b := builder{cache: cache, dir: dir, progress: io.Discard}
+	whole := tool{name: "whole", module: "wrapper", pkg: "./program", fork: fork{module: "example.com/lacks", file: "program/made/none.yaml", content: "# none\n"}}
+	if err := b.provide(t.Context(), whole); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(whole.cached(cache)); err != nil || info.Mode().Perm()&0o111 == 0 {
+		t.Errorf("no program in the cache: %v", err)
+	}
+	elsewhere := whole
+	elsewhere.fork.file = "none.yaml"
+	if err := b.provide(t.Context(), elsewhere); err == nil || !strings.Contains(err.Error(), "made/*.yaml") {
+		t.Errorf("got %v, want the compiler's words", err)
+	}
+	if left, err := os.ReadDir(cache); err != nil || len(left) != 1 {
+		t.Errorf("the cache holds %v, %v, want the program alone", left, err)
+	}
+}
+
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
