@@ -162,11 +162,17 @@ func Need(t testing.TB, o Options) *Env {
 	return e
 }
 
+// Tool gives a test one program, by its name in package tools, where Need would give it clusters.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	return find(t).Path(name)
+}
+
 // find locates the programs for a test, or skips or fails it.
 func find(t testing.TB) *tools.Set {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("needs clusters, not run with -short")
+		t.Skip("needs programs of the test environment, not run with -short")
 	}
 	set, err := tools.Find(t.Context())
 	if err != nil {

@@ -1,0 +1,291 @@
+package render_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/render"
+	"github.com/ferry-chatops/ferry/internal/testenv"
+)
+
+var update = flag.Bool("update", false, "write what the flux command builds into testdata/trees")
+
+// A tree is one file of testdata/trees: add a file, get a test, and -update writes what Flux says. Its first line says
+// what it shows; a second line "applied" has it applied to a cluster too.
+type tree struct {
+	file    string
+	applied bool
+	flux    []byte // the Flux Kustomization
+	files   fstest.MapFS
+	built   []byte // what flux build prints, or nil if it fails
+	failed  string // its error
+}
+
+func trees(t *testing.T) map[string]tree {
+	t.Helper()
+	found, err := filepath.Glob("testdata/trees/*.txtar")
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no trees: %v", err)
+	}
+	all := map[string]tree{}
+	for _, file := range found {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		one := tree{file: file, applied: strings.HasSuffix(string(archive.Comment), "\napplied\n"), files: fstest.MapFS{}}
+		for _, f := range archive.Files {
+			switch f.Name {
+			case "flux.yaml":
+				one.flux = f.Data
+			case "want.yaml":
+				one.built = f.Data
+			case "want.error":
+				one.failed = strings.TrimSpace(string(f.Data))
+			default:
+				if name == "crlf" {
+					f.Data = bytes.ReplaceAll(f.Data, []byte("\n"), []byte("\r\n"))
+				}
+				one.files[f.Name] = &fstest.MapFile{Data: f.Data, Mode: 0o644}
+			}
+		}
+		all[name] = one
+	}
+	return all
+}
+
+// differences are what ferry does not build as Flux 2.7.3 does, by tree and field, and why. "" stands for the whole tree.
+//
+// Flux 2.7.3 has kustomize 0.20.1, ferry 0.21.2.
+var differences = map[string]map[string]string{
+	"image-digest-algorithm":     {"Pod//a spec.containers[name=a].image": "kustomize 0.21 matches images by digests of any algorithm, 0.20 by SHA-256 alone"},
+	"image-volume-cron":          {"CronJob//a spec.jobTemplate.spec.template.spec.volumes[name=v].image.reference": "kustomize 0.21 looks for images in the volumes of a CronJob"},
+	"labels-claims":              {"StatefulSet//db spec.volumeClaimTemplates[0].metadata.labels": "kustomize 0.21 wants includeVolumeClaimTemplates for that"},
+	"namespace-admission-policy": {"ValidatingAdmissionPolicy//a": "kustomize 0.21 knows that the kind has no namespace", "ValidatingAdmissionPolicy/shop/a": "the same"},
+	"replacements-regex":         {"ConfigMap//web-a data.version": "kustomize 0.21 takes the target of a replacement for a regular expression"},
+	"replacements-structured":    {"": "kustomize 0.21 puts replacements into text that is YAML itself"},
+	"secrets-merged-text":        {"Secret//s data.a": "kustomize 0.21 merges what stringData of a Secret has"},
+
+	"decryption":         {"Secret//s sops": "the flux command masks what is encrypted", "Secret//s stringData.token": "the same"},
+	"crds-field":         {"": "refused: such schemas change what kustomize does in the whole process"},
+	"helm-values-hashed": {"": "refused: such rules are not looked through"},
+
+	"common-metadata":       {"": notYet},
+	"empty-kustomization":   {"": notYet},
+	"flux-components":       {"": notYet},
+	"flux-names":            {"": notYet},
+	"nested":                {"": notYet},
+	"nested-twice":          {"": notYet},
+	"only-bases":            {"": notYet},
+	"sourceignore":          {"": notYet},
+	"substitute":            {"": notYet},
+	"substitute-bad-name":   {"": notYet},
+	"substitute-disabled":   {"": notYet},
+	"substitute-error":      {"": notYet},
+	"substitute-from":       {"": notYet},
+	"substitute-from-built": {"": notYet},
+	"substitute-quotes":     {"": notYet},
+	"unknown-field":         {"": notYet},
+	"without-resources":     {"": notYet},
+}
+
+const notYet = "not built yet"
+
+func TestBuildIsWhatFluxBuilds(t *testing.T) {
+	all := trees(t)
+	for name := range differences {
+		if _, ok := all[name]; !ok {
+			t.Errorf("differences of %s: no such tree", name)
+		}
+	}
+	for name, one := range all {
+		t.Run(name, func(t *testing.T) {
+			known := maps.Clone(differences[name])
+			_, whole := known[""]
+			for _, d := range one.differences(t) {
+				if _, ok := known[d.at]; !ok && !whole {
+					t.Errorf("%s\nFlux:  %s\nferry: %s", d.at, d.flux, d.ferry)
+				}
+				delete(known, d.at)
+				delete(known, "")
+			}
+			for at, reason := range known {
+				t.Errorf("%q is no difference any more: %s", at, reason)
+			}
+		})
+	}
+}
+
+// A difference is one field, one object by its identity, their order, or that one of the two fails.
+type difference struct{ at, flux, ferry string }
+
+func (one tree) differences(t *testing.T) (found []difference) {
+	t.Helper()
+	ferry, err := build(t, one)
+	if err != nil || one.failed != "" {
+		if err == nil || one.failed == "" {
+			return []difference{{"failure", one.failed, fmt.Sprint(err)}}
+		}
+		return nil
+	}
+	flux := decode(t, one.built)
+	changes, _ := render.Changes(flux, ferry)
+	for _, c := range changes {
+		found = append(found, difference{strings.TrimSpace(c.Object.String() + " " + c.Path), c.Old, c.New})
+	}
+	order := func(objects []render.Object) (names []string) {
+		for _, o := range objects {
+			names = append(names, o.Object.String())
+		}
+		return names
+	}
+	if a, b := order(flux), order(ferry); len(found) == 0 && !slices.Equal(a, b) {
+		found = append(found, difference{"order", fmt.Sprint(a), fmt.Sprint(b)})
+	}
+	return found
+}
+
+// What the trees say that Flux builds is what its command line says, dry run, without a cluster.
+func TestFluxBuildsWhatTheTreesSay(t *testing.T) {
+	flux := testenv.Tool(t, "flux")
+	for name, one := range trees(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			built, failed := fluxBuild(t, flux, one)
+			if *update {
+				one.write(t, built, failed)
+				return
+			}
+			if d := cmp.Diff(string(one.built), string(built)); d != "" {
+				t.Error(d)
+			}
+			if failed != one.failed {
+				t.Errorf("it says %q, not %q", failed, one.failed)
+			}
+		})
+	}
+}
+
+// fluxBuild runs the command of Flux over a tree on disk.
+func fluxBuild(t *testing.T, flux string, one tree) (built []byte, failed string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "tree"), one.files); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "flux.yaml"), one.flux, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	k := object(t, one)
+	cmd := exec.CommandContext(t.Context(), flux, "build", "kustomization", k.Name, "--namespace", k.Namespace, "--dry-run", "--recursive",
+		"--path", filepath.Join("tree", k.Spec.Path), "--kustomization-file", "flux.yaml", "--local-sources", "GitRepository/flux-system/fleet=tree")
+	cmd.Dir = dir
+	cmd.Env = []string{"HOME=" + dir, "KUBECONFIG=" + filepath.Join(dir, "none")}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	built, err := cmd.Output()
+	if _, exit := errors.AsType[*exec.ExitError](err); err != nil && !exit {
+		t.Fatal(err)
+	}
+	if err != nil {
+		return nil, strings.ReplaceAll(strings.TrimSpace(stderr.String()), dir, "DIR")
+	}
+	return built, ""
+}
+
+func (one tree) write(t *testing.T, built []byte, failed string) {
+	t.Helper()
+	archive, err := txtar.ParseFile(one.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return strings.HasPrefix(f.Name, "want.") })
+	if failed != "" {
+		archive.Files = append(archive.Files, txtar.File{Name: "want.error", Data: []byte(failed + "\n")})
+	} else {
+		archive.Files = append(archive.Files, txtar.File{Name: "want.yaml", Data: built})
+	}
+	if err := os.WriteFile(one.file, txtar.Format(archive), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func object(t *testing.T, one tree) kustomizev1.Kustomization {
+	t.Helper()
+	var k kustomizev1.Kustomization
+	if err := sigsyaml.Unmarshal(one.flux, &k); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// build is what ferry builds of a tree.
+func build(t *testing.T, one tree) ([]render.Object, error) {
+	t.Helper()
+	k := object(t, one)
+	of := gitops.Kustomization{Namespace: k.Namespace, Name: k.Name, Path: path.Clean(k.Spec.Path), TargetNamespace: k.Spec.TargetNamespace, Components: k.Spec.Components}
+	for into, from := range map[*[]map[string]any]any{&of.Images: k.Spec.Images, &of.Patches: k.Spec.Patches} {
+		raw, err := json.Marshal(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(raw, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return render.Build(t.Context(), fs.FS(one.files), of)
+}
+
+// decode reads the objects that flux build prints, but for the labels that name their owner.
+func decode(t *testing.T, built []byte) []render.Object {
+	t.Helper()
+	var objects []render.Object
+	decoder := yaml.NewYAMLToJSONDecoder(bytes.NewReader(built))
+	for {
+		var fields map[string]any
+		err := decoder.Decode(&fields)
+		if errors.Is(err, io.EOF) {
+			return objects
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fields == nil {
+			continue
+		}
+		metadata := fields["metadata"].(map[string]any)
+		labels := metadata["labels"].(map[string]any)
+		delete(labels, "kustomize.toolkit.fluxcd.io/name")
+		delete(labels, "kustomize.toolkit.fluxcd.io/namespace")
+		if len(labels) == 0 {
+			delete(metadata, "labels")
+		}
+		o := render.Object{Fields: fields}
+		o.Kind, _ = fields["kind"].(string)
+		o.Namespace, _ = metadata["namespace"].(string)
+		o.Name, _ = metadata["name"].(string)
+		objects = append(objects, o)
+	}
+}
