@@ -15,9 +15,11 @@ import (
 type Edit struct {
 	File string `json:"file"` // in the repository, slash-separated
 	Line int    `json:"line"` // 1-based, of the scalar
-	Path string `json:"path"` // in the document: "spec.chart.spec.version", "images[name=podinfo].newTag"
-	Old  string `json:"old"`
-	New  string `json:"new"`
+	Path string `json:"path"` // in the file: "spec.chart.spec.version", "images[0].newTag"
+	// Kind is what the version counts.
+	Kind VersionKind `json:"kind"`
+	Old  string      `json:"old"`
+	New  string      `json:"new"`
 }
 
 // A Rendered change is one field of one object that differs between the builds before and after an edit.

@@ -38,6 +38,15 @@ const (
 	Internal    Code = "internal"    // a fault of ferry's own
 )
 
+// A Candidate is a version field among which --field chooses: as FILE:PATH.
+type Candidate struct {
+	File  string      `json:"file"`
+	Line  int         `json:"line"`
+	Path  string      `json:"path"`
+	Kind  VersionKind `json:"kind"`
+	Value string      `json:"value"`
+}
+
 // A Refusal is an expected failure, told to the user: what is the matter and what to do next. It is an error, so that
 // it travels like one, and it is a message, so it is worded for people.
 type Refusal struct {
@@ -48,6 +57,8 @@ type Refusal struct {
 	Reason string `json:"reason"`
 	// Details are what the reason speaks of, a line each: candidates, versions, files.
 	Details []string `json:"details,omitempty"`
+	// Candidates are the fields that could be meant, where one has to be chosen.
+	Candidates []Candidate `json:"candidates,omitempty"`
 	// Snippet is text to copy as it is, configuration above all; its line breaks and blanks count.
 	Snippet string `json:"snippet,omitempty"`
 	// Next are commands to try, without the bot's name: "list podinfo". The first is offered as a button too.

@@ -26,6 +26,10 @@ type Change struct {
 	Environment string // the one that is changed
 	Chart       bool   // --chart: the chart's version is meant
 	Image       string // --image NAME: this image's tag is meant
+	Field       string // --field FILE:PATH: one of several that could be meant
+	Override    bool   // --override: in the environment's own files, where others share the bytes
+	Pin         bool   // --pin: agreed that a version takes the place of a range
+	DropDigest  bool   // --drop-digest: agreed that a digest beside the tag goes
 	Reason      string // --reason TEXT
 	Shared      bool   // --shared: agreed that other environments change with it
 	PullRequest bool   // --pr: a pull request even where a commit is allowed
