@@ -237,7 +237,7 @@ func TestLocateRefusesEncryptedAndUneditableFiles(t *testing.T) {
 	}{
 		"sops":     {"\nspec:\n  chart:\n    spec:\n      version: \"6.9.2\"\n", "\nspec: {chart: {spec: {version: 6.9.2}}}\nsops: {version: 3.8.0}\n", gitops.Secret},
 		"alias":    {"version: \"6.9.2\"\n", "version: &v \"6.9.2\"\n  interval: *v\n", gitops.Alias},
-		"block":    {"version: \"6.9.2\"\n", "version: |-\n        6.9.2\n", gitops.Unproved},
+		"lines":    {"version: \"6.9.2\"\n", "version: \"6.9.\\\n        2\"\n", gitops.Unproved},
 		"variable": {"version: \"6.9.2\"\n", "version: ${PODINFO_VERSION}\n", gitops.Layout},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,8 @@
 // Package manifest treats YAML as bytes: it finds one scalar, replaces exactly its characters, and proves that nothing
 // else changed. It never writes a document anew, because that would lose comments, quotes and line ends.
+//
+// A scalar is named by its path (see Scalar). YAML that stands inside a scalar, as in a ConfigMap's "values.yaml: |" or
+// an inline patch, is a File of its own within the outer one; an edit there is proved on every level.
 package manifest
 
 import (
@@ -8,8 +11,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
-	"strconv"
+	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -18,49 +20,175 @@ import (
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
-// A File is the text of a YAML file and its documents.
+// A File is the text of a YAML file and its documents. It does not change, so it may be used by several goroutines.
 type File struct {
-	data []byte
-	docs []*yaml.Node // root nodes; nil for an empty document
+	data    []byte
+	lines   lines
+	docs    []*yaml.Node         // root nodes; nil for an empty document
+	aliases map[*yaml.Node]int   // the line of the first alias of a node that has one
+	inner   map[*yaml.Node]*File // YAML within scalars
+	names   []string             // of the documents, as paths begin with them
+	holder  *holder              // the scalar this file stands in; nil for a real file
+	quotes  map[yaml.Style]bool  // which kinds of quotes are in use
 }
 
-// Limits that keep hostile files from costing more than they are worth.
+// Limits that keep hostile files from costing more than they are worth: the parser needs about 250 bytes for each
+// value, and a second for a few million of them.
 const (
-	maxSize  = 1 << 20
-	maxDepth = 100
+	maxSize       = 2 << 20
+	maxSeparators = 300_000 // characters that may separate two values: about the most values that there can be
+	maxDepth      = 100
+	maxInner      = 3    // levels of YAML within scalars
+	maxPath       = 1024 // bytes; what is deeper or has longer keys is no version
 )
 
 // Parse reads a file. What it refuses has code NotYAML: text that is no YAML, or whose positions the parser counts
-// otherwise than a byte would (lone CR, NEL, LS and PS end a line for it).
-func Parse(data []byte) (*File, error) {
-	switch {
-	case len(data) > maxSize:
-		return nil, refuse(gitops.NotYAML, "the file is larger than %d KiB", maxSize>>10)
-	case !utf8.Valid(data):
-		return nil, refuse(gitops.NotYAML, "the file is not UTF-8 text")
-	case bytes.Contains(bytes.ReplaceAll(data, []byte("\r\n"), nil), []byte("\r")) || bytes.ContainsAny(data, "\u0085\u2028\u2029"):
-		return nil, refuse(gitops.NotYAML, "the file has line separators other than LF and CR LF")
+// otherwise than a byte would (lone CR, NEL, LS and PS end a line for it). The reason names the line.
+func Parse(data []byte) (*File, error) { return parse(data, nil) }
+
+func parse(data []byte, in *holder) (*File, error) {
+	docs, err := documents(data)
+	if err != nil {
+		return nil, err
 	}
-	f := &File{data: data}
+	f := &File{data: data, lines: linesOf(data), docs: docs, holder: in,
+		aliases: map[*yaml.Node]int{}, inner: map[*yaml.Node]*File{}, quotes: map[yaml.Style]bool{}}
+	f.names = f.identities()
+	for _, root := range docs {
+		f.note(root)
+	}
+	if in.depth() < maxInner {
+		for d := range docs {
+			f.visit(d, func(n *yaml.Node, at *place) bool {
+				f.open(d, n, at)
+				return true
+			})
+		}
+	}
+	return f, nil
+}
+
+// note keeps what is asked of all nodes.
+func (f *File) note(n *yaml.Node) {
+	if n == nil {
+		return
+	}
+	if n.Kind == yaml.AliasNode && f.aliases[n.Alias] == 0 {
+		f.aliases[n.Alias] = n.Line
+	}
+	f.quotes[n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle)] = true
+	for _, c := range n.Content {
+		f.note(c)
+	}
+}
+
+// documents parses the root nodes of all documents and enforces the limits.
+func documents(data []byte) (docs []*yaml.Node, err error) {
+	if err := readable(data); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if r := recover(); r != nil { // the parser's way to say that it is at its end
+			docs, err = nil, refuse(gitops.NotYAML, "the parser of YAML fails: %v", r)
+		}
+	}()
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
 		err := decoder.Decode(&doc)
 		if errors.Is(err, io.EOF) {
-			return f, nil
+			return docs, nil
 		}
 		if err != nil {
-			return nil, refuse(gitops.NotYAML, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+			return nil, wrong(data, err)
 		}
 		var root *yaml.Node
-		if len(doc.Content) == 1 {
+		if len(doc.Content) == 1 && !empty(doc.Content[0]) {
 			root = doc.Content[0]
 		}
-		if depth(root, 0) > maxDepth {
-			return nil, refuse(gitops.NotYAML, "the file is nested deeper than %d levels", maxDepth)
+		if err := sound(root, 0); err != nil {
+			return nil, err
 		}
-		f.docs = append(f.docs, root)
+		docs = append(docs, root)
 	}
+}
+
+// empty says that a document is only what separates it from others.
+func empty(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0 && n.Anchor == ""
+}
+
+// readable refuses what need not be parsed.
+func readable(data []byte) error {
+	if len(data) > maxSize {
+		return refuse(gitops.NotYAML, "the file is larger than %d KiB", maxSize>>10)
+	}
+	line, separators := 1, 0
+	for i := 0; i < len(data); {
+		r, size := rune(data[i]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRune(data[i:])
+		}
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return refuse(gitops.NotYAML, "line %d is not UTF-8 text", line)
+		case r == '\n':
+			line++
+			separators++
+		case r == '\r' && (i+1 == len(data) || data[i+1] != '\n'), r == '\u0085', r == '\u2028', r == '\u2029':
+			return refuse(gitops.NotYAML, "line %d has a line separator other than LF and CR LF", line)
+		case r < ' ' && r != '\t' && r != '\r', r == 0x7f, r > 0x7f && r < 0xa0:
+			return refuse(gitops.NotYAML, "line %d has a control character", line)
+		case r == ',' || r == '[' || r == '{' || r == '-' || r == '?':
+			separators++
+		}
+		i += size
+	}
+	if separators > maxSeparators {
+		return refuse(gitops.NotYAML, "the file has more values than ferry reads")
+	}
+	return nil
+}
+
+var (
+	atLine   = regexp.MustCompile(`line (\d+): `)
+	template = regexp.MustCompile(`(?m)^[^#\n]*\{\{`)
+)
+
+// wrong words an error of the parser.
+func wrong(data []byte, err error) error {
+	if at := template.FindIndex(data); at != nil {
+		return refuse(gitops.NotYAML, "line %d has a template ({{ … }}), so the file is not YAML yet", 1+bytes.Count(data[:at[1]], []byte("\n")))
+	}
+	reason := strings.TrimPrefix(err.Error(), "yaml: ")
+	reason = atLine.ReplaceAllString(reason, "in line $1, ")
+	if strings.Contains(reason, "found character that cannot start any token") {
+		for i, l := range bytes.Split(data, []byte("\n")) {
+			if rest := bytes.TrimLeft(l, " "); bytes.HasPrefix(rest, []byte("\t")) && len(bytes.TrimSpace(rest)) > 0 {
+				return refuse(gitops.NotYAML, "line %d is indented with a tab, which YAML does not allow", i+1)
+			}
+		}
+	}
+	return refuse(gitops.NotYAML, "it cannot be read as YAML: %s", reason)
+}
+
+// sound refuses what parses and yet nothing can be done with.
+func sound(n *yaml.Node, depth int) error {
+	if n == nil {
+		return nil
+	}
+	if depth > maxDepth {
+		return refuse(gitops.NotYAML, "line %d is nested deeper than %d levels", n.Line, maxDepth)
+	}
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle != 0 && i%2 == 0 && c.Kind == yaml.MappingNode && c.Style&yaml.FlowStyle != 0 {
+			return refuse(gitops.NotYAML, "line %d has a template ({{ … }}), so the file is not YAML yet", c.Line)
+		}
+		if err := sound(c, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refuse words a refusal; the caller names the file.
@@ -68,323 +196,116 @@ func refuse(code gitops.Code, format string, args ...any) *gitops.Refusal {
 	return &gitops.Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}
 }
 
-func depth(n *yaml.Node, at int) int {
-	deepest := at
-	if n == nil || at > maxDepth {
-		return at
-	}
-	for _, c := range n.Content {
-		deepest = max(deepest, depth(c, at+1))
-	}
-	return deepest
-}
-
 // Len is the number of documents, empty ones included.
 func (f *File) Len() int { return len(f.docs) }
 
-// A Step leads from a node into one of its children: Key into a map; Name to the list item whose "name" it is; else
-// Index into a list.
-type Step struct {
-	Key   string
-	Name  string
-	Index int
-}
-
-// Key is a step into a map for each of names.
-func Key(names ...string) []Step {
-	steps := make([]Step, len(names))
-	for i, n := range names {
-		steps[i] = Step{Key: n}
-	}
-	return steps
-}
-
-// Path writes steps as people do: spec.containers[name=app].image, images[0].newTag.
-func Path(steps []Step) string {
-	var b strings.Builder
-	for _, s := range steps {
-		switch {
-		case s.Key != "":
-			if b.Len() > 0 {
-				b.WriteByte('.')
-			}
-			b.WriteString(s.Key)
-		case s.Name != "":
-			fmt.Fprintf(&b, "[name=%s]", s.Name)
-		default:
-			fmt.Fprintf(&b, "[%d]", s.Index)
+// Encrypted says that a document is one of SOPS's: its checksum breaks with any edit.
+func (f *File) Encrypted() bool {
+	for d := range f.docs {
+		if f.encrypted(d) {
+			return true
 		}
 	}
-	return b.String()
+	return false
 }
 
-// A Scalar is one scalar of a file, as found.
-type Scalar struct {
-	Document int // 0-based
-	Steps    []Step
-	Line     int // 1-based
-	Value    string
-	node     *yaml.Node
+func (f *File) encrypted(document int) bool {
+	return f.Text(document, "sops", "mac") != "" || f.Text(document, "sops", "version") != ""
 }
 
 // Text returns the value at keys of a document, empty where there is none or it is no scalar.
 func (f *File) Text(document int, keys ...string) string {
-	n, err := walk(f.docs[document], Key(keys...))
-	if err != nil || n.Kind != yaml.ScalarNode {
+	n := f.docs[document]
+	for _, key := range keys {
+		if n == nil || n.Kind != yaml.MappingNode {
+			return ""
+		}
+		i := child(n, step{key: key, keyed: true})
+		if i < 0 {
+			return ""
+		}
+		n = n.Content[i]
+	}
+	if n == nil || n.Kind != yaml.ScalarNode {
 		return ""
 	}
 	return n.Value
 }
 
-// Items returns how many items the list at steps has; 0 where it is no list.
-func (f *File) Items(document int, steps ...Step) int {
-	n, err := walk(f.docs[document], steps)
-	if err != nil || n.Kind != yaml.SequenceNode {
-		return 0
-	}
-	return len(n.Content)
+// lines knows where lines begin. Columns are counted in characters: long lines with wide ones have marks along them,
+// so that a file of one line does not cost its square.
+type lines struct {
+	data  []byte
+	start []int         // offset of each line; a byte order mark is not part of the first
+	marks map[int][]int // by line, 0-based: offsets of the characters 0, markStep, 2·markStep …; only where wide ones are
 }
 
-// Scalar finds the scalar at steps. Codes: NotFound, Alias (the value is an alias, or its anchor is used elsewhere),
-// DuplicateKey.
-func (f *File) Scalar(document int, steps ...Step) (Scalar, error) {
-	n, err := walk(f.docs[document], steps)
-	if err != nil {
-		return Scalar{}, err
-	}
-	switch {
-	case n.Kind == yaml.AliasNode:
-		return Scalar{}, refuse(gitops.Alias, "%s is an alias of another value (*%s)", Path(steps), n.Value)
-	case n.Kind != yaml.ScalarNode:
-		return Scalar{}, refuse(gitops.NotFound, "%s is not a single value", Path(steps))
-	case n.Anchor != "" && aliased(f.docs[document], n):
-		return Scalar{}, refuse(gitops.Alias, "the value of %s is used elsewhere too, through its anchor &%s", Path(steps), n.Anchor)
-	}
-	return Scalar{Document: document, Steps: slices.Clone(steps), Line: n.Line, Value: n.Value, node: n}, nil
-}
+const markStep = 1024
 
-func aliased(n, anchor *yaml.Node) bool {
-	if n == nil {
-		return false
-	}
-	if n.Kind == yaml.AliasNode {
-		return n.Alias == anchor
-	}
-	return slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return aliased(c, anchor) })
-}
-
-func walk(n *yaml.Node, steps []Step) (*yaml.Node, error) {
-	for i, s := range steps {
-		at := Path(steps[:i+1])
-		var next *yaml.Node
-		switch {
-		case n == nil:
-		case n.Kind == yaml.AliasNode:
-			return nil, refuse(gitops.Alias, "%s is reached through the alias *%s", at, n.Value)
-		case s.Key != "" && n.Kind == yaml.MappingNode:
-			for j := 0; j+1 < len(n.Content); j += 2 {
-				if n.Content[j].Value != s.Key {
-					continue
-				}
-				if next != nil {
-					return nil, refuse(gitops.DuplicateKey, "%s is written twice, in lines %d and %d", at, next.Line, n.Content[j+1].Line)
-				}
-				next = n.Content[j+1]
-			}
-		case s.Name != "" && n.Kind == yaml.SequenceNode:
-			for _, item := range n.Content {
-				if named, err := walk(item, Key("name")); err == nil && named.Value == s.Name {
-					if next != nil {
-						return nil, refuse(gitops.Ambiguous, "%s stands there twice, in lines %d and %d", at, next.Line, item.Line)
-					}
-					next = item
-				}
-			}
-		case s.Key == "" && s.Name == "" && n.Kind == yaml.SequenceNode && s.Index < len(n.Content):
-			next = n.Content[s.Index]
-		}
-		if next == nil {
-			return nil, refuse(gitops.NotFound, "there is no %s", at)
-		}
-		n = next
-	}
-	if n == nil {
-		return nil, refuse(gitops.NotFound, "the document is empty")
-	}
-	return n, nil
-}
-
-// Replace returns the file with the scalar's text replaced, everything else kept to the byte, and proves it: both
-// texts parse to the same documents but for this one value, and that value reads as the string wanted. Code Unproved
-// if it cannot be shown.
-func (f *File) Replace(s Scalar, value string) ([]byte, error) {
-	start, end, err := f.token(s.node)
-	if err != nil {
-		return nil, err
-	}
-	text := encode(s.node.Style, value)
-	out := slices.Concat(f.data[:start], []byte(text), f.data[end:])
-	changed, err := Parse(out)
-	if err != nil {
-		return nil, &gitops.Refusal{Code: gitops.Unproved, Reason: "the file would no longer parse", Cause: err}
-	}
-	if len(changed.docs) != len(f.docs) {
-		return nil, refuse(gitops.Unproved, "the number of documents would change")
-	}
-	for i := range f.docs {
-		var want []Step
-		if i == s.Document {
-			want = s.Steps
-		}
-		if err := sameBut(f.docs[i], changed.docs[i], want, i == s.Document, value); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// sameBut compares two nodes: equal everywhere, but if differ is set for the value at steps, which must read as the
-// string want.
-func sameBut(a, b *yaml.Node, steps []Step, differ bool, want string) error {
-	if a == nil || b == nil {
-		if a != b {
-			return refuse(gitops.Unproved, "a document would vanish")
-		}
-		return nil
-	}
-	target := (*yaml.Node)(nil)
-	if differ {
-		n, err := walk(b, steps)
-		if err != nil {
-			return err
-		}
-		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || n.Value != want {
-			return refuse(gitops.Unproved, "the value would read as %s %q", strings.TrimPrefix(n.Tag, "!!"), n.Value)
-		}
-		target = n
-	}
-	var same func(a, b *yaml.Node) bool
-	same = func(a, b *yaml.Node) bool {
-		if b == target {
-			return a.Kind == yaml.ScalarNode && a.Anchor == b.Anchor
-		}
-		if a.Kind != b.Kind || a.Value != b.Value || a.Tag != b.Tag || a.Anchor != b.Anchor || len(a.Content) != len(b.Content) {
-			return false
-		}
-		for i := range a.Content {
-			if !same(a.Content[i], b.Content[i]) {
-				return false
-			}
-		}
-		return true
-	}
-	if !same(a, b) {
-		return refuse(gitops.Unproved, "more than the one value would change")
-	}
-	return nil
-}
-
-// token returns the bytes of a scalar as written, its quotes included. The parser gives line and column in characters
-// (a byte order mark not counted), at an anchor or tag the column of that.
-func (f *File) token(n *yaml.Node) (start, end int, err error) {
-	start = f.offset(n.Line, n.Column)
-	for start < len(f.data) && (f.data[start] == '&' || f.data[start] == '!') { // anchor, tag
-		for start < len(f.data) && !isBlank(f.data[start]) {
-			start++
-		}
-		for start < len(f.data) && isBlank(f.data[start]) {
-			start++
-		}
-	}
-	rest := f.data[start:]
-	switch {
-	case n.Style&yaml.DoubleQuotedStyle != 0:
-		end = closing(rest, '"', '\\')
-	case n.Style&yaml.SingleQuotedStyle != 0:
-		end = closing(rest, '\'', '\'')
-	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
-		return 0, 0, refuse(gitops.Unproved, "the value in line %d is a block of text", n.Line)
-	case len(n.Value) > 0 && bytes.HasPrefix(rest, []byte(n.Value)):
-		end = len(n.Value)
-	default:
-		end = -1 // a plain scalar over several lines, or an empty one
-	}
-	if end < 0 {
-		return 0, 0, refuse(gitops.Unproved, "the value in line %d is not written in one line", n.Line)
-	}
-	return start, start + end, nil
-}
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
-
-// closing returns the length of a quoted token on one line, or -1. escape takes the next character with it; where it
-// is the quote itself, a doubled one stands for one.
-func closing(text []byte, quote, escape byte) int {
-	if len(text) == 0 || text[0] != quote {
-		return -1
-	}
-	for i := 1; i < len(text) && text[i] != '\n'; i++ {
-		switch {
-		case text[i] == escape && i+1 < len(text) && (escape != quote || text[i+1] == quote):
-			i++
-		case text[i] == quote:
-			return i + 1
-		}
-	}
-	return -1
-}
-
-func (f *File) offset(line, column int) int {
+func linesOf(data []byte) lines {
+	l := lines{data: data, marks: map[int][]int{}}
 	at := 0
-	if bytes.HasPrefix(f.data, []byte("\xef\xbb\xbf")) {
+	if bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
 		at = 3
 	}
-	for range line - 1 {
-		next := bytes.IndexByte(f.data[at:], '\n')
-		if next < 0 {
-			return len(f.data)
+	for {
+		l.start = append(l.start, at)
+		end := bytes.IndexByte(data[at:], '\n')
+		next := at + end + 1
+		if end < 0 {
+			next = len(data)
 		}
-		at += next + 1
+		if text := data[at:next]; utf8.RuneCount(text) != len(text) {
+			var marks []int
+			for i, n := 0, 0; i < len(text); n++ {
+				if n%markStep == 0 {
+					marks = append(marks, at+i)
+				}
+				_, size := utf8.DecodeRune(text[i:])
+				i += size
+			}
+			l.marks[len(l.start)-1] = marks
+		}
+		if end < 0 {
+			return l
+		}
+		at = next
 	}
-	for range column - 1 {
-		_, size := utf8.DecodeRune(f.data[at:])
+}
+
+// offset turns the parser's line and column, both from 1, into a byte offset.
+func (l lines) offset(line, column int) int {
+	if line > len(l.start) {
+		return len(l.data)
+	}
+	at, rest := l.start[line-1], column-1
+	marks := l.marks[line-1]
+	if marks == nil {
+		return min(at+rest, len(l.data))
+	}
+	if m := min(rest/markStep, len(marks)-1); m >= 0 {
+		at, rest = marks[m], rest-m*markStep
+	}
+	for range rest {
+		_, size := utf8.DecodeRune(l.data[at:])
 		at += size
 	}
-	return min(at, len(f.data))
+	return at
 }
 
-// encode writes a value in the style that the old one had, or in double quotes where a plain one would not read as
-// that string.
-func encode(style yaml.Style, value string) string {
-	switch {
-	case style&yaml.SingleQuotedStyle != 0:
-		return "'" + strings.ReplaceAll(value, "'", "''") + "'"
-	case style&yaml.DoubleQuotedStyle == 0 && plain(value):
-		return value
-	default:
-		return strconv.Quote(value)
+// line is the text of a line, from 1, without its end.
+func (l lines) line(line int) []byte {
+	if line > len(l.start) {
+		return nil
 	}
+	text := l.data[l.start[line-1]:]
+	if end := bytes.IndexByte(text, '\n'); end >= 0 {
+		text = text[:end]
+	}
+	return bytes.TrimSuffix(text, []byte("\r"))
 }
 
-// plain says that a value needs no quotes for any reader: YAML 1.2's, and YAML 1.1's through which Kubernetes reads,
-// where on, no and y are booleans.
-func plain(value string) bool {
-	if value == "" || strings.Trim(value, " \t") != value || strings.ContainsAny(value, ",[]{}\"'`\n") ||
-		strings.Contains(value, ": ") || strings.HasSuffix(value, ":") || strings.Contains(value, " #") ||
-		strings.ContainsRune("*&!%@>|#?-", rune(value[0])) {
-		return false
-	}
-	switch strings.ToLower(value) {
-	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ".nan", ".inf", "-.inf", "+.inf":
-		return false
-	}
-	var n yaml.Node
-	if err := yaml.Unmarshal([]byte(value), &n); err != nil || len(n.Content) != 1 {
-		return false
-	}
-	return n.Content[0].Tag == "!!str" && n.Content[0].Value == value && !number.MatchString(value)
+// at returns the line of an offset, from 1.
+func (l lines) at(offset int) int {
+	return sort.Search(len(l.start), func(i int) bool { return l.start[i] > offset })
 }
-
-// number matches what YAML 1.1 or 1.2 reads as a number, and what looks like one closely enough to be quoted:
-// 0888, 1_000, 0b11, 1e5, .5, 190:20:30.
-var number = regexp.MustCompile(`^[-+]?(0[box])?[0-9a-fA-F_]*[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9_]+)?$|^[-+]?\.[0-9_]+([eE][-+]?[0-9]+)?$|^[-+]?[0-9_]+(:[0-9_]+)+(\.[0-9_]*)?$`)
