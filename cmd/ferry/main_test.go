@@ -99,7 +99,9 @@ func TestRunExitCodes(t *testing.T) {
 	}{
 		"an answer":                {[]string{"run", "--plugins", dir, "--as", "ada", "--", "list"}, 0, "ferry list||ada||true|\n", ""},
 		"one argument is the line": {[]string{"run", "--plugins", dir, "--as", "ada", "--", "list  'x y'"}, 0, "ferry list  'x y'||ada||true|\n", ""},
-		"several get their quotes": {[]string{"run", "--plugins", dir, "--as", "ada", "--", "promote", "--reason", "it's time", ""}, 0, "ferry promote --reason \"it's time\" \"\"||ada||true|\n", ""},
+		"several get their quotes": {[]string{"run", "--plugins", dir, "--as", "ada", "--", "promote", "--reason", "time to go", ""}, 0, "ferry promote --reason \"time to go\" \"\"||ada||true|\n", ""},
+		"a reason with quotes":     {[]string{"run", "--plugins", dir, "--as", "ada", "--", "promote", "--reason", `it's "time"`}, 0, "ferry promote --reason it%27s%20%22time%22||ada||true|\n", ""},
+		"one behind an =":          {[]string{"run", "--plugins", dir, "--as", "ada", "--", "promote", `--reason=+1 "x"`}, 0, "ferry promote --reason=%2B1%20%22x%22||ada||true|\n", ""},
 		"a refusal":                {[]string{"run", "--plugins", dir, "--as", "ada", "--", "refuse"}, 1, "ferry refuse||ada||true|\n", ""},
 		"for text platforms":       {[]string{"run", "--plugins", dir, "--as", "ada", "--mention", "<@U1>", "--text-only", "--", "x"}, 0, "ferry x||ada|<@U1>|false|\n", ""},
 		"no line":                  {[]string{"run", "--plugins", dir}, 2, "", "expected \"<line> ...\""},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/charmbracelet/x/term"
@@ -53,23 +54,27 @@ func (r runLine) print(t terminal, answer localhost.Answer) error {
 }
 
 // joinLine makes a line of arguments. A single one is the line already; several lost their quotes to the shell, so those
-// that need some get them back. The language has no escape for a quote.
+// that need some get them back. The language has no escape for a quote; a reason with any is percent-encoded.
 func joinLine(args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
 	}
-	quoted := make([]string, len(args))
+	words := make([]string, len(args))
 	for i, arg := range args {
+		value, isReason := strings.CutPrefix(arg, "--reason=")
+		isReason = isReason || i > 0 && args[i-1] == "--reason"
 		switch {
+		case isReason && strings.ContainsAny(arg, `"'`):
+			words[i] = strings.TrimSuffix(arg, value) + strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 		case arg != "" && !strings.ContainsAny(arg, " \t\n\"'`;&|<>()"):
-			quoted[i] = arg
+			words[i] = arg
 		case !strings.Contains(arg, `"`):
-			quoted[i] = `"` + arg + `"`
+			words[i] = `"` + arg + `"`
 		case !strings.Contains(arg, "'"):
-			quoted[i] = "'" + arg + "'"
+			words[i] = "'" + arg + "'"
 		default:
-			return "", fmt.Errorf("a word cannot hold both kinds of quotes: %s", arg)
+			return "", fmt.Errorf("only a reason may hold both kinds of quotes, and this is none: %s", arg)
 		}
 	}
-	return strings.Join(quoted, " "), nil
+	return strings.Join(words, " "), nil
 }

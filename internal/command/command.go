@@ -298,7 +298,7 @@ func (p *parser) missing(preposition string, meant gitops.Request, environment s
 
 func (p *parser) tooMuch(word string) error {
 	if p.reason {
-		return p.refuse("I do not know what %q means here. If it belongs to the reason, put that in quotes.", short(word))
+		return p.refuse("I do not know what %q means here. If it belongs to the reason, put all of that in double quotes, with none inside.", short(word))
 	}
 	return p.refuse("I do not know what %q means here.", short(word))
 }

@@ -85,6 +85,11 @@ func TestParse(t *testing.T) {
 		"promote a@1 to b --reason don’t":                                                                             reason("don't"),
 		`promote a@1 to b --reason 'a  b'`:                                                                            reason("a b"),
 		`promote a@1 to b --reason="a; b | (c) &amp; &lt;d&gt;"`:                                                      reason("a; b | (c) & <d>"),
+		`promote a@1 to b --reason ''it's fine'`:                                                                      reason("it's fine"),  // from Botkube, for 'it's fine'
+		`promote a@1 to b --reason "it"s Bob"s"`:                                                                      reason("it's Bob's"), // from Botkube, for “it’s Bob’s”
+		`promote a@1 to b --reason 'rock'n'roll'`:                                                                     reason("rock'n'roll"),
+		`promote a@1 to b --reason 'he said "it's"'`:                                                                  reason(`he said "it's"`),
+		`promote a@1 to b --reason "list diff --yes"`:                                                                 reason("list diff --yes"),
 		"promote a@1 to b --reason fixes%20%22it%22":                                                                  reason(`fixes "it"`),
 		"promote a@1 to b --reason 80%":                                                                               reason("80%"),
 		`promote a@1 to b --reason "at 80%25 of it"`:                                                                  reason("at 80%25 of it"),
@@ -119,7 +124,7 @@ func TestParseRefuses(t *testing.T) {
 		"promote api 2 to prod":          {"A version follows the application after an @: api@2.", "", ""},
 		"promote api@2 to prod now":      {`I do not know what "now" means here.`, "", ""},
 		"promote api@2 to prod to stage": {`I do not know what "to" means here.`, "", ""},
-		"promote api@2 to prod --reason so be it":                                      {"If it belongs to the reason, put that in quotes.", "", ""},
+		"promote api@2 to prod --reason so be it":                                      {"If it belongs to the reason, put all of that in double quotes, with none inside.", "", ""},
 		"promote api@2 from stage to prod":                                             {"The version is given twice", "", ""},
 		"promote api from prod to prod":                                                {"from prod to itself", "", ""},
 		"promote api@${X} to prod":                                                     {`"${X}" is not a version`, "", ""},

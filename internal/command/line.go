@@ -22,9 +22,6 @@ func decodeReason(value string) (string, error) {
 	if !utf8.ValidString(reason) {
 		return "", errors.New("the reason is not valid UTF-8 text once it is percent-decoded")
 	}
-	if reason == value {
-		reason = doubled.ReplaceAllString(reason, "$1'$2")
-	}
 	reason = strings.TrimSpace(blanks.ReplaceAllString(strings.Map(visible, reason), " "))
 	switch {
 	case reason == "":

@@ -24,14 +24,13 @@ var (
 	// Slack writes links as <url>, <url|label>, <mailto:address|label>, and channels as <#C1|name>.
 	links   = regexp.MustCompile(`<([A-Za-z][A-Za-z0-9+.-]*:[^<>|\s]*|#[A-Z0-9]+)(?:\|([^<>]*))?>`)
 	mention = regexp.MustCompile(`^\s*<@[A-Z0-9]+(\|[^<>]*)?>`) // of the bot, in Slack
-	// A single curly quote between letters is an apostrophe; elsewhere it quotes.
-	apostrophe = regexp.MustCompile(`(\pL)[‘’](\pL)`)
-	quotes     = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'")
+	quotes  = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'")
 	// Editors turn two dashes into one long one.
 	dashes = regexp.MustCompile(`(^|\s)[—–](\pL)`)
-	// The host doubles an odd apostrophe: don't arrives as don''t.
-	doubled = regexp.MustCompile(`(\pL)''(\pL)`)
 )
+
+// literal stands for an apostrophe that groups nothing. No line holds this character: it is refused before.
+const literal = '\x00'
 
 // tokens cuts a line into words. It undoes what chat platforms do to a line: links, entities, curly quotes, long
 // dashes, invisible characters. Quotes group words; there is no escape character, and nothing is a shell.
@@ -50,8 +49,7 @@ func tokens(line string) ([]token, error) {
 		r, _ := utf8.DecodeRuneInString(line[i:])
 		return nil, usage(fmt.Sprintf("The line holds the control character %U, which could hide what it says.", r))
 	}
-	line = apostrophe.ReplaceAllString(line, "$1'$2")
-	line = quotes.Replace(line)
+	line = quotes.Replace(apostrophes(single(line)))
 	line = dashes.ReplaceAllString(line, "$1--$2")
 
 	var (
@@ -71,6 +69,9 @@ func tokens(line string) ([]token, error) {
 	}
 	for _, r := range line {
 		switch {
+		case r == literal:
+			begun = true
+			word.WriteRune('\'')
 		case quote != 0:
 			if r == quote {
 				quote = 0
@@ -96,6 +97,26 @@ func tokens(line string) ([]token, error) {
 	}
 	flush()
 	return words, nil
+}
+
+// single takes back what Botkube does to a line with an odd number of apostrophes: it doubles the first.
+func single(line string) string {
+	if first := strings.IndexByte(line, '\''); first >= 0 && strings.HasPrefix(line[first:], "''") {
+		return line[:first] + line[first+1:]
+	}
+	return line
+}
+
+// apostrophes marks any quote between letters as one; elsewhere it groups words. Botkube makes a double quote of a curly
+// apostrophe, as telephones write it: it’s arrives as it"s.
+func apostrophes(line string) string {
+	runes := []rune(line)
+	for i := 1; i < len(runes)-1; i++ {
+		if strings.ContainsRune(`'"‘’`, runes[i]) && unicode.IsLetter(runes[i-1]) && unicode.IsLetter(runes[i+1]) {
+			runes[i] = literal
+		}
+	}
+	return string(runes)
 }
 
 // unlink gives a link's text back: the label where the platform made the link of plain text, else the address. An address
