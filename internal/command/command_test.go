@@ -3,11 +3,13 @@ package command
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
@@ -105,6 +107,35 @@ func TestParse(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Lines on their whole way from the keyboard; the first half of it, through Botkube's own code, is shown in internal/hosttest.
+func TestLinesAsTheyArrive(t *testing.T) {
+	raw, err := os.ReadFile("testdata/typed.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []struct{ Typed, Arrives, Means, Refused string }
+	if err := yaml.UnmarshalStrict(raw, &lines); err != nil || len(lines) == 0 {
+		t.Fatal(len(lines), err)
+	}
+	for _, line := range lines {
+		got, err := Parse(line.Arrives)
+		switch {
+		case line.Arrives == "-":
+		case line.Refused != "":
+			if r := (*gitops.Refusal)(nil); !errors.As(err, &r) || !strings.Contains(r.Reason, line.Refused) {
+				t.Errorf("%q: %#v, %v; want it refused: %s", line.Arrives, got, err, line.Refused)
+			}
+		case err != nil:
+			t.Errorf("%q: %v", line.Arrives, err)
+		default:
+			// The plain line is the one that ferry writes, so it is none that merely means the same.
+			if written := gitops.Line(got); written != line.Means {
+				t.Errorf("%q means %s, want %s", line.Arrives, written, line.Means)
+			}
+		}
 	}
 }
 

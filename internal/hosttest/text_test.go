@@ -1,9 +1,12 @@
 package hosttest
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/kubeshop/botkube/pkg/api"
 	"github.com/kubeshop/botkube/pkg/bot"
@@ -145,6 +148,33 @@ func TestHostReadsWords(t *testing.T) {
 	} {
 		if got, err := words(command); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q is read as %q (%v), want %q", command, got, err, want)
+		}
+	}
+}
+
+// arrives is the line that Botkube hands to a plugin when this one is typed or clicked; an error where it refuses it. It does
+// the same as Botkube's executor.go, whose first step is not exported.
+func arrives(typed string) (string, error) {
+	line := formatx.RemoveHyperlinks(typed)
+	line = strings.TrimSpace(strings.NewReplacer("“", `"`, "”", `"`, "‘", `"`, "’", `"`).Replace(line))
+	flags, err := execute.ParseFlags(line)
+	return flags.CleanCmd, err
+}
+
+// What becomes of the lines then is shown in internal/command.
+func TestLinesArriveAsThisSays(t *testing.T) {
+	raw, err := os.ReadFile("../command/testdata/typed.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []struct{ Typed, Arrives, Means, Refused string }
+	if err := yaml.Unmarshal(raw, &lines); err != nil || len(lines) == 0 {
+		t.Fatal(len(lines), err)
+	}
+	for _, line := range lines {
+		got, err := arrives(line.Typed)
+		if refused := line.Arrives == "-"; refused != (err != nil) || !refused && got != line.Arrives {
+			t.Errorf("%q arrives as %q (%v), not as %q", line.Typed, got, err, line.Arrives)
 		}
 	}
 }
