@@ -315,7 +315,7 @@ func TestEveryBlueprintHasSamplesAndFitsTheSchema(t *testing.T) {
 // What Slack, Botkube and Discord refuse, cut or change, no message may hold.
 func TestLimits(t *testing.T) {
 	set := load(t)
-	for _, s := range samples() {
+	for _, s := range allSamples() {
 		t.Run(s.name, func(t *testing.T) {
 			messages, err := set.Messages(s.blueprint(), s.data, platforms["blocks"])
 			if err != nil {
@@ -483,7 +483,7 @@ func checkSlack(t *testing.T, i int, m api.Message) {
 
 func harmless(t *testing.T, text string) {
 	t.Helper()
-	for _, bad := range []string{"@everyone", "<!channel", "<@U1>", "{{BotName}}", "\x1b", "\u202e"} {
+	for _, bad := range []string{"@everyone", "@here", "@channel", "@all", "<!", "<@", "<#", "{{BotName}}", "\x00", "\x1b", "\u202e", "\u2066", "\u061c"} {
 		if strings.Contains(text, bad) {
 			t.Errorf("%q holds %q", text, bad)
 		}
@@ -570,9 +570,18 @@ func TestWriteMessages(t *testing.T) {
 		Messages    []api.Message `json:"messages"`
 		Commands    []line        `json:"commands"`
 	}
+	old, err := filepath.Glob(filepath.Join(dir, "*.json")) // of samples that there are no more
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range old {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
 	set := load(t)
 	header := regexp.MustCompile(`^\{\{BotName\}\} (ferry) --bk-cmd-header='[^']*' (.*)$`)
-	for _, s := range samples() {
+	for _, s := range allSamples() {
 		for kind, platform := range platforms {
 			messages, err := set.Messages(s.blueprint(), s.data, platform)
 			if err != nil {

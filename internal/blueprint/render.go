@@ -23,6 +23,8 @@ const (
 	// Text up to this size is cut to maxText. Longer text is left whole: Discord gets it as a file, which loses
 	// nothing, where cutting would lose most of it.
 	maxCutText = 2500
+	// Platforms refuse files of a few megabytes, some by their configuration.
+	maxFile = 1 << 20
 
 	// Slack's own limits.
 	maxBlocks  = 50
@@ -39,12 +41,17 @@ const (
 // blocks writes the answer for Slack.
 func (a answer) blocks(plugin string) []api.Message {
 	sections, details := a.sections, a.details
+	hidden := max(len(sections)-maxBlocks, 0) // sections that are not shown
+	sections = sections[:len(sections)-hidden]
 	for i := range sections {
 		sections[i] = sections[i].usable()
 	}
 	typed := true
 	for {
 		summary := api.Message{Sections: encode(sections, plugin, typed)}
+		if last := len(summary.Sections) - 1; hidden > 0 && last >= 0 {
+			summary.Sections[last].Context = append(summary.Sections[last].Context, api.ContextItem{Text: fmt.Sprintf("… and %d more, not shown here", hidden)})
+		}
 		if size(summary) <= maxMessage && count(summary) <= maxBlocks {
 			messages := []api.Message{summary}
 			for i, d := range details {
@@ -60,6 +67,7 @@ func (a answer) blocks(plugin string) []api.Message {
 		case moveCode(sections, &details):
 		case dropSelect(sections):
 		case count(summary) > maxBlocks:
+			hidden++
 			sections = sections[:len(sections)-1]
 		case shorten(sections):
 		default:
@@ -81,7 +89,7 @@ func (s section) usable() section {
 	seen := map[string]bool{}
 	for _, b := range s.buttons {
 		target := b.command + b.url
-		if seen[target] || len(b.command) > maxCommand-100 || b.url != "" && !isLink(b.url) || len(buttons) == maxButtons || b.name == "" || target == "" {
+		if seen[target] || len(b.command) > maxCommand-100 || changed(b.command) || b.url != "" && !isLink(b.url) || len(buttons) == maxButtons || b.name == "" || target == "" {
 			continue
 		}
 		seen[target] = true
@@ -92,7 +100,7 @@ func (s section) usable() section {
 	var selects []choice
 	for _, c := range s.selects {
 		c.options = slices.DeleteFunc(slices.Clone(c.options), func(o field) bool {
-			return o.key == "" || o.value == "" || len(o.value) > maxName || strings.ContainsAny(o.value, " \"'`();&|<>")
+			return o.key == "" || o.value == "" || len(o.value) > maxName || strings.ContainsAny(o.value, ` "`) || changed(o.value)
 		})
 		for i := range c.options {
 			c.options[i].key = cut(c.options[i].key, maxName)
@@ -104,6 +112,12 @@ func (s section) usable() section {
 	}
 	s.selects = selects
 	return s
+}
+
+// changed says whether the host would hand out another command than this, or none: it cuts lines at a shell's operators,
+// refuses parentheses, doubles apostrophes, straightens curly quotes and fills in names.
+func changed(command string) bool {
+	return strings.ContainsAny(command, "()`;&|<>\\'“”‘’{}") || strings.Count(command, `"`)%2 == 1
 }
 
 func isLink(s string) bool {
@@ -407,7 +421,7 @@ func (a answer) text(plugin string) api.Message {
 	if len(out) > maxText && len(out) <= maxCutText {
 		out = a.cutText(strings.TrimSpace(summary.String()), details)
 	}
-	return api.Message{BaseBody: api.Body{Plaintext: out}}
+	return api.Message{BaseBody: api.Body{Plaintext: cutBytes(out, maxFile)}}
 }
 
 // cutText fits the details, and if need be the summary, into maxText.
