@@ -15,7 +15,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	"sigs.k8s.io/yaml"
 
-	"github.com/ferry-chatops/ferry/internal/app/overrides"
+	"github.com/ferry-chatops/ferry/internal/app/source"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
@@ -362,7 +362,7 @@ func (c Config) faults() (faults []string) {
 	}
 	repository("repository", c.Repository)
 	if c.Blueprints != "" {
-		if _, err := overrides.Parse(c.Blueprints); err != nil {
+		if _, err := source.Parse(c.Blueprints); err != nil {
 			fault("blueprints", "%v", err)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/blueprints"
+	"github.com/ferry-chatops/ferry/internal/app/source"
 	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/command"
 )
@@ -41,19 +42,20 @@ const (
 
 // A Loader reads and keeps the blueprints of sources. It is safe for concurrent use.
 type Loader struct {
-	own   *blueprint.Set
-	trees Trees
-	log   *slog.Logger
-	http  *http.Client
-	now   func() time.Time
-	wait  time.Duration
+	own  *blueprint.Set
+	from source.Fetcher
+	log  *slog.Logger
+	now  func() time.Time
+	wait time.Duration
 
 	mu      sync.Mutex
 	entries map[string]*entry
 }
 
-// Trees reads the files of a commit in the repository at an https URL.
-type Trees func(ctx context.Context, remote, header, commit string) (fs.FS, error)
+// limits of an archive of blueprints.
+var limits = source.Limits{Archive: 8 << 20, Unpacked: 32 << 20, Entries: 5000}
+
+const fetchTimeout = time.Minute
 
 // Own are ferry's own blueprints.
 func Own() (*blueprint.Set, error) {
@@ -81,8 +83,9 @@ func unknown(own *blueprint.Set) error {
 }
 
 // New makes a Loader of blueprints to put in the place of own.
-func New(own *blueprint.Set, trees Trees, now func() time.Time, log *slog.Logger) *Loader {
-	return &Loader{own: own, trees: trees, log: log, http: client(http.DefaultTransport), now: now, wait: patience, entries: map[string]*entry{}}
+func New(own *blueprint.Set, trees source.Trees, now func() time.Time, log *slog.Logger) *Loader {
+	from := source.Fetcher{Trees: trees, Client: source.Client(http.DefaultTransport), Limits: limits}
+	return &Loader{own: own, from: from, log: log, now: now, wait: patience, entries: map[string]*entry{}}
 }
 
 // An entry is what is known of one source.
@@ -111,7 +114,7 @@ func (l *Loader) Faults(ctx context.Context, source string) []string {
 }
 
 func (l *Loader) load(ctx context.Context, text string) (*blueprint.Set, []string) {
-	source, err := Parse(text)
+	address, err := source.Parse(text)
 	if err != nil {
 		return l.own, []string{err.Error()}
 	}
@@ -125,27 +128,27 @@ func (l *Loader) load(ctx context.Context, text string) (*blueprint.Set, []strin
 		l.entries[text] = e
 	}
 	l.mu.Unlock()
-	if source.folder != "" {
-		return l.folder(e, source)
+	if address.Folder() != "" {
+		return l.folder(e, address)
 	}
-	return l.fetched(ctx, e, source)
+	return l.fetched(ctx, e, address)
 }
 
 // folder reads a folder if it is not as it was.
-func (l *Loader) folder(e *entry, source Address) (*blueprint.Set, []string) {
+func (l *Loader) folder(e *entry, address source.Address) (*blueprint.Set, []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	root, err := os.OpenRoot(source.folder)
+	root, err := os.OpenRoot(address.Folder())
 	if err != nil {
 		e.stamp = ""
-		l.keep(e, source, nil, []string{err.Error()})
+		l.keep(e, address, nil, []string{err.Error()})
 		return l.own, e.faults
 	}
 	defer root.Close()
 	if now := stamp(root.FS()); now != e.stamp || now == "" {
 		e.stamp = now
 		set, faults := Read(l.own, root.FS())
-		l.keep(e, source, set, faults)
+		l.keep(e, address, set, faults)
 	}
 	return cmp.Or(e.set, l.own), e.faults
 }
@@ -168,7 +171,7 @@ func stamp(files fs.FS) string {
 }
 
 // fetched starts a fetch if one is due, and waits a little for it.
-func (l *Loader) fetched(ctx context.Context, e *entry, source Address) (*blueprint.Set, []string) {
+func (l *Loader) fetched(ctx context.Context, e *entry, address source.Address) (*blueprint.Set, []string) {
 	e.mu.Lock()
 	running := false
 	if e.done != nil {
@@ -180,7 +183,7 @@ func (l *Loader) fetched(ctx context.Context, e *entry, source Address) (*bluepr
 	}
 	if e.set == nil && !running && (e.done == nil || l.now().Sub(e.tried) >= retryAfter) {
 		e.tried, e.done = l.now(), make(chan struct{})
-		go l.learn(e, source, e.done)
+		go l.learn(e, address, e.done)
 	}
 	done, wait := e.done, l.wait-l.now().Sub(e.tried)
 	e.mu.Unlock()
@@ -200,25 +203,25 @@ func (l *Loader) fetched(ctx context.Context, e *entry, source Address) (*bluepr
 	return cmp.Or(e.set, l.own), e.faults
 }
 
-func (l *Loader) learn(e *entry, source Address, done chan struct{}) {
+func (l *Loader) learn(e *entry, address source.Address, done chan struct{}) {
 	defer close(done)
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
 	var set *blueprint.Set
 	var faults []string
-	if err := l.fetch(ctx, source, func(files fs.FS) { set, faults = Read(l.own, files) }); err != nil {
+	if err := l.from.Fetch(ctx, address, func(files fs.FS) { set, faults = Read(l.own, files) }); err != nil {
 		set, faults = nil, []string{err.Error()}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l.keep(e, source, set, faults)
+	l.keep(e, address, set, faults)
 }
 
 // keep remembers what was read, and logs faults that are new.
-func (l *Loader) keep(e *entry, source Address, set *blueprint.Set, faults []string) {
+func (l *Loader) keep(e *entry, address source.Address, set *blueprint.Set, faults []string) {
 	for _, fault := range faults {
 		if !slices.Contains(e.faults, fault) {
-			l.log.Warn("blueprint not used, ferry's own is", "source", source.String(), "fault", fault)
+			l.log.Warn("blueprint not used, ferry's own is", "source", address.String(), "fault", fault)
 		}
 	}
 	e.set, e.faults = set, faults

@@ -1,4 +1,6 @@
-package overrides
+// Package source fetches what an operator or user keeps elsewhere: a folder, a commit of a Git repository or an archive, by
+// one address. What comes over the network is pinned, and bounded in size.
+package source
 
 import (
 	"context"
@@ -17,16 +19,14 @@ import (
 )
 
 // Limits of an archive.
-const (
-	maxArchive  = 8 << 20  // bytes downloaded
-	maxUnpacked = 32 << 20 // bytes
-	maxEntries  = 5000
+type Limits struct {
+	Archive, Unpacked int64 // bytes, downloaded and unpacked
+	Entries           int
+}
 
-	fetchTimeout = time.Minute
-	maxRedirects = 5
-)
+const maxRedirects = 5
 
-// An Address says where blueprints are. Make one with Parse.
+// An Address says where files are. Make one with Parse.
 type Address struct {
 	folder   string // an absolute path; the others are empty then
 	remote   string // URL without the pin
@@ -92,6 +92,9 @@ func Parse(text string) (Address, error) {
 	return s, nil
 }
 
+// Folder is the absolute path of a folder on this machine, or empty.
+func (s Address) Folder() string { return s.folder }
+
 // String names the address for people.
 func (s Address) String() string {
 	if s.folder != "" {
@@ -103,15 +106,25 @@ func (s Address) String() string {
 	return s.remote
 }
 
-// fetch fetches a source and has its files used while they are there.
+// A Fetcher fetches what is not on this machine.
+type Fetcher struct {
+	Trees  Trees
+	Client *http.Client // made by Client
+	Limits Limits
+}
+
+// Trees reads the files of a commit in the repository at an https URL.
+type Trees func(ctx context.Context, remote, header, commit string) (fs.FS, error)
+
+// Fetch fetches a source and has its files used while they are there.
 //
 // Git goes through package git: go-getter's own reads the user's and the machine's configuration, gives git the whole
 // environment of this process, finds it in PATH, which is empty here, runs filters and submodules, and has no limit of size.
-func (l *Loader) fetch(ctx context.Context, s Address, use func(fs.FS)) error {
+func (f Fetcher) Fetch(ctx context.Context, s Address, use func(fs.FS)) error {
 	if s.commit == "" {
-		return l.fetchArchive(ctx, s, use)
+		return f.archive(ctx, s, use)
 	}
-	files, err := l.trees(ctx, s.remote, "", s.commit)
+	files, err := f.Trees(ctx, s.remote, "", s.commit)
 	if err != nil {
 		return err
 	}
@@ -132,22 +145,22 @@ func below(files fs.FS, subdir string, use func(fs.FS)) error {
 	return nil
 }
 
-// fetchArchive unpacks an archive into a directory that does not outlive the call.
-func (l *Loader) fetchArchive(ctx context.Context, s Address, use func(fs.FS)) (err error) {
+// archive unpacks an archive into a directory that does not outlive the call.
+func (f Fetcher) archive(ctx context.Context, s Address, use func(fs.FS)) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil { // go-getter 2.2.5 panics at a zip file with a method that Go does not know
 			err = fmt.Errorf("unpack %s: %v", s.remote, cause)
 		}
 	}()
-	dir, err := os.MkdirTemp("", "ferry-blueprints-")
+	dir, err := os.MkdirTemp("", "ferry-archive-")
 	if err != nil {
 		return fmt.Errorf("make a directory for an archive: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	limited := getter.LimitedDecompressors(maxEntries, maxUnpacked)
+	limited := getter.LimitedDecompressors(f.Limits.Entries, f.Limits.Unpacked)
 	c := getter.Client{
 		Getters: []getter.Getter{&getter.HttpGetter{
-			Client: l.http, MaxBytes: maxArchive, XTerraformGetDisabled: true, DoNotCheckHeadFirst: true, ReadTimeout: fetchTimeout,
+			Client: f.Client, MaxBytes: f.Limits.Archive, XTerraformGetDisabled: true, DoNotCheckHeadFirst: true, ReadTimeout: time.Minute,
 		}},
 		Decompressors:   map[string]getter.Decompressor{"tar.gz": limited["tar.gz"], "tgz": limited["tgz"], "zip": limited["zip"]},
 		DisableSymlinks: true,
@@ -164,8 +177,8 @@ func (l *Loader) fetchArchive(ctx context.Context, s Address, use func(fs.FS)) (
 	return below(root.FS(), s.subdir, use)
 }
 
-// client follows redirects to https only: an archive's checksum says what it is, but not what a request gives away.
-func client(transport http.RoundTripper) *http.Client {
+// Client follows redirects to https only: an archive's checksum says what it is, but not what a request gives away.
+func Client(transport http.RoundTripper) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(next *http.Request, before []*http.Request) error {
 		if next.URL.Scheme != "https" || len(before) > maxRedirects {
 			return errors.New("redirected too often, or to another protocol than https")
