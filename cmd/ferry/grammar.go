@@ -14,5 +14,6 @@ var grammar = localhost.Grammar{
 	{Line: "promote APP from ENV to ENV", Options: changeOptions},
 	{Line: "rollback APP on ENV [to VERSION]", Options: changeOptions},
 	{Line: "status [APP on ENV]", Options: []string{"--help"}},
+	{Line: "check [ENV]", Options: []string{"--help"}},
 	{Line: "help [VERB]"},
 }

@@ -24,6 +24,8 @@ import (
 type Core struct {
 	Fleet      operation.Fleet
 	Promotions *promotion.Service
+	Clusters   operation.Clusters
+	GitHub     operation.GitHub
 	Blueprints func(context.Context) *blueprint.Set // the operator's; nil where there are none
 }
 
@@ -111,6 +113,9 @@ func answer(ctx context.Context, request gitops.Request, by string, open func() 
 		}
 		data, err = core.Promotions.Status(ctx, r)
 		return "outcome", data, err
+	case gitops.Check:
+		data, err = operation.Check(ctx, core.Clusters, core.Promotions, core.GitHub, r, by)
+		return "check", data, err
 	default:
 		return "", nil, fmt.Errorf("no answer to %T", request)
 	}

@@ -13,6 +13,8 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,37 +30,44 @@ import (
 // requestTimeout bounds one request, dialling included, so that a dead cluster is told fast.
 const requestTimeout = 10 * time.Second
 
-// An opened client, and the digest of the kubeconfig that it was made from.
+// An opened client, what it was made from, and the digest of the kubeconfig.
 type opened struct {
 	content [sha256.Size]byte
 	client  client.Client
+	config  *rest.Config
 }
 
 // client returns a reader for access, the same client for as long as the kubeconfig's content is the same.
 func (f *Fleet) client(ctx context.Context, environment string, access Access) (reader, error) {
+	r, _, err := f.connected(ctx, environment, access)
+	return r, err
+}
+
+// connected returns a reader for access, and what its client was made from.
+func (f *Fleet) connected(ctx context.Context, environment string, access Access) (reader, *rest.Config, error) {
 	raw, err := f.kubeconfig(ctx, environment, access)
 	if err != nil {
-		return reader{}, err
+		return reader{}, nil, err
 	}
 	content := sha256.Sum256(raw)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known, ok := f.clients[access.identity()]; ok && known.content == content {
-		return reader{Client: known.client, environment: environment}, nil
+		return reader{Client: known.client, environment: environment}, known.config, nil
 	}
 	config, err := restConfig(raw, access)
 	if err != nil {
-		return reader{}, err
+		return reader{}, nil, err
 	}
 	if f.impersonate.UserName != "" && !access.AsItself {
 		config.Impersonate = f.impersonate
 	}
 	c, err := f.open(config)
 	if err != nil {
-		return reader{}, unusable(access, "has certificates or addresses that cannot be used", err)
+		return reader{}, nil, unusable(access, "has certificates or addresses that cannot be used", err)
 	}
-	f.clients[access.identity()] = opened{content, c}
-	return reader{Client: c, environment: environment}, nil
+	f.clients[access.identity()] = opened{content, c, config}
+	return reader{Client: c, environment: environment}, config, nil
 }
 
 // kubeconfig reads the bytes behind access.
@@ -154,7 +163,7 @@ func staticToken(access Access) error {
 var scheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, appsv1.AddToScheme, helmv2.AddToScheme, kustomizev1.AddToScheme, sourcev1.AddToScheme,
+		authenticationv1.AddToScheme, authorizationv1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, helmv2.AddToScheme, kustomizev1.AddToScheme, sourcev1.AddToScheme,
 	} {
 		utilruntime.Must(add(s))
 	}
@@ -171,6 +180,9 @@ func open(config *rest.Config) (client.Client, error) {
 	mapper.Add(appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), apimeta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), apimeta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), apimeta.RESTScopeNamespace)
+	mapper.Add(olderOCI.WithKind(ociRepositories.name), apimeta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), apimeta.RESTScopeRoot)
+	mapper.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), apimeta.RESTScopeRoot)
+	mapper.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"), apimeta.RESTScopeRoot)
 	return client.New(config, client.Options{Scheme: scheme, Mapper: mapper})
 }

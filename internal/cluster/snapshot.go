@@ -16,6 +16,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -123,8 +124,7 @@ func (r reader) list(ctx context.Context, group *errgroup.Group, seen *snapshot,
 	}
 	for _, namespace := range namespaces {
 		group.Go(func() error {
-			found := k.list()
-			err := r.List(ctx, found, append(slices.Clone(options), client.InNamespace(namespace))...)
+			found, err := r.all(ctx, k, append(slices.Clone(options), client.InNamespace(namespace))...)
 			if absent(err) {
 				return nil
 			}
@@ -139,13 +139,45 @@ func (r reader) list(ctx context.Context, group *errgroup.Group, seen *snapshot,
 	}
 }
 
+// olderOCI is the version of OCIRepository that Flux before 2.6 has alone. What ferry reads of it is the same as in v1.
+var olderOCI = schema.GroupVersion{Group: ociRepositories.version.Group, Version: "v1beta2"}
+
+// all lists a kind, in the older version where the cluster has no other.
+func (r reader) all(ctx context.Context, k kind, options ...client.ListOption) (client.ObjectList, error) {
+	found := k.list()
+	err := r.List(ctx, found, options...)
+	if !absent(err) || k.name != ociRepositories.name {
+		return found, err
+	}
+	older := &unstructured.UnstructuredList{}
+	older.SetGroupVersionKind(olderOCI.WithKind(k.name + "List"))
+	if err := r.List(ctx, older, options...); err != nil {
+		return nil, err
+	}
+	return found, runtime.DefaultUnstructuredConverter.FromUnstructured(older.UnstructuredContent(), found)
+}
+
+// one reads an object, in the older version where the cluster has no other.
+func (r reader) one(ctx context.Context, k kind, namespace, name string) (client.Object, error) {
+	found, key := k.object(), client.ObjectKey{Namespace: namespace, Name: name}
+	err := r.Get(ctx, key, found)
+	if !absent(err) || k.name != ociRepositories.name {
+		return found, err
+	}
+	older := &unstructured.Unstructured{}
+	older.SetGroupVersionKind(olderOCI.WithKind(k.name))
+	if err := r.Get(ctx, key, older); err != nil {
+		return nil, err
+	}
+	return found, runtime.DefaultUnstructuredConverter.FromUnstructured(older.Object, found)
+}
+
 // get adds one object to seen that is looked for, not named by another; nothing if it is not there, or in a namespace that a list would not look into.
 func (r reader) get(ctx context.Context, seen *snapshot, k kind, namespace, name string) error {
 	if len(r.namespaces) > 0 && !slices.Contains(r.namespaces, namespace) {
 		return nil
 	}
-	o := k.object()
-	err := r.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, o)
+	o, err := r.one(ctx, k, namespace, name)
 	if absent(err) {
 		return nil
 	}
@@ -162,6 +194,13 @@ func (r reader) patch(ctx context.Context, k kind, o gitops.Object, merge []byte
 	object.SetNamespace(o.Namespace)
 	object.SetName(o.Name)
 	err := r.Patch(ctx, object, client.RawPatch(types.MergePatchType, merge))
+	if absent(err) && k.name == ociRepositories.name {
+		older := &unstructured.Unstructured{}
+		older.SetGroupVersionKind(olderOCI.WithKind(k.name))
+		older.SetNamespace(o.Namespace)
+		older.SetName(o.Name)
+		err = r.Patch(ctx, older, client.RawPatch(types.MergePatchType, merge))
+	}
 	if err != nil && !absent(err) {
 		return refusal(ctx, r.environment, "patch", k.resource, o.Namespace, err)
 	}
@@ -233,8 +272,7 @@ func (r reader) follow(ctx context.Context, seen *snapshot, listed bool) error {
 
 // source adds one source, if it is there.
 func (r reader) source(ctx context.Context, seen *snapshot, k kind, o gitops.Object) error {
-	object := k.object()
-	err := r.Get(ctx, client.ObjectKey{Namespace: o.Namespace, Name: o.Name}, object)
+	object, err := r.one(ctx, k, o.Namespace, o.Name)
 	switch {
 	case err == nil:
 		seen.add(k, object)

@@ -41,6 +41,7 @@ var (
 //	promote APP@VERSION to ENV      promote APP from ENV to ENV
 //	rollback APP on ENV [to VERSION]
 //	status [APP on ENV] [--refresh]
+//	check [ENV]
 //	help [VERB], VERB --help
 //
 // An empty line asks for help. Every error is a *gitops.Refusal of code Usage.
@@ -84,6 +85,8 @@ func Parse(line string) (gitops.Request, error) {
 		return p.rollback(options)
 	case "status":
 		return p.status()
+	case "check":
+		return p.check()
 	default:
 		return p.help()
 	}
@@ -236,6 +239,21 @@ func (p *parser) status() (gitops.Request, error) {
 		return nil, err
 	}
 	return gitops.Status{Application: app, Environment: env, Refresh: p.refresh}, p.end()
+}
+
+// check reads:  nothing | ENV, with or without a preposition before it.
+func (p *parser) check() (gitops.Request, error) {
+	if len(p.words) > 1 && isOne(p.words[0], before) {
+		p.next()
+	}
+	if len(p.words) == 0 {
+		return gitops.Check{}, nil
+	}
+	env, err := p.env(p.next())
+	if err != nil {
+		return nil, err
+	}
+	return gitops.Check{Environment: env}, p.end()
 }
 
 func (p *parser) help() (gitops.Request, error) {

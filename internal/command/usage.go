@@ -133,6 +133,12 @@ var manualVerbs = []Verb{
 		Notes:    []string{appNote, inNote},
 	},
 	{
+		Name:     "check",
+		Does:     "Shows what works and what is missing: clusters, Flux, rights and GitHub, each with what mends it. Writes nothing.",
+		Usage:    []string{"check [ENV]"},
+		Examples: []string{"check prod", "check"},
+	},
+	{
 		Name:     "help",
 		Does:     "Shows all commands, or how to use one.",
 		Usage:    []string{"help", "VERB --help"},

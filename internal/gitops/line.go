@@ -35,6 +35,10 @@ func Line(r Request) string {
 		if r.Refresh {
 			add("--refresh")
 		}
+	case Check:
+		if r.Environment != "" {
+			add(r.Environment)
+		}
 	case Help:
 		if r.Topic != "" { // Botkube answers "help" itself and drops the words behind
 			words = []string{r.Topic, "--help"}

@@ -17,6 +17,9 @@ type Status struct {
 	Refresh                  bool // --refresh: the answer takes the place of the message whose button was pressed
 }
 
+// Check asks what works and what is missing: permissions, reachability, versions. Environment is empty for all.
+type Check struct{ Environment string }
+
 // Help asks how to use a verb, or ferry if Topic is empty.
 type Help struct{ Topic string }
 
@@ -61,6 +64,9 @@ func (Diff) Verb() string { return "diff" }
 
 // Verb is the first word of the request's line.
 func (Status) Verb() string { return "status" }
+
+// Verb is the first word of the request's line.
+func (Check) Verb() string { return "check" }
 
 // Verb is the first word of the request's line.
 func (Help) Verb() string { return "help" }

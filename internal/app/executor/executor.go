@@ -168,7 +168,7 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if c.Blueprints != "" {
 		shown = func(ctx context.Context) *blueprint.Set { return r.shown.Set(ctx, c.Blueprints) }
 	}
-	return chatops.Core{Fleet: fleet, Blueprints: shown, Promotions: &promotion.Service{
+	return chatops.Core{Fleet: fleet, Clusters: fleet, GitHub: hub, Blueprints: shown, Promotions: &promotion.Service{
 		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Also: c.GitHub.Repositories, Host: host, Signed: host == "github.com",
 		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
 	}}, nil
