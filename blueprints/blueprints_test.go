@@ -156,6 +156,28 @@ var samples = sync.OnceValue(func() []sample {
 		recents = append(recents, hugeOutcome)
 	}
 
+	right := func(verb, resource string) operation.Right {
+		return operation.Right{Verb: verb, Group: "apps", Resource: resource, Namespace: "shop"}
+	}
+	fine := operation.Checkup{By: "slack:U024BE7LH", Environments: []string{"prod"}, Sections: []operation.Section{
+		{Title: "prod", Facts: []string{"Kubernetes v1.34.2", "Flux 2.6 or later"}, Findings: []operation.Finding{operation.Clock("the API server", 0)}},
+		{Title: "acme/fleet", Facts: []string{"prod: commit to main"}}}}
+	checkup := operation.Checkup{By: "name:root", Environments: []string{"stage", "prod"}, Sections: []operation.Section{
+		operation.Observed("stage", operation.Cluster{Kubernetes: "v1.34.2", Skew: time.Minute, Subjects: []operation.Subject{{Kind: "Group", Name: "ferry"}},
+			Rights: []operation.Right{right("get", "deployments"), right("list", "deployments"), right("list", "replicasets")}}),
+		operation.Observed("prod", operation.Cluster{Err: &gitops.Refusal{Reason: "prod does not answer: connection refused."}}),
+		fine.Sections[1]}}
+	hostileCheckup := operation.Checkup{By: "name:" + hostile, Environments: []string{"prod"}, Sections: []operation.Section{
+		operation.Observed("prod", operation.Cluster{Kubernetes: hostile, Subjects: []operation.Subject{{Kind: "User", Name: hostile}}, Rights: []operation.Right{right("list", "pods")}}),
+		{Title: "acme/fleet", Facts: []string{hostile}, Findings: []operation.Finding{{State: operation.Missing, Text: hostile, Fix: hostile, With: hostile}}}}}
+	hugeCheckup := operation.Checkup{By: strings.Repeat("b", 5000)}
+	for i := range 500 {
+		e := fmt.Sprintf("env-%d", i)
+		hugeCheckup.Environments = append(hugeCheckup.Environments, e)
+		hugeCheckup.Sections = append(hugeCheckup.Sections, operation.Section{Title: e, Facts: []string{strings.Repeat("fact ", 1000)}, Findings: []operation.Finding{
+			{State: operation.Missing, Text: strings.Repeat("text ", 1000), Fix: strings.Repeat("fix\n", 1000), With: "by hand"}}})
+	}
+
 	_, usage := command.Parse("promote podinfo")
 	refusal := &gitops.Refusal{Code: gitops.Ambiguous, Reason: "podinfo runs in two namespaces.", Details: []string{"apps/podinfo", "demo/podinfo"}, Next: []string{"list apps/podinfo", "list demo/podinfo"}}
 	hugeRefusal := &gitops.Refusal{Code: gitops.NoSuchVersion, Reason: strings.Repeat("no ", 1700)}
@@ -174,7 +196,9 @@ var samples = sync.OnceValue(func() []sample {
 		{"refusal-hostile", &gitops.Refusal{Title: hostile, Reason: hostile, Details: []string{hostile}}, true},
 		{"recent-small", promotion.Recent{Outcomes: []promotion.Outcome{outcome, failed}}, true}, {"recent-empty", promotion.Recent{}, true}, {"recent-unreachable", promotion.Recent{Unreachable: []string{"prod: It did not answer in time."}}, true}, {"recent-hostile", promotion.Recent{Outcomes: []promotion.Outcome{hostileOutcome}}, true}, {"recent-huge", promotion.Recent{Outcomes: recents}, false},
 	}
-	for _, topic := range []string{"", "list", "diff", "promote", "rollback", "status", "help"} {
+	all = append(all, sample{"check-fine", fine, true}, sample{"check-small", checkup, true}, sample{"check-empty", operation.Checkup{}, true},
+		sample{"check-hostile", hostileCheckup, true}, sample{"check-huge", hugeCheckup, false})
+	for _, topic := range []string{"", "list", "diff", "promote", "rollback", "status", "check", "help"} {
 		manual, err := command.Usage(topic)
 		if err != nil {
 			panic(err)

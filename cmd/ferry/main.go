@@ -27,6 +27,7 @@ var version = "v0.0.0-dev"
 type commands struct {
 	Chat       chat           `cmd:"" help:"Talk to ferry: type lines, or the number of a button. On a terminal Tab completes, arrows choose. Ends with quit."`
 	Run        runLine        `cmd:"" help:"Answer one line. Exit code: 0 done, 1 refused or failed, 2 not answered."`
+	Check      check          `cmd:"" help:"Look what works and what is missing: clusters, Flux, rights and GitHub. Exit code: 0 all there, 1 something missing, 2 not answered."`
 	Demo       demo           `cmd:"" help:"Try ferry on two clusters on this machine, which end with it."`
 	Blueprints blueprintFiles `cmd:"" help:"Work on messages in the place of ferry's own."`
 	Index      index          `cmd:"" help:"Work on the index in which Botkube finds the plugins."`
@@ -72,6 +73,9 @@ func run(ctx context.Context, args []string, t terminal) int {
 	if err != nil {
 		fmt.Fprintln(t.err, "ferry:", err)
 		return exitUsage
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
 	}
 	chosen, err := parser.Parse(args)
 	if exited >= 0 { // help was shown

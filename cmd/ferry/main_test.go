@@ -112,6 +112,10 @@ func TestRunExitCodes(t *testing.T) {
 		"several kubeconfigs":      {[]string{"run", "--plugins", dir, "--kubeconfig", "a" + string(filepath.ListSeparator) + "b", "--", "list"}, 2, "", "several files"},
 		"an unknown command":       {[]string{"deploy"}, 2, "", "unexpected argument deploy"},
 		"an unknown output":        {[]string{"run", "--output", "xml", "--", "list"}, 2, "", "--output"},
+		"a check":                  {[]string{"check", "--plugins", dir, "--as", "ada"}, 0, "ferry check||ada||true|\n", ""},
+		"a check of one":           {[]string{"check", "--plugins", dir, "--as", "ada", "prod"}, 0, "ferry check prod||ada||true|\n", ""},
+		"a check that fails":       {[]string{"check", "--plugins", dir, "--as", "ada", "refuse"}, 1, "ferry check refuse||ada||true|\n", ""},
+		"a check without a plugin": {[]string{"check", "--plugins", filepath.Join(dir, "absent")}, 2, "", "look for plugins"},
 		"the version":              {[]string{"version"}, 0, version + "\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,10 +128,12 @@ func TestRunExitCodes(t *testing.T) {
 }
 
 func TestHelpNamesTheCommands(t *testing.T) {
-	code, out, _ := ferry(t, "", "--help")
-	for _, command := range []string{"chat", "run <line>", "index build", "version"} {
-		if code != 0 || !strings.Contains(out, "  "+command) {
-			t.Errorf("code %d, no %s in:\n%s", code, command, out)
+	for _, args := range [][]string{{"--help"}, nil} {
+		code, out, log := ferry(t, "", args...)
+		for _, command := range []string{"chat", "run <line>", "check [<environment>]", "index build", "version"} {
+			if code != 0 || log != "" || !strings.Contains(out, "  "+command) {
+				t.Errorf("%q: code %d, no %s in:\n%s%s", args, code, command, out, log)
+			}
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
 	"github.com/ferry-chatops/ferry/internal/promotion"
 )
 
@@ -91,7 +92,31 @@ func service(f *fleet) *promotion.Service {
 
 func made() (Core, error) {
 	f := environments()
-	return Core{Fleet: f, Promotions: service(f)}, nil
+	return Core{Fleet: f, Promotions: service(f), Clusters: f, GitHub: hub{}}, nil
+}
+
+func (*fleet) Probe(_ context.Context, environment string) []operation.Cluster {
+	c := operation.Cluster{Kubernetes: "v1.34.2", Subjects: []operation.Subject{{Kind: "Group", Name: "ferry"}}, Rights: []operation.Right{
+		{Verb: "list", Group: "apps", Resource: "deployments", Allowed: true}, {Verb: "list", Resource: "pods", Allowed: environment == "stage"}}}
+	if environment == "dr" {
+		c = operation.Cluster{Err: &gitops.Refusal{Code: gitops.Unreachable, Reason: "dr does not answer: connection refused."}}
+	}
+	return []operation.Cluster{c}
+}
+
+func (*fleet) ProbeHome(context.Context, []string) operation.Cluster {
+	return operation.Cluster{Kubernetes: "v1.34.2"}
+}
+
+// hub is GitHub with a token that may do everything.
+type hub struct{}
+
+func (hub) CheckToken(context.Context) operation.Section {
+	return operation.Section{Facts: []string{"Classic personal access token of ferry-bot"}, Findings: []operation.Finding{{State: operation.Works, Text: "GitHub accepts the token."}}}
+}
+
+func (hub) CheckRepository(context.Context, string, []string) operation.Section {
+	return operation.Section{Findings: []operation.Finding{{State: operation.Works, Text: "ferry may open pull requests."}}}
 }
 
 type charts struct{}

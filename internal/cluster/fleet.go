@@ -97,8 +97,9 @@ func UseLogger(log *slog.Logger) {
 func New(home []byte, environments []Environment) (*Fleet, error) {
 	if len(home) == 0 {
 		return nil, &gitops.Refusal{
-			Code:   gitops.Config,
-			Reason: "Botkube passes no kubeconfig to ferry, so ferry can read no cluster. Give the plugin an rbac block in Botkube's configuration:",
+			Code: gitops.Config,
+			Reason: "ferry was given no kubeconfig, so it can read no cluster. In a terminal, name one with --kubeconfig or KUBECONFIG. " +
+				"In Botkube, give the plugin an rbac block in the configuration:",
 			Snippet: `context:
   rbac:
     group:

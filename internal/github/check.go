@@ -20,9 +20,9 @@ type tokenKind struct {
 
 // kinds of tokens by their beginning (GitHub's blog, "Behind GitHub's new authentication token formats").
 var tokenKinds = map[string]tokenKind{
-	"ghp_":        {"classic personal access token", "/settings/tokens"},
+	"ghp_":        {"Classic personal access token", "/settings/tokens"},
 	"gho_":        {"OAuth token", "/settings/applications"},
-	"github_pat_": {"fine-grained personal access token", "/settings/personal-access-tokens"},
+	"github_pat_": {"Fine-grained personal access token", "/settings/personal-access-tokens"},
 	"ghs_":        {"App installation token", "/settings/installations"},
 	"ghu_":        {"App user token", "/settings/installations"},
 }
@@ -33,7 +33,7 @@ func kindOf(token string) tokenKind {
 			return kind
 		}
 	}
-	return tokenKind{"token of a kind that ferry does not know", "/settings/tokens"}
+	return tokenKind{"Token of a kind that ferry does not know", "/settings/tokens"}
 }
 
 // scoped says whether scopes decide what a token may do, instead of permissions.

@@ -22,8 +22,10 @@ type Clusters interface {
 	ProbeHome(ctx context.Context, environments []string) Cluster
 }
 
-// Origins knows where the changes of environments go.
-type Origins interface {
+// Changes knows where the changes of environments go, and whose they may be.
+type Changes interface {
+	// Access says who may change an environment.
+	Access(environment string) gitops.Access
 	// Origins are the repositories and branches that the Kustomizations of an environment follow, each once, and what is
 	// wrong with others.
 	Origins(ctx context.Context, environment string) ([]Origin, []Finding)
@@ -74,9 +76,12 @@ type Right struct {
 // A Finding is one thing that check looked at.
 type Finding struct {
 	State State  `json:"state"`
-	Text  string `json:"text"`          // what it is, and what is to be done about it
-	Fix   string `json:"fix,omitempty"` // to copy: configuration or commands
+	Text  string `json:"text"`           // what it is, and what is to be done about it
+	Fix   string `json:"fix,omitempty"`  // to copy
+	With  string `json:"with,omitempty"` // what the fix is for
 }
+
+func works(text string) Finding { return Finding{State: Works, Text: text} }
 
 // State says how a Finding stands.
 type State string
@@ -111,7 +116,7 @@ const probeTime = 12 * time.Second
 
 // Check answers check [ENVIRONMENT]: what works and what is missing, of every environment, the home cluster, the
 // credential and the repositories. by is who asks.
-func Check(ctx context.Context, clusters Clusters, origins Origins, hub GitHub, request gitops.Check, by string) (Checkup, error) {
+func Check(ctx context.Context, clusters Clusters, changes Changes, hub GitHub, request gitops.Check, by string) (Checkup, error) {
 	environments := clusters.Environments()
 	if request.Environment != "" {
 		again := func(e string) string { return gitops.Line(gitops.Check{Environment: e}) }
@@ -127,11 +132,11 @@ func Check(ctx context.Context, clusters Clusters, origins Origins, hub GitHub, 
 	var tasks []func(context.Context)
 	for i, e := range environments {
 		tasks = append(tasks,
-			func(ctx context.Context) { all[i] = section(e, clusters.Probe(ctx, e)...) },
-			func(ctx context.Context) { from[i], wrong[i] = origins.Origins(ctx, e) })
+			func(ctx context.Context) { all[i] = Observed(e, clusters.Probe(ctx, e)...) },
+			func(ctx context.Context) { from[i], wrong[i] = changes.Origins(ctx, e) })
 	}
 	tasks = append(tasks,
-		func(ctx context.Context) { home = section("Home cluster", clusters.ProbeHome(ctx, environments)) },
+		func(ctx context.Context) { home = Observed("Home cluster", clusters.ProbeHome(ctx, environments)) },
 		func(ctx context.Context) { token = hub.CheckToken(ctx) })
 	first, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -142,8 +147,8 @@ func Check(ctx context.Context, clusters Clusters, origins Origins, hub GitHub, 
 		all[i].Findings = append(all[i].Findings, wrong[i]...)
 	}
 	token.Title = "GitHub"
-	repositories, err := checkRepositories(ctx, origins, hub, environments, from)
-	return Checkup{By: by, Environments: environments, Sections: slices.Concat(all, []Section{home, token}, repositories)}, err
+	repositories, err := checkRepositories(ctx, changes, hub, environments, from)
+	return Checkup{By: by, Environments: environments, Sections: slices.Concat(all, []Section{home, who(changes, environments, by), token}, repositories)}, err
 }
 
 func sideBySide(ctx context.Context, tasks []func(context.Context)) error {
@@ -154,7 +159,7 @@ func sideBySide(ctx context.Context, tasks []func(context.Context)) error {
 }
 
 // checkRepositories looks at each repository once, whatever number of environments follow it.
-func checkRepositories(ctx context.Context, origins Origins, hub GitHub, environments []string, from [][]Origin) ([]Section, error) {
+func checkRepositories(ctx context.Context, changes Changes, hub GitHub, environments []string, from [][]Origin) ([]Section, error) {
 	branches := map[string][]string{}
 	ways := map[string][]*Finding{}
 	var names []string
@@ -169,7 +174,7 @@ func checkRepositories(ctx context.Context, origins Origins, hub GitHub, environ
 			}
 			way := &Finding{}
 			ways[o.Repository] = append(ways[o.Repository], way)
-			tasks = append(tasks, func(ctx context.Context) { *way = origins.Way(ctx, e, o) })
+			tasks = append(tasks, func(ctx context.Context) { *way = changes.Way(ctx, e, o) })
 		}
 	}
 	slices.Sort(names)
@@ -190,8 +195,8 @@ func checkRepositories(ctx context.Context, origins Origins, hub GitHub, environ
 	return sections, err
 }
 
-// section words what was found in the clusters of one environment.
-func section(title string, clusters ...Cluster) Section {
+// Observed words what was found in the clusters of one environment.
+func Observed(title string, clusters ...Cluster) Section {
 	s := Section{Title: title}
 	for _, c := range clusters {
 		of := ""
@@ -200,7 +205,7 @@ func section(title string, clusters ...Cluster) Section {
 		}
 		if c.Kubernetes != "" {
 			s.Facts = append(s.Facts, "Kubernetes "+c.Kubernetes+of)
-			s.Findings = append(s.Findings, Finding{Works, "The API server" + of + " answers.", ""}, Clock("the API server"+of, c.Skew))
+			s.Findings = append(s.Findings, works("The API server"+of+" answers."), Clock("the API server"+of, c.Skew))
 		}
 		if len(c.APIs) > 0 {
 			fact, findings := flux(c.APIs)
@@ -218,20 +223,20 @@ func section(title string, clusters ...Cluster) Section {
 // Clock compares a clock with ours; skew is what it is ahead.
 func Clock(whose string, skew time.Duration) Finding {
 	if skew.Abs() <= maxSkew {
-		return Finding{Works, "The clock of " + whose + " agrees with ours.", ""}
+		return works("The clock of " + whose + " agrees with ours.")
 	}
 	word := "ahead of"
 	if skew < 0 {
 		word = "behind"
 	}
-	return Finding{Mind, fmt.Sprintf("The clock of %s is %s %s ours. One of both is wrong: set them by NTP.", whose, skew.Abs().Round(time.Second), word), ""}
+	return Finding{Mind, fmt.Sprintf("The clock of %s is %s %s ours. One of both is wrong: set them by NTP.", whose, skew.Abs().Round(time.Second), word), "", ""}
 }
 
 // Failure words an error as something that is missing.
 func Failure(err error) Finding {
 	f := Finding{State: Missing, Text: reason(err)}
 	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
-		f.Fix = cmp.Or(r.Snippet, strings.Join(r.Details, "\n"))
+		f.Fix, f.With = cmp.Or(r.Snippet, strings.Join(r.Details, "\n")), withShell
 	}
 	return f
 }
@@ -262,16 +267,16 @@ func flux(apis []API) (fact string, findings []Finding) {
 	}
 	switch {
 	case !present:
-		return "no Flux", []Finding{{Missing, "Flux is not installed: the cluster has none of its custom resources.", "flux install"}}
+		return "no Flux", []Finding{{Missing, "Flux is not installed: the cluster has none of its custom resources.", "flux install", withShell}}
 	case older:
-		return "an old Flux", []Finding{{Missing, "Flux is older than 2.3, which is the first that ferry works with. Upgrade it.", "flux install"}}
+		return "an old Flux", []Finding{{Missing, "Flux is older than 2.3, which is the first that ferry works with. Upgrade it.", "flux install", withShell}}
 	}
 	for _, a := range apis {
 		if len(a.Serves) > 0 {
-			findings = append(findings, Finding{Works, "The custom resource " + a.Resource + " is there.", ""})
+			findings = append(findings, works("The custom resource "+a.Resource+" is there."))
 			continue
 		}
-		f := Finding{Missing, fmt.Sprintf("The custom resource %s.%s is not there.", a.Resource, a.Group), "flux install"}
+		f := Finding{Missing, fmt.Sprintf("The custom resource %s.%s is not there.", a.Resource, a.Group), "flux install", withShell}
 		if a.Without != "" {
 			f.State, f.Text = Mind, f.Text+" "+a.Without
 		}
@@ -294,7 +299,7 @@ func rights(title, of string, c Cluster) (findings []Finding) {
 	var withouts []string
 	for _, r := range c.Rights {
 		if r.Allowed {
-			findings = append(findings, Finding{Works, "ferry may " + r.String() + ".", ""})
+			findings = append(findings, works("ferry may "+r.String()+"."))
 			continue
 		}
 		if missing[r.Without] == nil {
@@ -310,14 +315,48 @@ func rights(title, of string, c Cluster) (findings []Finding) {
 				lines = append(lines, rule.words(g.namespaces))
 			}
 		}
-		f := Finding{Missing, fmt.Sprintf("ferry may not %s%s.", strings.Join(lines, "; "), strings.Replace(of, " of ", ", in ", 1)), roles(title, c.Subjects, missing[without])}
+		f := Finding{Missing, fmt.Sprintf("ferry may not %s%s.", strings.Join(lines, "; "), strings.Replace(of, " of ", ", in ", 1)), roles(title, c.Subjects, missing[without]), withKubectl}
 		if without != "" {
-			f.State, f.Text = Mind, f.Text+" "+without
+			f.State, f.Text, f.Fix = Mind, f.Text+" "+without, "# Optional. "+without+"\n"+f.Fix
 		}
 		findings = append(findings, f)
 	}
 	return findings
 }
+
+// who says who may change the environments.
+func who(changes Changes, environments []string, by string) Section {
+	s := Section{Title: "Who may promote"}
+	var open, yours []string
+	for _, e := range environments {
+		access := changes.Access(e)
+		if access.Permits(by) {
+			yours = append(yours, e)
+		}
+		if access.Open() {
+			open = append(open, e)
+			continue
+		}
+		s.Findings = append(s.Findings, works(fmt.Sprintf("%s in ferry's configuration says who may change %s.", access.Rule, e)))
+		unverified := slices.DeleteFunc(slices.Clone(access.Principals), func(p string) bool { return !strings.HasPrefix(p, unverifiedKind) })
+		if len(unverified) > 0 {
+			s.Findings = append(s.Findings, Finding{Mind, fmt.Sprintf("%s lets %s change %s: names that no platform vouches for. Write slack:ID or discord:ID instead where you can.",
+				access.Rule, enumerate(unverified), e), "", ""})
+		}
+	}
+	s.Facts = []string{"You may change none of these"}
+	if len(yours) > 0 {
+		s.Facts = []string{"You may change " + enumerate(yours)}
+	}
+	if len(open) > 0 {
+		s.Findings = append(s.Findings, Finding{Mind, fmt.Sprintf("Anybody in a channel with ferry may change %s: its configuration has no access rule.", enumerate(open)),
+			fmt.Sprintf("access:\n  default: [%q]", by), withConfig})
+	}
+	return s
+}
+
+// unverifiedKind begins principals that people may have chosen themselves.
+const unverifiedKind = "name:"
 
 // Failed says whether something is missing that ferry needs.
 func (c Checkup) Failed() bool { return c.count(Missing) > 0 }
@@ -360,7 +399,7 @@ func (c Checkup) Summary() string {
 		}
 	}
 	s := enumerate(parts) + ". To ferry you are " + c.By
-	if strings.HasPrefix(c.By, "name:") {
+	if strings.HasPrefix(c.By, unverifiedKind) {
 		s += ", a name that nobody vouches for"
 	}
 	return s + "."
@@ -399,13 +438,32 @@ func (f Finding) Line() string {
 	return map[State]string{Works: "✓ ", Missing: "✗ ", Mind: "! ", Unknown: "? "}[f.State] + f.Text
 }
 
-// Fix is all that mends the section, to copy; documents of Kubernetes are one stream.
-func (s Section) Fix() string {
-	var fixes []string
-	for _, f := range s.Wrong() {
-		if f.Fix != "" && !slices.Contains(fixes, f.Fix) {
-			fixes = append(fixes, f.Fix)
+// A Fix is text to copy.
+type Fix struct{ Title, Code string }
+
+// Fixes are what mends the findings: for each section one text for kubectl and one for each other use.
+func (c Checkup) Fixes() (fixes []Fix) {
+	for _, s := range c.Sections {
+		for _, f := range s.Wrong() {
+			title := s.Title + ": " + f.With
+			i := slices.IndexFunc(fixes, func(x Fix) bool { return x.Title == title })
+			switch {
+			case f.Fix == "" || i >= 0 && strings.Contains(fixes[i].Code, f.Fix):
+			case i < 0:
+				fixes = append(fixes, Fix{title, f.Fix})
+			case f.With == withKubectl:
+				fixes[i].Code += "\n---\n" + f.Fix
+			default:
+				fixes[i].Code += "\n" + f.Fix
+			}
 		}
 	}
-	return strings.Join(fixes, "\n---\n")
+	return fixes
 }
+
+// What a fix is for.
+const (
+	withKubectl = "for kubectl apply -f -"
+	withConfig  = "for ferry's configuration"
+	withShell   = "commands"
+)

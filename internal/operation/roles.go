@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // String words a right: "list deployments.apps in namespace shop".
@@ -145,10 +147,19 @@ func list(words []string) string {
 
 var plainWord = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
 
-// quoted writes a word as YAML: names of users may hold anything.
+// quoted writes a word as YAML. Names of users may hold anything: what a chat platform could change is escaped, so that
+// what is copied from there is the same.
 func quoted(word string) string {
 	if plainWord.MatchString(word) && !slices.Contains([]string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}, word) {
 		return word
 	}
-	return fmt.Sprintf("%q", word)
+	var b strings.Builder
+	for _, r := range word {
+		if r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune("-.:/ ", r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\U%08X`, r)
+		}
+	}
+	return `"` + b.String() + `"`
 }

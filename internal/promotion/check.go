@@ -10,15 +10,29 @@ import (
 	"github.com/ferry-chatops/ferry/internal/operation"
 )
 
+// Access says who may change an environment.
+func (s *Service) Access(environment string) gitops.Access {
+	settings, _ := s.of(environment)
+	return settings.Access
+}
+
+// of gives an environment's settings; false if there are none.
+func (s *Service) of(environment string) (Settings, bool) {
+	i := slices.Index(s.environments(), environment)
+	if i < 0 {
+		return Settings{}, false
+	}
+	return s.Settings[i], true
+}
+
 // Origins are the repositories and branches that the Kustomizations of an environment follow, each once in the order of
 // the Kustomizations, and what is wrong with the others. A configured repository with its branch is one even if the
 // cluster does not answer.
 func (s *Service) Origins(ctx context.Context, environment string) (origins []operation.Origin, wrong []operation.Finding) {
-	i := slices.Index(s.environments(), environment)
-	if i < 0 {
+	settings, ok := s.of(environment)
+	if !ok {
 		return nil, nil
 	}
-	settings := s.Settings[i]
 	all, err := s.Cluster.Kustomizations(ctx, environment)
 	if err != nil {
 		if settings.Repository != "" && settings.Branch != "" {
@@ -53,12 +67,11 @@ func (s *Service) Origins(ctx context.Context, environment string) (origins []op
 
 // Way says whether a change of the environment goes by commit or by pull request, as the plan of one would.
 func (s *Service) Way(ctx context.Context, environment string, origin operation.Origin) operation.Finding {
-	i := slices.Index(s.environments(), environment)
+	settings, _ := s.of(environment)
 	repository, err := s.Repositories.Repository(origin.Repository)
-	if err != nil || i < 0 {
+	if err != nil {
 		return failure(err)
 	}
-	settings := s.Settings[i]
 	p := place{repository: repository, name: origin.Repository, branch: origin.Branch}
 	if settings.Mode == Commit {
 		direct, rule, err := repository.Direct(ctx, origin.Branch)
@@ -67,8 +80,7 @@ func (s *Service) Way(ctx context.Context, environment string, origin operation.
 		}
 		if !direct {
 			return operation.Finding{State: operation.Missing,
-				Text: fmt.Sprintf("The mode of %s is commit, but the rule %s of %s forbids that. Let ferry choose.", environment, rule, origin.Branch),
-				Fix:  fmt.Sprintf("environments:\n- name: %s\n  promotion: {mode: auto}", environment)}
+				Text: fmt.Sprintf("The configured mode of %s is commit, but the rule %s of %s forbids that. Write promotion: {mode: auto}.", environment, rule, origin.Branch)}
 		}
 	}
 	_, how, err := s.mode(ctx, p, settings, false)
