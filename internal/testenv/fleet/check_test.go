@@ -1,0 +1,8 @@
+package fleet_test
+
+import "testing"
+
+func TestCheck(t *testing.T) {
+	c := start(t)
+	c.say("check")
+}
