@@ -48,6 +48,14 @@ var samples = sync.OnceValue(func() map[string][]any {
 		"card":    {card, back, promotion.Card{Plan: gitops.Plan{Application: key}}},
 		"outcome": {outcome, promotion.Outcome{State: promotion.NoChange, Application: key}},
 		"recent":  {promotion.Recent{Outcomes: []promotion.Outcome{outcome}, Unreachable: []string{"eu"}}, promotion.Recent{}},
+		"check": {
+			operation.Checkup{By: "name:root", Environments: []string{"stage", "prod"}, Sections: []operation.Section{
+				operation.Observed("stage", operation.Cluster{Kubernetes: "v1.34.2", Skew: time.Minute, Subjects: []operation.Subject{{Kind: "Group", Name: "ferry"}},
+					Rights: []operation.Right{{Verb: "list", Resource: "pods"}}}),
+				{Title: "acme/fleet", Facts: []string{"stage: commit to main"}},
+			}},
+			operation.Checkup{By: "slack:U024BE7LH", Environments: []string{"prod"}},
+		},
 		"list": {
 			operation.Listing{Environments: []string{"stage", "prod"}, Rows: rows, Unreachable: []operation.Unanswered{{Environment: "eu", Reason: "connection refused"}}},
 			operation.Listing{Environments: []string{"prod"}},
