@@ -41,7 +41,7 @@ var checked = map[string]bool{
 	"command.Verb": true, "command.Manual": true, "command.Option": true,
 	"operation.Listing.Environments": true, "operation.Listing.Application": true,
 	"operation.ListRow.Name": true, "operation.ListRow.Namespace": true, "operation.ListRow.Kind": true,
-	"operation.Difference.Environment": true, "operation.Comparison.Other": true, "operation.Suggestion": true,
+	"operation.Checkup.Environments": true, "operation.Difference.Environment": true, "operation.Comparison.Other": true, "operation.Suggestion": true,
 	"promotion.Card.Confirm": true, "promotion.Outcome.Next": true,
 }
 
