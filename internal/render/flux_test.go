@@ -2,12 +2,12 @@ package render_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -17,13 +17,18 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	sigsyaml "sigs.k8s.io/yaml"
 
+	"github.com/ferry-chatops/ferry/internal/githubtest"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/render"
 	"github.com/ferry-chatops/ferry/internal/testenv"
@@ -88,6 +93,9 @@ var differences = map[string]map[string]string{
 	"replacements-structured":    {"": "kustomize 0.21 puts replacements into text that is YAML itself"},
 	"secrets-merged-text":        {"Secret//s data.a": "kustomize 0.21 merges what stringData of a Secret has"},
 
+	"sourceignore-defaults":    {"failure": "the flux command knows the defaults only beside a .sourceignore"},
+	"sourceignore-no-defaults": {"failure": "the flux command keeps the defaults beside a .sourceignore, source-controller does not"},
+
 	"decryption":         {"Secret//s sops": "the flux command masks what is encrypted", "Secret//s stringData.token": "the same"},
 	"crds-field":         {"": "refused: such schemas change what kustomize does in the whole process"},
 	"helm-values-hashed": {"": "refused: such rules are not looked through"},
@@ -99,7 +107,6 @@ var differences = map[string]map[string]string{
 	"nested":                {"": notYet},
 	"nested-twice":          {"": notYet},
 	"only-bases":            {"": notYet},
-	"sourceignore":          {"": notYet},
 	"substitute":            {"": notYet},
 	"substitute-bad-name":   {"": notYet},
 	"substitute-disabled":   {"": notYet},
@@ -200,7 +207,7 @@ func fluxBuild(t *testing.T, flux string, one tree) (built []byte, failed string
 	}
 	k := object(t, one)
 	cmd := exec.CommandContext(t.Context(), flux, "build", "kustomization", k.Name, "--namespace", k.Namespace, "--dry-run", "--recursive",
-		"--path", filepath.Join("tree", k.Spec.Path), "--kustomization-file", "flux.yaml", "--local-sources", "GitRepository/flux-system/fleet=tree")
+		"--path", filepath.Join("tree", k.Spec.Path), "--kustomization-file", "flux.yaml", "--local-sources", "GitRepository/flux-system/"+k.Spec.SourceRef.Name+"=tree")
 	cmd.Dir = dir
 	cmd.Env = []string{"HOME=" + dir, "KUBECONFIG=" + filepath.Join(dir, "none")}
 	var stderr bytes.Buffer
@@ -255,7 +262,7 @@ func build(t *testing.T, one tree) ([]render.Object, error) {
 			t.Fatal(err)
 		}
 	}
-	return render.Build(t.Context(), fs.FS(one.files), of)
+	return render.Build(t.Context(), render.Artifact(one.files), of)
 }
 
 // decode reads the objects that flux build prints, but for the labels that name their owner.
@@ -288,4 +295,171 @@ func decode(t *testing.T, built []byte) []render.Object {
 		o.Name, _ = metadata["name"].(string)
 		objects = append(objects, o)
 	}
+}
+
+// What ferry builds is what kustomize-controller applies: every field that ferry states, and no object more.
+func TestBuildIsWhatFluxApplies(t *testing.T) {
+	env := testenv.Need(t, testenv.Options{Clusters: []string{"truth"}, Flux: true})
+	cluster, hub := env.Clusters["truth"], githubtest.Start(t, githubtest.AnonymousGit())
+	applied := maps.Collect(func(yield func(string, tree) bool) {
+		for name, one := range trees(t) {
+			if one.applied && !yield(name, one) {
+				return
+			}
+		}
+	})
+	if len(applied) < 10 {
+		t.Errorf("only %d trees are applied", len(applied))
+	}
+	t.Run("trees", func(t *testing.T) { // which share the cluster until all are done
+		for name, one := range applied {
+			t.Run(name, func(t *testing.T) {
+				if differences[name][""] == notYet {
+					t.Skip(notYet)
+				}
+				t.Parallel()
+				one.apply(t, name, cluster, hub)
+			})
+		}
+	})
+}
+
+func (one tree) apply(t *testing.T, name string, cluster *testenv.Cluster, hub *githubtest.Server) {
+	t.Helper()
+	files := map[string]string{}
+	for file, content := range one.files {
+		files[file] = string(content.Data)
+	}
+	if _, err := hub.CreateRepository("acme/"+name, files); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := build(t, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var setup bytes.Buffer
+	spaces := map[string]bool{}
+	for _, o := range objects {
+		if o.Namespace != "" && o.Namespace != "flux-system" {
+			spaces[o.Namespace] = true
+		}
+	}
+	for space := range spaces {
+		fmt.Fprintf(&setup, "{apiVersion: v1, kind: Namespace, metadata: {name: %s}}\n---\n", space)
+	}
+	fmt.Fprintf(&setup, `{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {name: %s, namespace: flux-system}, spec: {interval: 10m, url: %q, ref: {branch: main}}}`+"\n---\n",
+		name, hub.GitURL("acme/"+name))
+	setup.Write(one.flux)
+	if err := cluster.Apply(t.Context(), setup.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	kustomizations := []string{object(t, one).Name}
+	for _, o := range objects {
+		if o.Kind == "Kustomization" {
+			kustomizations = append(kustomizations, o.Name)
+		}
+	}
+	var inventory []string
+	for _, k := range kustomizations {
+		inventory = append(inventory, ready(t, cluster.Client(), k)...)
+	}
+	var stated []string
+	for _, o := range objects {
+		var live unstructured.Unstructured
+		live.SetAPIVersion(o.Fields["apiVersion"].(string))
+		live.SetKind(o.Kind)
+		group := live.GroupVersionKind().Group
+		stated = append(stated, fmt.Sprintf("%s_%s_%s_%s", o.Namespace, strings.ReplaceAll(o.Name, ":", "__"), group, o.Kind))
+		if err := cluster.Client().Get(t.Context(), client.ObjectKey{Namespace: o.Namespace, Name: o.Name}, &live); err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, d := range missing("", plain(t, asStored(o)), plain(t, live.Object)) {
+			t.Errorf("%s %s", o.Object, d)
+		}
+	}
+	slices.Sort(inventory)
+	slices.Sort(stated)
+	if d := cmp.Diff(inventory, stated); d != "" {
+		t.Errorf("Flux applied other objects than ferry builds:\n%s", d)
+	}
+}
+
+// ready waits until a Kustomization is applied and returns its inventory: NAMESPACE_NAME_GROUP_KIND.
+func ready(t *testing.T, c client.Client, name string) (ids []string) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(time.Minute)
+	for {
+		var k kustomizev1.Kustomization
+		err := c.Get(t.Context(), client.ObjectKey{Namespace: "flux-system", Name: name}, &k)
+		if err == nil && k.Status.Inventory != nil && meta.IsStatusConditionTrue(k.Status.Conditions, "Ready") {
+			for _, e := range k.Status.Inventory.Entries {
+				ids = append(ids, e.ID)
+			}
+			return ids
+		}
+		select {
+		case <-timeout:
+			t.Fatalf("Kustomization %s is not ready: %v %v", name, err, k.Status.Conditions)
+		case <-tick.C:
+		}
+	}
+}
+
+// asStored gives an object's fields as the API server keeps them: the text of a Secret among its data.
+func asStored(o render.Object) map[string]any {
+	text, ok := o.Fields["stringData"].(map[string]any)
+	if o.Kind != "Secret" || !ok {
+		return o.Fields
+	}
+	stored := maps.Clone(o.Fields)
+	delete(stored, "stringData")
+	data, _ := o.Fields["data"].(map[string]any)
+	data = maps.Collect(maps.All(data))
+	for key, value := range text {
+		data[key] = base64.StdEncoding.EncodeToString([]byte(value.(string)))
+	}
+	stored["data"] = data
+	return stored
+}
+
+// plain gives a value as JSON has it, with one kind of number.
+func plain(t *testing.T, v any) any {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again any
+	if err := json.Unmarshal(raw, &again); err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
+// missing lists what is stated and not so in the cluster, which may have more fields.
+func missing(at string, stated, live any) (found []string) {
+	switch stated := stated.(type) {
+	case map[string]any:
+		live, _ := live.(map[string]any)
+		for key, value := range stated {
+			found = append(found, missing(at+"."+key, value, live[key])...)
+		}
+		return found
+	case []any:
+		live, _ := live.([]any)
+		if len(stated) != len(live) {
+			return []string{fmt.Sprintf("%s: %d items in the cluster, %d are stated", at, len(live), len(stated))}
+		}
+		for i := range stated {
+			found = append(found, missing(fmt.Sprintf("%s[%d]", at, i), stated[i], live[i])...)
+		}
+		return found
+	}
+	if stated != live {
+		return []string{fmt.Sprintf("%s: %v in the cluster, %v is stated", at, live, stated)}
+	}
+	return nil
 }
