@@ -63,8 +63,9 @@ type edit struct {
 // changes are what is to happen to one file: the real one, or YAML within a scalar.
 type changes struct {
 	edits []edit
-	want  map[*yaml.Node]string // what the scalars shall read as
-	at    *place                // of the last of them
+	want  map[*yaml.Node]string     // what the scalars shall read as
+	grown map[*yaml.Node]*yaml.Node // what maps and lists shall read as that are added to
+	at    *place                    // of the last of them
 }
 
 func (f *File) replace(all []Replacement, proved bool) ([]byte, error) {

@@ -27,6 +27,7 @@ type File struct {
 	docs    []*yaml.Node         // root nodes; nil for an empty document
 	aliases map[*yaml.Node]int   // the line of the first alias of a node that has one
 	inner   map[*yaml.Node]*File // YAML within scalars
+	texts   *int                 // how many scalars have been looked into, in all
 	names   []string             // of the documents, as paths begin with them
 	holder  *holder              // the scalar this file stands in; nil for a real file
 	quotes  map[yaml.Style]bool  // which kinds of quotes are in use
@@ -36,9 +37,10 @@ type File struct {
 // value, and a second for a few million of them.
 const (
 	maxSize       = 2 << 20
-	maxSeparators = 300_000 // characters that may separate two values: about the most values that there can be
+	maxSeparators = 400_000 // of what may separate two values: about the most keys and values that there can be
 	maxDepth      = 100
 	maxInner      = 3    // levels of YAML within scalars
+	maxTexts      = 1000 // texts of a file that are looked into for YAML
 	maxPath       = 1024 // bytes; what is deeper or has longer keys is no version
 )
 
@@ -52,10 +54,13 @@ func parse(data []byte, in *holder) (*File, error) {
 		return nil, err
 	}
 	f := &File{data: data, lines: linesOf(data), docs: docs, holder: in,
-		aliases: map[*yaml.Node]int{}, inner: map[*yaml.Node]*File{}, quotes: map[yaml.Style]bool{}}
+		texts: new(int), aliases: map[*yaml.Node]int{}, inner: map[*yaml.Node]*File{}, quotes: map[yaml.Style]bool{}}
 	f.names = f.identities()
 	for _, root := range docs {
 		f.note(root)
+	}
+	if in != nil {
+		f.texts = in.file.texts
 	}
 	if in.depth() < maxInner {
 		for d := range docs {
@@ -139,7 +144,7 @@ func readable(data []byte) error {
 			return refuse(gitops.NotYAML, "line %d has a line separator other than LF and CR LF", line)
 		case r < ' ' && r != '\t' && r != '\r', r == 0x7f, r > 0x7f && r < 0xa0:
 			return refuse(gitops.NotYAML, "line %d has a control character", line)
-		case r == ',' || r == '[' || r == '{' || r == '-' || r == '?':
+		case r == ',' || r == '[' || r == '{', (r == '-' || r == '?' || r == ':') && i+1 < len(data) && isBlank(data[i+1]):
 			separators++
 		}
 		i += size

@@ -134,7 +134,7 @@ func agree(t *testing.T, s Scalar, value string) {
 			t.Fatal(err)
 		}
 		proved, near := g.proveNear(n, at, want, e)
-		whole := g.proveWhole(out, c.want)
+		whole := g.proveWhole(out, c)
 		if (proved || near != nil) && (near == nil) != (whole == nil) {
 			t.Fatalf("%s to %q: near %v, whole %v\n%q\n%q", s.Path, value, near, whole, g.data, out)
 		}
@@ -260,4 +260,59 @@ func differences(a, b any, found *[][2]any) {
 	if !reflect.DeepEqual(a, b) {
 		*found = append(*found, [2]any{a, b})
 	}
+}
+
+// What is added can be decoded by another library, and is all that it finds new.
+func FuzzAppend(f *testing.F) {
+	for _, text := range samples(f) {
+		f.Add(string(text), "patches", "x")
+	}
+	f.Add("a:\n- b: |+\n    c\n\n# d\n", "a", "---\n")
+	f.Add("a: [] # c\n", "a", "b: c")
+	f.Add("- a:\n    b: c", "[0].a.d.e", "# x\ny")
+	f.Fuzz(func(t *testing.T, in, path, value string) {
+		file, err := Parse([]byte(in))
+		if err != nil {
+			return
+		}
+		before, err := decode([]byte(in))
+		if twice, _ := decode([]byte(in)); err != nil || !reflect.DeepEqual(before, twice) {
+			return
+		}
+		out, err := file.Append(path, Map{{"key", value}})
+		if err != nil {
+			if r := (*gitops.Refusal)(nil); !errors.As(err, &r) || r.Reason == "" {
+				t.Fatalf("no refusal: %v", err)
+			}
+			return
+		}
+		after, err := decode(out)
+		if err != nil {
+			t.Fatalf("%q, with %q at %s, can no longer be decoded: %v\n%q", in, value, path, err, out)
+		}
+		var changed [][2]any
+		differences(before, after, &changed)
+		if len(changed) != 1 {
+			t.Fatalf("%q, with %q at %s, differs at %d places: %q", in, value, path, len(changed), out)
+		}
+		if n := count(after) - count(before); n < 1 || !strings.Contains(fmt.Sprintf("%#v", changed[0][1]), fmt.Sprintf("%#v", map[any]any{"key": value})) {
+			t.Fatalf("%q, with %q at %s, has %d new values: %q", in, value, path, n, out)
+		}
+	})
+}
+
+// count is the number of values in one that was decoded.
+func count(v any) int {
+	n := 1
+	switch v := v.(type) {
+	case map[any]any:
+		for _, c := range v {
+			n += count(c)
+		}
+	case []any:
+		for _, c := range v {
+			n += count(c)
+		}
+	}
+	return n
 }

@@ -21,11 +21,11 @@ func (f *File) prove(out []byte, c changes) error {
 			}
 		}
 	}
-	return f.proveWhole(out, c.want)
+	return f.proveWhole(out, c)
 }
 
 // proveWhole parses out.
-func (f *File) proveWhole(out []byte, want map[*yaml.Node]string) error {
+func (f *File) proveWhole(out []byte, c changes) error {
 	docs, err := documents(out)
 	if err != nil {
 		return &gitops.Refusal{Code: gitops.Unproved, Reason: "the file would no longer parse", Cause: err}
@@ -34,23 +34,26 @@ func (f *File) proveWhole(out []byte, want map[*yaml.Node]string) error {
 		return refuse(gitops.Unproved, "the number of documents would change")
 	}
 	for i := range docs {
-		if err := sameBut(f.docs[i], docs[i], want); err != nil {
+		if err := sameBut(f.docs[i], docs[i], c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sameBut compares what a node was with what it would be: equal everywhere, but for the scalars in want, which must
-// read as those strings.
-func sameBut(a, b *yaml.Node, want map[*yaml.Node]string) error {
+// sameBut compares what a node was with what it would be: equal everywhere, but for the scalars wanted, which must read
+// as those strings, and what has grown.
+func sameBut(a, b *yaml.Node, c changes) error {
 	if a == nil || b == nil {
 		if a != b {
 			return refuse(gitops.Unproved, "a document would vanish")
 		}
 		return nil
 	}
-	if text, ok := want[a]; ok {
+	if grown, ok := c.grown[a]; ok {
+		a = grown
+	}
+	if text, ok := c.want[a]; ok {
 		switch {
 		case b.Kind != yaml.ScalarNode || a.Anchor != b.Anchor:
 			return refuse(gitops.Unproved, "the value would be another kind of thing")
@@ -63,7 +66,7 @@ func sameBut(a, b *yaml.Node, want map[*yaml.Node]string) error {
 		return refuse(gitops.Unproved, "more than the one value would change")
 	}
 	for i := range a.Content {
-		if err := sameBut(a.Content[i], b.Content[i], want); err != nil {
+		if err := sameBut(a.Content[i], b.Content[i], c); err != nil {
 			return err
 		}
 	}
@@ -83,7 +86,10 @@ func (f *File) proveNear(n *yaml.Node, at *place, want string, e edit) (bool, er
 	if at.node.Style&yaml.FlowStyle != 0 {
 		return f.proveInFlow(n, want, e)
 	}
-	wanted := map[*yaml.Node]string{n: want}
+	if n.Style&yaml.LiteralStyle != 0 && f.proveInBlock(n, at, want, e) {
+		return true, nil
+	}
+	wanted := changes{want: map[*yaml.Node]string{n: want}}
 	for tries := 3; at != nil && tries > 0; at = at.up {
 		start, end, ok := f.entry(at)
 		if !ok || start > e.start || end < e.end {
@@ -97,7 +103,7 @@ func (f *File) proveNear(n *yaml.Node, at *place, want string, e edit) (bool, er
 			part.Content = at.node.Content[at.child : at.child+1]
 		}
 		before, err := documents(f.data[start:end])
-		if err != nil || len(before) != 1 || sameBut(part, before[0], nil) != nil {
+		if err != nil || len(before) != 1 || sameBut(part, before[0], changes{}) != nil {
 			continue
 		}
 		after, err := documents(slices.Concat(f.data[start:e.start], []byte(e.text), f.data[e.end:end]))
@@ -122,7 +128,7 @@ func (f *File) proveInFlow(n *yaml.Node, want string, e edit) (bool, error) {
 		}
 		_, rest, _ = bytes.Cut(rest, []byte("\n"))
 	}
-	if len(rest) == 0 || !strings.ContainsRune(",]}", rune(rest[0])) || f.json() && e.text[0] != '"' {
+	if len(rest) == 0 || !strings.ContainsRune(",]}", rune(rest[0])) || e.text[0] != '"' && f.json() {
 		return false, nil
 	}
 	alone := func(text string) *yaml.Node {
@@ -135,13 +141,47 @@ func (f *File) proveInFlow(n *yaml.Node, want string, e edit) (bool, error) {
 	plain := *n
 	plain.Anchor = ""
 	before, after := alone(string(f.data[e.start:e.end])), alone(e.text)
-	if before == nil || sameBut(&plain, before, nil) != nil {
+	if before == nil || sameBut(&plain, before, changes{}) != nil {
 		return false, nil
 	}
 	if after == nil {
 		return false, refuse(gitops.Unproved, "the file would no longer parse")
 	}
-	return true, sameBut(&plain, after, map[*yaml.Node]string{&plain: want})
+	return true, sameBut(&plain, after, changes{want: map[*yaml.Node]string{&plain: want}})
+}
+
+// proveInBlock proves an edit within a line of a block that is literal, with its key, that line, and one before it
+// that settles the indentation: what a line reads as depends on nothing else.
+func (f *File) proveInBlock(n *yaml.Node, at *place, want string, e edit) bool {
+	start, end, ok := f.entry(at)
+	first := f.lines.at(f.header(n)) + 1
+	line := f.lines.at(e.start)
+	inner := f.inner[n]
+	if !ok || inner == nil || start > e.start || end < e.end || line < first || line-first >= len(inner.lines.start) {
+		return false
+	}
+	begin, written := f.lines.start[line-1], f.lines.line(line)
+	old := string(inner.lines.line(line - first + 1))
+	blanks := len(written) - len(old)
+	if old == "" || blanks < 1 || indent(written) < blanks || e.end > begin+len(written) {
+		return false
+	}
+	edited := slices.Concat(f.data[begin:e.start], []byte(e.text), f.data[e.end:begin+len(written)])
+	before := inner.lines.start[line-first]
+	if indent(edited) != indent(written) || want != n.Value[:before]+string(edited[blanks:])+n.Value[before+len(old):] {
+		return false
+	}
+	head := slices.Concat(f.data[start:f.lines.start[first-1]], bytes.Repeat([]byte(" "), blanks), []byte("x\n"))
+	reads := func(line []byte, text string) bool {
+		docs, err := documents(slices.Concat(head, line, []byte("\n")))
+		if err != nil || len(docs) != 1 || docs[0].Kind != at.node.Kind || len(docs[0].Content) == 0 {
+			return false
+		}
+		got := docs[0].Content[len(docs[0].Content)-1]
+		return got.Kind == yaml.ScalarNode && got.Tag == "!!str" && got.Style == n.Style && got.Anchor == n.Anchor &&
+			strings.TrimRight(got.Value, "\n") == "x\n"+text
+	}
+	return reads(written, old) && reads(edited, string(edited[blanks:]))
 }
 
 // entry returns the lines of a key and its value, or of a list's item, in a block: from the line whose first characters

@@ -221,6 +221,9 @@ func (f *File) open(document int, n *yaml.Node, at *place) {
 	} else {
 		return
 	}
+	if *f.texts++; *f.texts > maxTexts {
+		return
+	}
 	inner, err := parse([]byte(n.Value), h)
 	if err != nil {
 		return // it is another kind of text
