@@ -89,6 +89,21 @@ func TestOnlyThoseWhoMayChangeAll(t *testing.T) {
 	w.expect(w.outcome(card.Confirm), promotion.Verified, "1.0.0", "1.1.0")
 }
 
+// TestReviewOfAll: where an environment takes pull requests only, what changes it along with another is one.
+func TestReviewOfAll(t *testing.T) {
+	w := newWorld(t)
+	w.settings("prod").Mode = promotion.PullRequest
+	w.settings("stage").Mode = promotion.Commit
+	card := w.card("promote cache@1.1.0 to stage --shared")
+	if !card.Plan.PullRequest || card.Mode != "pull request to main, because prod takes no other change" {
+		t.Errorf("by %q", card.Mode)
+	}
+	if o := w.outcome(card.Confirm); o.State != promotion.WaitsForMerge || w.commits() != "0" {
+		t.Errorf("%s, with %s commits", o.State, w.commits())
+	}
+	w.expect(w.outcome("promote podinfo@7.0.1 to stage --yes"), promotion.Verified, "7.0.0", "7.0.1")
+}
+
 func TestCardsSayThatAnybodyMay(t *testing.T) {
 	w := newWorld(t)
 	if !w.card("promote podinfo@7.0.0 to prod").Open {

@@ -70,7 +70,10 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 	if err := s.permit(by, plan.Shared...); err != nil {
 		return Result{}, err
 	}
-	open, unnamed, required := s.rules(by, append([]string{in.app.Environment}, plan.Shared...))
+	rules := s.rules(by, append([]string{in.app.Environment}, plan.Shared...))
+	if rules.reviewed != "" && mode != PullRequest { // an environment that changes along
+		mode, plan.PullRequest, why = PullRequest, true, fmt.Sprintf("pull request to %s, because %s takes no other change", p.branch, rules.reviewed)
+	}
 	warnings := slices.Clone(in.warnings)
 	if warning != "" {
 		warnings = append(warnings, warning)
@@ -84,7 +87,7 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 		until := s.Now().Add(cardLife).Truncate(time.Second)
 		return Result{Card: &Card{
 			Plan: plan, Rollback: in.rollback, Basis: in.basis, Direction: direction(plan.From, plan.To), Mode: why,
-			Note: note, Warnings: slices.Concat(plan.Blind, warnings), Open: open, Until: until, Confirm: in.confirm(plan, until),
+			Note: note, Warnings: slices.Concat(plan.Blind, warnings), Open: rules.open, Until: until, Confirm: in.confirm(plan, until),
 		}}
 	}
 	switch asked := in.asked; {
@@ -110,10 +113,10 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 		}
 	case !asked.Yes:
 		return card(""), nil
-	case required != "":
-		return card(fmt.Sprintf("Nothing was written: in %s, --yes does not count and changes have to be confirmed.", required)), nil
-	case gitops.Automation(by) && unnamed != "":
-		return card(fmt.Sprintf("Nothing was written: --yes of an automation counts only where a rule of access names it, and none for %s does.", unnamed)), nil
+	case rules.required != "":
+		return card(fmt.Sprintf("Nothing was written: in %s, --yes does not count and changes have to be confirmed.", rules.required)), nil
+	case gitops.Automation(by) && rules.unnamed != "":
+		return card(fmt.Sprintf("Nothing was written: --yes of an automation counts only where a rule of access names it, and none for %s does.", rules.unnamed)), nil
 	case len(paused) > 0:
 		return card("Nothing was written: --yes does not count while something is suspended."), nil
 	case len(plan.Blind) > 0:
@@ -139,22 +142,31 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 	return Result{Outcome: &outcome}, nil
 }
 
-// rules says of the environments that a change reaches whether one is open to anybody, and names the first whose rule
-// does not write out who asks, and the first that requires a card.
-func (s *Service) rules(by string, environments []string) (open bool, unnamed, required string) {
+// rules are those of all environments that a change reaches, by the first that has each.
+type rules struct {
+	open     bool   // one has no rule for who may
+	unnamed  string // its rule does not write out who asks
+	required string // it requires a card
+	reviewed string // it takes pull requests only
+}
+
+func (s *Service) rules(by string, environments []string) (r rules) {
 	for _, e := range s.Settings {
 		if !slices.Contains(environments, e.Environment) {
 			continue
 		}
-		open = open || e.Access.Open()
+		r.open = r.open || e.Access.Open()
 		if !e.Access.Names(by) {
-			unnamed = cmp.Or(unnamed, e.Environment)
+			r.unnamed = cmp.Or(r.unnamed, e.Environment)
 		}
 		if !e.ConfirmOptional {
-			required = cmp.Or(required, e.Environment)
+			r.required = cmp.Or(r.required, e.Environment)
+		}
+		if e.Mode == PullRequest {
+			r.reviewed = cmp.Or(r.reviewed, e.Environment)
 		}
 	}
-	return open, unnamed, required
+	return r
 }
 
 func object(k gitops.Key) gitops.Object {

@@ -8,9 +8,11 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/jsonschema-go/jsonschema"
 	"sigs.k8s.io/yaml"
@@ -124,17 +126,25 @@ func (d *Duration) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
+// durationPattern is for the schema too. Nothing here is finer than a millisecond.
+const durationPattern = `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+
+var durationText = regexp.MustCompile(durationPattern)
+
 func parseDuration(value any) (time.Duration, error) {
 	text, ok := value.(string)
-	d, err := time.ParseDuration(text)
 	if !ok {
 		return 0, fmt.Errorf("a duration is written like 15s or 2m, not as %s", kind(value))
 	}
-	if err != nil || d < 0 {
+	d, err := time.ParseDuration(text)
+	if err != nil || !durationText.MatchString(text) || d%time.Millisecond != 0 {
 		return 0, fmt.Errorf("a duration is written like 15s or 2m, not %.20q", text)
 	}
 	return d, nil
 }
+
+// MarshalJSON writes a duration as it is read.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
 
 // Or gives the duration, or a default where there is none.
 func (d *Duration) Or(otherwise time.Duration) time.Duration {
@@ -144,24 +154,11 @@ func (d *Duration) Or(otherwise time.Duration) time.Duration {
 	return time.Duration(*d)
 }
 
-// Load merges documents and checks the result. A later document wins key by key; lists are replaced whole. All faults
-// are reported together, in one Refusal of code Config.
+// Load merges documents and checks the result. All faults are reported together, in one Refusal of code Config.
 func Load(documents [][]byte) (Config, error) {
-	merged := map[string]any{}
-	for i, raw := range documents {
-		var document any
-		if err := yaml.UnmarshalStrict(raw, &document); err != nil { // strict: no key twice
-			why := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
-			if strings.Contains(why, "map key") { // whose value would be shown
-				why = "a key is no text"
-			}
-			return Config{}, wrong([]string{fmt.Sprintf("document %d cannot be read: %s", i+1, strings.Join(strings.Fields(why), " "))})
-		}
-		keys, ok := document.(map[string]any)
-		if !ok && document != nil {
-			return Config{}, wrong([]string{fmt.Sprintf("document %d is %s; a map with environments and github belongs there", i+1, kind(document))})
-		}
-		merge(merged, keys)
+	merged, err := mergeAll(documents)
+	if err != nil {
+		return Config{}, err
 	}
 	if len(merged) == 0 {
 		return Config{}, firstSteps()
@@ -250,6 +247,9 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		if secret.MatchString(text) {
 			return []string{path + ": this looks like a secret itself; " + elsewhere}
 		}
+		if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return []string{path + ": there are characters in it that cannot be seen"}
+		}
 	}
 	return faults
 }
@@ -267,6 +267,29 @@ func kind(value any) string {
 		return "a boolean"
 	}
 	return "a number"
+}
+
+// mergeAll reads documents one over another: a later one wins key by key, lists are replaced whole. It is what
+// plugin.MergeExecutorConfigs of Botkube does with texts, numbers, maps and lists. Only words such as no and on are truth
+// values here, as everywhere in Kubernetes, and are a fault where a text belongs.
+func mergeAll(documents [][]byte) (map[string]any, error) {
+	merged := map[string]any{}
+	for i, raw := range documents {
+		var document any
+		if err := yaml.UnmarshalStrict(raw, &document); err != nil { // strict: no key twice
+			why := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
+			if strings.Contains(why, "map key") { // whose value would be shown
+				why = "a key is no text"
+			}
+			return nil, wrong([]string{fmt.Sprintf("document %d cannot be read: %s", i+1, strings.Join(strings.Fields(why), " "))})
+		}
+		keys, ok := document.(map[string]any)
+		if !ok && document != nil {
+			return nil, wrong([]string{fmt.Sprintf("document %d is %s; a map with environments and github belongs there", i+1, kind(document))})
+		}
+		merge(merged, keys)
+	}
+	return merged, nil
 }
 
 func merge(into, from map[string]any) {
@@ -393,7 +416,7 @@ func Schema() (string, error) {
 		reflect.TypeFor[Confirm]():     {Type: "string", Enum: confirms},
 		reflect.TypeFor[Impersonate](): {Type: "string", Enum: impersonates},
 		reflect.TypeFor[Principals]():  {Type: "array", Items: &jsonschema.Schema{Type: "string", Pattern: `^(slack:([UW][A-Z0-9]+|\*)|discord:([0-9]+|\*)|(automation|name):[^*]+)$`}},
-		reflect.TypeFor[Duration]():    {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`},
+		reflect.TypeFor[Duration]():    {Type: "string", Pattern: durationPattern},
 	}})
 	if err != nil {
 		return "", fmt.Errorf("make the configuration's schema: %w", err)

@@ -195,6 +195,9 @@ var bad = map[string]struct {
 	"two tokens":            {"environments: [{name: a}]\ngithub: {auth: {tokenFile: /a, tokenEnv: A}}", []string{"github.auth: tokenFile, tokenEnv, tokenSecret and app exclude each other"}, false},
 	"a number of seconds":   {"environments: [{name: a, promotion: {wait: 15}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not as a number"}, true},
 	"no duration":           {"environments: [{name: a, promotion: {wait: soon}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not \"soon\""}, true},
+	"a tiny duration":       {"environments: [{name: a, promotion: {timeout: 1us}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"1us\""}, true},
+	"a signed duration":     {"environments: [{name: a, promotion: {timeout: +1m}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"+1m\""}, true},
+	"what cannot be seen":   {"environments: [{name: a, cluster: {context: \"pr\\u200bod\"}}]", []string{"environments[0].cluster.context: there are characters in it that cannot be seen"}, false},
 	"a negative duration":   {"environments: [{name: a, promotion: {timeout: -1m}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"-1m\""}, true},
 	"a long wait":           {"environments: [{name: a, promotion: {wait: 5m1s}}]", []string{"environments[0].promotion.wait: an answer waits for five minutes at most"}, false},
 	"no time at all":        {"environments: [{name: a, promotion: {timeout: 0s}}]", []string{"environments[0].promotion.timeout: a rollout takes some time"}, false},
@@ -254,14 +257,7 @@ func TestSchema(t *testing.T) {
 		t.Errorf("$schema is %v", raw["$schema"])
 	}
 	strict(t, "", raw)
-	var schema jsonschema.Schema
-	if err := json.Unmarshal([]byte(text), &schema); err != nil {
-		t.Fatal(err)
-	}
-	resolved, err := schema.Resolve(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resolved := resolve(t)
 	validate := func(document string) error {
 		var value any
 		if err := yaml.Unmarshal([]byte(document), &value); err != nil {
@@ -289,6 +285,24 @@ func TestSchema(t *testing.T) {
 			t.Errorf("%s: %v", d, err)
 		}
 	}
+}
+
+// resolve gives the schema to validate with.
+func resolve(t testing.TB) *jsonschema.Resolved {
+	t.Helper()
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema jsonschema.Schema
+	if err := json.Unmarshal([]byte(text), &schema); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := schema.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resolved
 }
 
 // strict holds that every object of the schema closes its keys and describes them.
