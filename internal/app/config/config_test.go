@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -403,5 +404,39 @@ func TestAppKey(t *testing.T) {
 	_, err := (App{KeyFile: "gh0-canary"}).Key(t.Context(), read)
 	if err == nil || !strings.Contains(err.Error(), "github.auth.app.keyFile cannot be read") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// TestREADME: the configuration that it shows loads, and it speaks of every key.
+func TestREADME(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(raw), "\n## Configuration\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, example, _ := strings.Cut(section, "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	var values struct {
+		Executors map[string]map[string]struct{ Config any }
+	}
+	if err := yaml.Unmarshal([]byte(example), &values); err != nil {
+		t.Fatal(err)
+	}
+	document, err := yaml.Marshal(values.Executors["ferry"]["ferry/ferry"].Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load([][]byte{document}); err != nil {
+		t.Errorf("what it shows does not load: %v", err)
+	}
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`"([a-zA-Z]+)": \{`).FindAllStringSubmatch(text, -1) {
+		if key := m[1]; key != "properties" && key != "items" && !regexp.MustCompile(`\b`+key+`\b`).MatchString(section) {
+			t.Errorf("it says nothing of %s", key)
+		}
 	}
 }
