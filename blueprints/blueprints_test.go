@@ -574,25 +574,26 @@ func markdown(m api.Message) string {
 	return b.String()
 }
 
+// messagesDir is where internal/hosttest finds what it sends through Botkube.
+func messagesDir() string {
+	if dir := os.Getenv("FERRY_MESSAGES_OUT"); dir != "" {
+		return dir
+	}
+	return filepath.Join("..", "bin", "messages")
+}
+
 // TestWriteMessages writes every sample as JSON, for a run through Botkube's own renderers and its command parser,
 // which live in a module of their own.
 func TestWriteMessages(t *testing.T) {
-	dir := os.Getenv("FERRY_MESSAGES_OUT")
-	if dir == "" {
-		dir = filepath.Join("..", "bin", "messages")
-	}
+	dir := messagesDir()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
-	}
-	type line struct {
-		Command string   `json:"command"`
-		Tokens  []string `json:"tokens"`
 	}
 	type file struct {
 		Name        string        `json:"name"`
 		Interactive bool          `json:"interactive"`
 		Messages    []api.Message `json:"messages"`
-		Commands    []line        `json:"commands"`
+		Commands    []written     `json:"commands"`
 	}
 	old, err := filepath.Glob(filepath.Join(dir, "*.json")) // of samples that there are no more
 	if err != nil {
@@ -604,35 +605,13 @@ func TestWriteMessages(t *testing.T) {
 		}
 	}
 	set := load(t)
-	header := regexp.MustCompile(`^\{\{BotName\}\} (ferry) --bk-cmd-header='[^']*' (.*)$`)
 	for _, s := range allSamples() {
 		for kind, platform := range platforms {
 			messages, err := set.Messages(s.blueprint(), s.data, platform)
 			if err != nil {
 				t.Fatal(err)
 			}
-			out := file{Name: s.name, Interactive: platform.Interactive, Messages: messages}
-			add := func(cmd string) {
-				parts := header.FindStringSubmatch(cmd)
-				if parts == nil {
-					t.Fatalf("%s: %q has no address", s.name, cmd)
-				}
-				out.Commands = append(out.Commands, line{cmd, append([]string{"ferry"}, words(parts[2])...)})
-			}
-			for _, m := range messages {
-				for _, section := range m.Sections {
-					for _, b := range section.Buttons {
-						if b.Command != "" {
-							add(b.Command)
-						}
-					}
-					for _, c := range section.Selects.Items {
-						for _, o := range c.OptionGroups[0].Options {
-							add(c.Command + " " + o.Value)
-						}
-					}
-				}
-			}
+			out := file{s.name, platform.Interactive, messages, commands(t, messages)}
 			raw, err := json.MarshalIndent(out, "", "  ")
 			if err != nil {
 				t.Fatal(err)
@@ -646,17 +625,4 @@ func TestWriteMessages(t *testing.T) {
 			}
 		}
 	}
-}
-
-// words cuts a line at blanks outside of double quotes.
-func words(line string) []string {
-	var out []string
-	for i, part := range strings.Split(line, `"`) {
-		if i%2 == 1 {
-			out = append(out, part)
-		} else {
-			out = append(out, strings.Fields(part)...)
-		}
-	}
-	return out
 }

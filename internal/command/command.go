@@ -516,7 +516,12 @@ func unknownVerb(words []token) error {
 
 // helpLine asks for help in the form that reaches ferry. Botkube 1.14 answers "ferry help VERB" by itself, with the
 // general help, and never passes the verb on.
-func helpLine(verb string) string { return strings.TrimPrefix(verb+" --help", " ") }
+func helpLine(verb string) string {
+	if verb == "" || verb == "help" {
+		return "--help"
+	}
+	return verb + " --help"
+}
 
 // sentence begins an error's text with a capital letter.
 func sentence(err error) string {

@@ -64,33 +64,41 @@ type answer struct {
 type command struct {
 	Command string   `json:"command"`
 	Tokens  []string `json:"tokens"`
+	Arrives string   `json:"arrives"` // what ferry expects to be handed when it is clicked
 }
 
-// answers reads all that ferry's tests have written.
-func answers(t *testing.T) []answer {
+// read reads the JSON files of a folder that ferry's tests have written.
+func read[T any](t *testing.T, folder string) []T {
 	t.Helper()
-	dir := needed(t, cmp.Or(os.Getenv("FERRY_MESSAGES"), filepath.Join("..", "..", "bin", "messages")), "the root module's tests")
-	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	dir := needed(t, cmp.Or(os.Getenv("FERRY_MESSAGES"), filepath.Join("..", "..", "bin", "messages")), "go test ./blueprints")
+	files, err := filepath.Glob(filepath.Join(dir, folder, "*.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(files) == 0 {
-		t.Fatalf("no messages in %s", dir)
+		t.Fatalf("no files in %s", filepath.Join(dir, folder))
 	}
-	var all []answer
-	for _, file := range files {
+	all := make([]T, len(files))
+	for i, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var one answer
-		if err := json.Unmarshal(content, &one); err != nil {
+		if err := json.Unmarshal(content, &all[i]); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
+	}
+	return all
+}
+
+// answers are all that ferry's tests have written.
+func answers(t *testing.T) []answer {
+	t.Helper()
+	all := read[answer](t, ".")
+	for _, one := range all {
 		if one.Name == "" || len(one.Messages) == 0 {
-			t.Fatalf("%s: no name or no messages", file)
+			t.Fatal("an answer without a name or without messages")
 		}
-		all = append(all, one)
 	}
 	return all
 }

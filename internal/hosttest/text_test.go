@@ -104,39 +104,60 @@ func commandsOf(m api.Message) []string {
 	return all
 }
 
-// words are those that the host finds in a command that was clicked.
-func words(command string) ([]string, error) {
-	flags, err := execute.ParseFlags(formatx.RemoveHyperlinks(strings.TrimSpace(strings.TrimPrefix(command, api.MessageBotNamePlaceholder))))
-	return flags.TokenizedCmd, err
+// arrives is what Botkube makes of a line that is typed, or of a command that is clicked: the line that it hands to a plugin,
+// and the words by which it chooses one; an error where it refuses the line. It does the same as Botkube's executor.go,
+// whose first step is not exported.
+func arrives(line string) (clean string, words []string, err error) {
+	line = strings.TrimPrefix(line, api.MessageBotNamePlaceholder)
+	line = formatx.RemoveHyperlinks(line)
+	line = strings.TrimSpace(strings.NewReplacer("“", `"`, "”", `"`, "‘", `"`, "’", `"`).Replace(line))
+	flags, err := execute.ParseFlags(line)
+	return flags.CleanCmd, flags.TokenizedCmd, err
 }
 
-func TestHostReadsEveryCommandAsWritten(t *testing.T) {
+// comesBack holds a command against what ferry wrote.
+func comesBack(t *testing.T, c command) {
+	t.Helper()
+	if !strings.HasPrefix(c.Command, api.MessageBotNamePlaceholder+" ") {
+		t.Errorf("%q does not begin with the bot's name", c.Command)
+	}
+	clean, words, err := arrives(c.Command)
+	if err != nil || clean != c.Arrives || !slices.Equal(words, c.Tokens) {
+		t.Errorf("%q arrives as %q with the words %q (%v), written as %q with %q", c.Command, clean, words, err, c.Arrives, c.Tokens)
+	}
+	if len(words) > 2 && words[1] == "help" {
+		t.Errorf("%q: the host answers \"ferry help\" itself, with the general help, and drops the words behind", c.Command)
+	}
+}
+
+func TestCommandsOfEveryMessageComeBack(t *testing.T) {
 	for _, a := range answers(t) {
 		t.Run(a.Name, func(t *testing.T) {
-			written := map[string][]string{}
+			written := map[string]command{}
 			for _, c := range a.Commands {
-				written[c.Command] = c.Tokens
+				written[c.Command] = c
 			}
 			for _, m := range a.Messages {
-				for _, command := range commandsOf(m) {
-					want, ok := written[command]
-					if !ok {
-						t.Errorf("the words of %q are not given", command)
-						continue
-					}
-					if !strings.HasPrefix(command, api.MessageBotNamePlaceholder+" ") {
-						t.Errorf("%q does not begin with the bot's name", command)
-					}
-					got, err := words(command)
-					if err != nil || !slices.Equal(got, want) {
-						t.Errorf("%q is read as %q (%v), written as %q", command, got, err, want)
-					}
-					if len(got) > 2 && got[1] == "help" {
-						t.Errorf("%q: the host answers \"ferry help\" itself, with the general help, and drops the words behind", command)
+				for _, found := range commandsOf(m) {
+					if c, ok := written[found]; ok {
+						comesBack(t, c)
+					} else {
+						t.Errorf("the words of %q are not given", found)
 					}
 				}
 			}
 		})
+	}
+}
+
+func TestStrangeCommandsComeBack(t *testing.T) {
+	for _, commands := range read[[]command](t, "commands") {
+		if len(commands) < 1000 {
+			t.Errorf("only %d commands", len(commands))
+		}
+		for _, c := range commands {
+			comesBack(t, c)
+		}
 	}
 }
 
@@ -146,19 +167,10 @@ func TestHostReadsWords(t *testing.T) {
 		`{{BotName}} ferry rollback x on y --reason "two words"`:    {"ferry", "rollback", "x", "on", "y", "--reason", "two words"},
 		`{{BotName}} ferry list; rm`:                                {"ferry", "list"}, // and so this is one that ferry must not write
 	} {
-		if got, err := words(command); err != nil || !slices.Equal(got, want) {
+		if _, got, err := arrives(command); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q is read as %q (%v), want %q", command, got, err, want)
 		}
 	}
-}
-
-// arrives is the line that Botkube hands to a plugin when this one is typed or clicked; an error where it refuses it. It does
-// the same as Botkube's executor.go, whose first step is not exported.
-func arrives(typed string) (string, error) {
-	line := formatx.RemoveHyperlinks(typed)
-	line = strings.TrimSpace(strings.NewReplacer("“", `"`, "”", `"`, "‘", `"`, "’", `"`).Replace(line))
-	flags, err := execute.ParseFlags(line)
-	return flags.CleanCmd, err
 }
 
 // What becomes of the lines then is shown in internal/command.
@@ -172,7 +184,7 @@ func TestLinesArriveAsThisSays(t *testing.T) {
 		t.Fatal(len(lines), err)
 	}
 	for _, line := range lines {
-		got, err := arrives(line.Typed)
+		got, _, err := arrives(line.Typed)
 		if refused := line.Arrives == "-"; refused != (err != nil) || !refused && got != line.Arrives {
 			t.Errorf("%q arrives as %q (%v), not as %q", line.Typed, got, err, line.Arrives)
 		}
