@@ -62,7 +62,7 @@ func start(t *testing.T) host {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	cache := t.TempDir()
-	manager := plugin.NewManager(log, config.Logger{Level: "info"}, config.PluginManagement{
+	manager := plugin.NewManager(log, config.Logger{Level: "info", Formatter: config.FormatterJSON}, config.PluginManagement{
 		CacheDir:            cache,
 		Repositories:        map[string]config.PluginsRepository{"ferry": {URL: server.URL + "/index.yaml"}},
 		RestartPolicy:       config.PluginRestartPolicy{Type: config.KeepAgentRunningWhenThresholdReached, Threshold: 3},
