@@ -381,6 +381,12 @@ func TestLimits(t *testing.T) {
 func checkSlack(t *testing.T, i int, m api.Message) {
 	t.Helper()
 	const bot = "<@U024BE7LHXY>"
+	if m.Type != api.DefaultMessage && m.Type != blueprint.Refused {
+		t.Errorf("message %d is a %s: Slack's dialogs get no title from Botkube, and other types lose their body elsewhere", i, m.Type)
+	}
+	if len(m.PlaintextInputs) > 0 || m.OnlyVisibleForYou || m.UserHandle != "" || m.ParentActivityID != "" {
+		t.Errorf("message %d asks for what Botkube drops where the message is a file", i)
+	}
 	m.ReplaceBotNamePlaceholder(bot)
 	if n := len(markdown(m)); n >= 2900 || n == 0 {
 		t.Errorf("message %d has %d bytes of Markdown", i, n)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"unicode/utf8"
@@ -200,6 +202,88 @@ func TestTooManyPagesSayWhatIsLeftOut(t *testing.T) {
 	}
 	if shown+left != 1000 || left == 0 || !strings.Contains(last, "Ask for one.") {
 		t.Errorf("%d lines shown, %d said to be left out", shown, left)
+	}
+}
+
+// Slack refuses a list of more than 100 options, and one that ends there would hide the rest.
+func TestListsOfOptionsAreWholeOrAbsent(t *testing.T) {
+	const blueprint = `sections: [{header: x, selects: [{name: Pick, command: list, options: [{forEach: ., name: "{{ . }}", value: "{{ . }}"}]}]}]`
+	for n, want := range map[int]int{0: 0, 1: 1, 100: 100, 101: 0, 500: 0} {
+		names := make([]string, n)
+		for i := range names {
+			names[i] = strconv.Itoa(i)
+		}
+		got := 0
+		for _, c := range show(t, blueprint, names, slack)[0].Sections[0].Selects.Items {
+			for i, o := range c.OptionGroups[0].Options {
+				if o.Value != names[i] {
+					t.Errorf("option %d of %d is %s", i, n, o.Value)
+				}
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("%d of %d options, want %d", got, n, want)
+		}
+	}
+}
+
+// The renderers trim code, show a single line between back-quotes, and end a block at the next three of them.
+func TestCodeKeepsItsShape(t *testing.T) {
+	for text, want := range map[string]string{
+		" a\n b":         "\u200b a\n b",
+		"a\n b":          "a\n b",
+		"one `line`":     "one ˋlineˋ",
+		"two `a`\nb":     "two `a`\nb",
+		"a\n```\nb````c": "a\nˋˋˋ\nbˋˋˋˋc",
+	} {
+		if got := show(t, "sections: [{header: x, code: '{{ . }}'}]", text, slack)[0].Sections[0].Body.CodeBlock; got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Templates are parsed once and shared by all that are answered at the same time. It shows what the race detector finds.
+func TestMessagesSideBySide(t *testing.T) {
+	set := parse(t, "sections: [{header: '{{ . }}', bulletList: {items: [{text: '{{ code . }}'}]}}]")
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for range 50 {
+				want := strconv.Itoa(i)
+				if m, err := set.Messages("x", want, slack); err != nil || m[0].Sections[0].Header != want {
+					t.Errorf("%v %+v", err, m)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// What does not fit is not passed over in silence.
+func TestSectionsThatAreNotShownAreCounted(t *testing.T) {
+	for _, n := range []int{20, 500} {
+		m := show(t, "sections: [{forEach: ., header: 'Part {{ . }}'}]", make([]int, n), slack)[0]
+		last := m.Sections[len(m.Sections)-1].Context
+		if want := fmt.Sprintf("… and %d more, not shown here", n-len(m.Sections)); len(last) == 0 || last[len(last)-1].Text != want {
+			t.Errorf("%d of %d sections, the last with %+v; want %s", len(m.Sections), n, last, want)
+		}
+	}
+}
+
+// A button that the host would turn into another command, or refuse, is left out.
+func TestCommandsThatTheHostWouldChangeAreLeftOut(t *testing.T) {
+	for command, kept := range map[string]bool{
+		"list podinfo": true, `promote a@1 to b --reason "two words"`: true, "promote a@1 to b --reason don%27t": true,
+		"list don't": false, "list a; b": false, "list (a)": false, "list `a`": false, `list "a`: false, "list <http://a>": false, "list “a”": false, "list {{BotName}}": false, `list a\b`: false,
+	} {
+		m := show(t, "sections: [{header: x, buttons: [{name: Go, command: '{{ . }}'}], selects: [{name: Pick, command: list, options: [{name: a, value: '{{ . }}'}, {name: b, value: b}]}]}]", command, slack)[0]
+		if got := len(m.Sections[0].Buttons) == 1; got != kept {
+			t.Errorf("%q: kept %v", command, got)
+		}
+		if options := m.Sections[0].Selects.Items[0].OptionGroups[0].Options; len(options) != 1 {
+			t.Errorf("%q is an option: %+v", command, options)
+		}
 	}
 }
 

@@ -129,6 +129,18 @@ func TestRespondAlwaysAnswers(t *testing.T) {
 	}
 }
 
+// The order of buttons and lines is not that of a map.
+func TestAnswersAreTheSameEveryTime(t *testing.T) {
+	for _, line := range []string{"list", "diff stage", "status", "promote podinfo@7.0.0 to prod", "list nothing", "help", "rollback podinfo on prod"} {
+		first := text(t, respond(t, line, true))
+		for range 20 {
+			if diff := cmp.Diff(first, text(t, respond(t, line, true))); diff != "" {
+				t.Fatalf("%s: %s", line, diff)
+			}
+		}
+	}
+}
+
 func TestRefusalsAreMarked(t *testing.T) {
 	c, _ := chat(t)
 	for line, refused := range map[string]bool{

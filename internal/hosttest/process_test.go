@@ -22,7 +22,9 @@ import (
 // A request as no host sends it, to the built program: Botkube's own server dies of one without a context.
 func TestBareRequestsEndNothing(t *testing.T) {
 	program := filepath.Join(plugins(t), fmt.Sprintf("executor_ferry_%s_%s", runtime.GOOS, runtime.GOARCH))
+	var stdout bytes.Buffer
 	client := goplugin.NewClient(&goplugin.ClientConfig{
+		SyncStdout: &stdout,
 		HandshakeConfig: goplugin.HandshakeConfig{ProtocolVersion: executor.ProtocolVersion,
 			MagicCookieKey: api.HandshakeConfig.MagicCookieKey, MagicCookieValue: api.HandshakeConfig.MagicCookieValue},
 		Plugins:          goplugin.PluginSet{"executor": &executor.Plugin{}},
@@ -55,6 +57,10 @@ func TestBareRequestsEndNothing(t *testing.T) {
 	}
 	if client.Exited() {
 		t.Error("the process has ended")
+	}
+	client.Kill()
+	if stdout.Len() > 0 {
+		t.Errorf("it printed %q", stdout.String())
 	}
 }
 
