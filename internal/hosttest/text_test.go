@@ -36,6 +36,7 @@ func textProblems(t *testing.T, m api.Message) []string {
 	for platform, rendered := range map[string]string{
 		"Discord":    bot.NewDiscordRenderer().MessageToMarkdown(sent),
 		"Mattermost": bot.NewMattermostRenderer().MessageToMarkdown(sent),
+		"Teams":      bot.NewTeamsRenderer().MessageToMarkdown(sent),
 	} {
 		if strings.Contains(rendered, "MISSING") || strings.Contains(rendered, "{{BotName}}") {
 			problems = append(problems, platform+" would show: "+rendered)
