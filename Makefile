@@ -14,7 +14,7 @@ TOOL  := go tool -modfile=internal/tools/go.mod
 CLUSTERS := ./internal/testenv ./internal/testenv/fleet ./internal/render ./cmd/ferry
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short testenv soak bench lint fix generate demo release
+.PHONY: help build test test-short testenv soak bench lint fix generate demo pictures release
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ soak: testenv build ## run what takes long: race detector, fuzzing (FUZZTIME=1m 
 	go test -race -short ./...
 	@set -e; grep -rl --include=*_test.go '^func Fuzz' internal blueprints | xargs -n1 dirname | sort -u | while read -r dir; do \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x ./$$dir; \
 	  done; \
 	done
 	go test -count=3 -p 1 -timeout 60m $(CLUSTERS)
@@ -63,6 +63,11 @@ generate: ## write the blueprints' schema and the golden files again
 
 demo: testenv build ## try ferry: two clusters with Flux, a repository, and a chat
 	@bin/ferry demo
+
+pictures: testenv build ## draw what the README shows again: Slack's blocks, and a conversation with the demo
+	go test -count=1 -run TestWriteMessages ./blueprints
+	cd internal/hosttest && go test -count=1 -run TestPictures . -update
+	go run ./internal/pictures
 
 release: ## build the release's files into dist/
 	$(TOOL) goreleaser release --snapshot --clean

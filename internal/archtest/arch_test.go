@@ -69,6 +69,7 @@ var arrows = map[string][]string{
 	"internal/githubtest": {},
 	"internal/testenv":    {"internal/githubtest"},
 	"internal/bench":      {"internal/localhost", "internal/testenv"},
+	"internal/pictures":   {},
 }
 
 var ports = []string{"internal/gitops", "internal/manifest", "internal/operation", "internal/promotion", "internal/render", "internal/watch"}
@@ -95,7 +96,7 @@ var libraries = map[string][]string{
 
 // top is all that the repository has at its top.
 var top = []string{
-	".ci", ".gitignore", ".golangci.yaml", ".goreleaser.yaml", "LICENSE", "Makefile", "README.md",
+	".ci", ".github", ".gitignore", ".golangci.yaml", ".goreleaser.yaml", "LICENSE", "Makefile", "README.md",
 	"blueprints", "cmd", "go.mod", "go.sum", "helm", "internal",
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -425,6 +426,12 @@ func FuzzLoad(f *testing.F) {
 	}
 	data := map[string]any{"Name": "podinfo", "List": []string{"a", "b"}, "Number": 3, "Empty": ""}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		begin := time.Now()
+		defer func() {
+			if took := time.Since(begin); took > 2*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		}()
 		set, err := Load(fstest.MapFS{"x.yaml": {Data: raw}})
 		if err != nil {
 			return
