@@ -131,15 +131,17 @@ func (r strange) change() gitops.Change {
 }
 
 func (r strange) request() gitops.Request {
-	switch r.IntN(8) {
+	switch r.IntN(9) {
+	case 8:
+		return gitops.Check{Environment: r.one("", r.name(60))}
 	case 0:
 		return gitops.List{Application: r.one("", r.application())}
 	case 1:
 		return gitops.Diff{Environment: r.name(60), Other: r.one("", r.name(60))}
 	case 2:
-		return gitops.Status{Application: r.application(), Environment: r.name(60)}
+		return gitops.Status{Application: r.application(), Environment: r.name(60), Refresh: r.IntN(2) == 0}
 	case 3:
-		return gitops.Help{Topic: r.one("", "list", "diff", "promote", "rollback", "status")}
+		return gitops.Help{Topic: r.one("", "list", "diff", "promote", "rollback", "status", "check")}
 	case 4, 5:
 		return gitops.Rollback{Change: r.change(), To: r.one("", r.version())}
 	case 6:
@@ -204,7 +206,7 @@ func TestCommandsComeBack(t *testing.T) {
 			all = append(all, w)
 		}
 	}
-	for _, verb := range []string{"list", "diff", "status", "help", "rollback", "promote"} {
+	for _, verb := range []string{"list", "diff", "status", "check", "help", "rollback", "promote"} {
 		if kinds[verb] < 100 {
 			t.Errorf("only %d commands are a %s", kinds[verb], verb)
 		}

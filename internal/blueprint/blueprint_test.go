@@ -304,6 +304,7 @@ details: [{title: Diff, code: '{{ . }}'}]`
 		{"short", "-a\n+b", 10, 1700},
 		{"cut", strings.Repeat("line é\n", 280), 1000, 1700},
 		{"file", strings.Repeat("line é\n", 1000), 2500, 10000},
+		{"large", "aa" + strings.Repeat("line é\n", 200_000), 1 << 19, 1 << 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := show(t, blueprint, c.code, Platform{Plugin: "ferry"})
@@ -317,7 +318,7 @@ details: [{title: Diff, code: '{{ . }}'}]`
 			if strings.Count(text, "```") != 2 || !strings.Contains(text, "To promote: `ferry promote a@1 to b`") || !strings.Contains(text, "Pull request: https://example.com/1") {
 				t.Error(text)
 			}
-			if c.name == "cut" && !strings.Contains(text, "left out") {
+			if (c.name == "cut" || c.name == "large") && !strings.Contains(text, "left out") {
 				t.Error("it does not say that it was cut")
 			}
 		})

@@ -421,7 +421,7 @@ func (a answer) text(plugin string) api.Message {
 	if len(out) > maxText && len(out) <= maxCutText {
 		out = a.cutText(strings.TrimSpace(summary.String()), details)
 	}
-	return api.Message{BaseBody: api.Body{Plaintext: cutBytes(out, maxFile)}}
+	return api.Message{BaseBody: api.Body{Plaintext: cutFile(out)}}
 }
 
 // cutText fits the details, and if need be the summary, into maxText.

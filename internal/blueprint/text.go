@@ -77,6 +77,18 @@ func cutBytes(s string, n int) string {
 	return s[:n] + "…"
 }
 
+// cutFile shortens text that becomes a file.
+func cutFile(s string) string {
+	if len(s) <= maxFile {
+		return s
+	}
+	s = strings.ToValidUTF8(s[:maxFile-100], "")
+	if strings.Count(s, "```")%2 == 1 {
+		s += "\n```"
+	}
+	return s + "\n… the rest is left out."
+}
+
 func closeFence(s string) string {
 	if strings.Count(s, "```")%2 == 0 {
 		return s

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
@@ -293,6 +296,39 @@ func TestManualIsTruthful(t *testing.T) {
 func parses(line string) bool {
 	_, err := Parse(line)
 	return err == nil
+}
+
+func FuzzTokens(f *testing.F) {
+	for _, seed := range []string{"", `a "b c" 'd "e"'`, `it's don''t "it"s"`, "<mailto:a@1|a@1> <https://X.io/Y|y> <#C1|x> <@U1> a", "&lt;a&gt; &amp;amp; &#0;", "a\u200bb\u00a0c\u202ed",
+		"—chart –pr", `"" '' x="y z"`, "--filter x --cluster-name='y' --bk-cmd-header", "a;b|c&d`e`(f)", strings.Repeat("a ", 1000), "“a” „b“ ‘c’"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		words, err := tokens(line)
+		if err != nil {
+			if r := (*gitops.Refusal)(nil); !errors.As(err, &r) || r.Reason == "" {
+				t.Fatalf("%q: %#v", line, err)
+			}
+			return
+		}
+		plain := true // may be written back and read again
+		for _, w := range words {
+			if !utf8.ValidString(w.text) || strings.ContainsFunc(w.text, isForbidden) || strings.ContainsRune(w.text, literal) {
+				t.Errorf("%q has the word %q", line, w.text)
+			}
+			if !w.quoted && (w.text == "" || strings.ContainsAny(w.text, ";&|<>`()") && !strings.ContainsAny(line, `"'`)) {
+				t.Errorf("%q has the word %q without quotes", line, w.text)
+			}
+			plain = plain && !strings.ContainsAny(w.text, "\"'‘’“”„&<>") && (w.quoted || !strings.ContainsFunc(w.text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";|`()", r) }))
+		}
+		if !plain {
+			return
+		}
+		again, err := tokens(join(words))
+		if err != nil || !slices.Equal(again, words) {
+			t.Errorf("%q is read as %+v, and that as %+v (%v)", line, words, again, err)
+		}
+	})
 }
 
 func FuzzParse(f *testing.F) {
