@@ -12,6 +12,7 @@ import (
 	"io"
 	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -128,6 +129,9 @@ func readable(data []byte) error {
 	if len(data) > maxSize {
 		return refuse(gitops.NotYAML, "the file is larger than %d KiB", maxSize>>10)
 	}
+	if bytes.HasPrefix(data, []byte("version https://git-lfs.github.com/spec/")) {
+		return refuse(gitops.NotYAML, "the file is a pointer of Git LFS; its content is elsewhere")
+	}
 	line, separators := 1, 0
 	for i := 0; i < len(data); {
 		r, size := rune(data[i]), 1
@@ -156,25 +160,31 @@ func readable(data []byte) error {
 }
 
 var (
-	atLine   = regexp.MustCompile(`line (\d+): `)
-	template = regexp.MustCompile(`(?m)^[^#\n]*\{\{`)
+	atLine   = regexp.MustCompile(`^line (\d+): `)
+	anchor   = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+	template = regexp.MustCompile(`(?m)^[^#"'\n]*\{\{`)
 )
 
-// wrong words an error of the parser.
+// wrong words an error of the parser, whose lines are those where it noticed, or one off.
 func wrong(data []byte, err error) error {
 	if at := template.FindIndex(data); at != nil {
 		return refuse(gitops.NotYAML, "line %d has a template ({{ … }}), so the file is not YAML yet", 1+bytes.Count(data[:at[1]], []byte("\n")))
 	}
 	reason := strings.TrimPrefix(err.Error(), "yaml: ")
-	reason = atLine.ReplaceAllString(reason, "in line $1, ")
-	if strings.Contains(reason, "found character that cannot start any token") {
+	if strings.Contains(reason, "found character that cannot start any token") || strings.Contains(reason, "found a tab") {
 		for i, l := range bytes.Split(data, []byte("\n")) {
 			if rest := bytes.TrimLeft(l, " "); bytes.HasPrefix(rest, []byte("\t")) && len(bytes.TrimSpace(rest)) > 0 {
 				return refuse(gitops.NotYAML, "line %d is indented with a tab, which YAML does not allow", i+1)
 			}
 		}
 	}
-	return refuse(gitops.NotYAML, "it cannot be read as YAML: %s", reason)
+	line := "1" // the parser leaves the first line out
+	if m := atLine.FindStringSubmatch(reason); m != nil {
+		line, reason = m[1], strings.TrimPrefix(reason, m[0])
+	} else if m := anchor.FindStringSubmatch(reason); m != nil {
+		line = strconv.Itoa(1 + bytes.Count(data[:max(0, bytes.Index(data, []byte("*"+m[1])))], []byte("\n")))
+	}
+	return refuse(gitops.NotYAML, "it cannot be read as YAML, near line %s: %s", line, reason)
 }
 
 // sound refuses what parses and yet nothing can be done with.
