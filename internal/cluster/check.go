@@ -56,14 +56,18 @@ func (f *Fleet) Probe(ctx context.Context, environment string) []operation.Clust
 // ProbeHome looks at the home cluster, where the kubeconfigs of some environments may lie.
 func (f *Fleet) ProbeHome(ctx context.Context, environments []string) operation.Cluster {
 	rights := []operation.Right{{Verb: "get", Resource: "namespaces", Name: "kube-system", Without: withoutHome}}
+	secrets := slices.Clone(f.secrets)
 	for _, e := range f.environments {
 		for _, access := range []Access{e.Cluster, e.Flux} {
-			if ref := access.Secret; ref != nil && slices.Contains(environments, e.Name) {
-				right := operation.Right{Verb: "get", Resource: "secrets", Namespace: ref.Namespace, Name: ref.Name}
-				if !slices.Contains(rights, right) {
-					rights = append(rights, right)
-				}
+			if access.Secret != nil && slices.Contains(environments, e.Name) {
+				secrets = append(secrets, *access.Secret)
 			}
+		}
+	}
+	for _, ref := range secrets {
+		right := operation.Right{Verb: "get", Resource: "secrets", Namespace: ref.Namespace, Name: ref.Name}
+		if !slices.Contains(rights, right) {
+			rights = append(rights, right)
 		}
 	}
 	const home = "the home cluster"

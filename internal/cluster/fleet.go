@@ -77,6 +77,7 @@ type Fleet struct {
 	home         []byte
 	impersonate  rest.ImpersonationConfig
 	environments []Environment
+	secrets      []SecretRef // that Secret is asked for
 	now          func() time.Time
 	open         func(*rest.Config) (client.Client, error)
 
@@ -94,7 +95,8 @@ func UseLogger(log *slog.Logger) {
 // New makes a Fleet from the kubeconfig that the host passed and the environments in configuration order. The user and
 // groups that the host's kubeconfig impersonates are impersonated in every cluster but those with AsItself. Without a kubeconfig it returns a
 // Refusal of code Config that says what to configure. No cluster is contacted.
-func New(home []byte, environments []Environment) (*Fleet, error) {
+// secrets are those of the home cluster that Secret will be asked for.
+func New(home []byte, environments []Environment, secrets ...SecretRef) (*Fleet, error) {
 	if len(home) == 0 {
 		return nil, &gitops.Refusal{
 			Code: gitops.Config,
@@ -116,6 +118,7 @@ func New(home []byte, environments []Environment) (*Fleet, error) {
 		home:         home,
 		impersonate:  config.Impersonate,
 		environments: environments,
+		secrets:      secrets,
 		now:          time.Now,
 		open:         open,
 		clients:      map[string]opened{},

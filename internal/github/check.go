@@ -62,7 +62,7 @@ func (c *Client) CheckToken(ctx context.Context) (s operation.Section) {
 	}
 	s.Facts = []string{fmt.Sprintf("%s of %s", kind.name, answer.Data.Viewer.Login)}
 	if scopes := header.Get("X-OAuth-Scopes"); scopes != "" {
-		s.Facts = append(s.Facts, "scopes "+sentence(scopes))
+		s.Facts = append(s.Facts, "scopes "+strings.TrimSuffix(sentence(scopes), "."))
 	}
 	s.Findings = append(s.Findings,
 		operation.Finding{State: operation.Works, Text: "GitHub accepts the token."},

@@ -318,6 +318,9 @@ func (c *call) createCommitOnBranch(in commitInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f := c.token.forbids("contents", "write"); f != nil || r.archived {
+		return nil, &problem{"FORBIDDEN", "Resource not accessible by personal access token"}
+	}
 	name := strings.TrimPrefix(in.Branch.BranchName, "refs/heads/")
 	head, err := r.branch(name)
 	if err != nil {

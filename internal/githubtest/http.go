@@ -153,9 +153,10 @@ func (s *Server) token(r *http.Request) (token, bool) {
 
 // A failure is an answer above 399.
 type failure struct {
-	status  int
-	message string
-	errors  []object
+	status   int
+	message  string
+	errors   []object
+	accepted string // the permission that GitHub would have accepted, "contents=write"
 }
 
 func (f *failure) Error() string { return f.message }
@@ -325,6 +326,9 @@ func (s *Server) api(h handler) http.Handler {
 			writeError(w, fail(http.StatusUnauthorized, "Bad credentials"))
 			return
 		}
+		if t.rights.Scopes != nil {
+			header.Set("X-OAuth-Scopes", strings.Join(t.rights.Scopes, ", "))
+		}
 		status, body, err := s.serve(h, &call{Request: r, s: s, login: t.login, token: t, answer: header})
 		if err != nil {
 			writeError(w, err)
@@ -343,6 +347,13 @@ func (s *Server) serve(h handler, c *call) (status int, body any, err error) {
 		c.repo = s.repositories[name]
 		if c.repo == nil || !c.token.sees(name) {
 			return 0, nil, notFound
+		}
+		permission, level := needs(c.Request)
+		if f := c.token.forbids(permission, level); f != nil {
+			return 0, nil, f
+		}
+		if c.repo.archived && level == "write" {
+			return 0, nil, fail(http.StatusForbidden, "Repository was archived so is read-only.")
 		}
 		c.repo.sync()
 	}
@@ -375,6 +386,9 @@ func writeError(w http.ResponseWriter, err error) {
 	if f.errors != nil {
 		body["errors"] = f.errors
 	}
+	if f.accepted != "" {
+		w.Header().Set("X-Accepted-GitHub-Permissions", f.accepted)
+	}
 	write(w, f.status, body)
 }
 
@@ -399,7 +413,11 @@ func (s *Server) smartHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	repo := s.repositories[path]
 	s.mu.Unlock()
-	if repo == nil || known && !t.sees(path) {
+	level := "read"
+	if service == "git-receive-pack" {
+		level = "write"
+	}
+	if repo == nil || known && (!t.sees(path) || t.forbids("contents", level) != nil) {
 		http.Error(w, "Repository not found.", http.StatusNotFound)
 		return
 	}

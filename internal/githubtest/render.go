@@ -86,7 +86,7 @@ func (s *Server) repositoryObject(r *repository) object {
 		"id": r.id, "node_id": nodeID("repository " + r.fullName()), "name": r.name, "full_name": r.fullName(), "owner": s.userObject(r.owner),
 		"private": !s.anonymousGit, "visibility": map[bool]string{true: "public", false: "private"}[s.anonymousGit],
 		"description": nil, "fork": false, "default_branch": defaultBranch, "homepage": nil, "language": nil, "license": nil, "mirror_url": nil,
-		"archived": false, "disabled": false, "has_issues": true, "has_projects": false, "has_wiki": false, "has_pages": false,
+		"archived": r.archived, "disabled": false, "has_issues": true, "has_projects": false, "has_wiki": false, "has_pages": false,
 		"has_discussions": false, "has_downloads": false, "forks": 0, "forks_count": 0, "open_issues": 0, "open_issues_count": 0,
 		"stargazers_count": 0, "watchers": 0, "watchers_count": 0, "network_count": 0, "subscribers_count": 0, "size": 1,
 		"created_at": stamp(r.created), "updated_at": stamp(r.created), "pushed_at": stamp(r.created),

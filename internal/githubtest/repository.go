@@ -35,6 +35,7 @@ type repository struct {
 	owner, name string
 	dir         string
 	created     time.Time
+	archived    bool
 	pulls       []*pull
 	rules       map[string][]Rule // by branch
 	signed      map[string]bool   // commits that the stand-in made as GitHub makes them, with a signature

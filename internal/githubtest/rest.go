@@ -30,7 +30,11 @@ func (c *call) user() (int, any, error) {
 }
 
 func (c *call) repository() (int, any, error) {
-	return http.StatusOK, c.s.repositoryObject(c.repo), nil
+	o := c.s.repositoryObject(c.repo)
+	if c.token.rights.ReadOnly {
+		o["permissions"] = object{"admin": false, "maintain": false, "push": false, "triage": false, "pull": true}
+	}
+	return http.StatusOK, o, nil
 }
 
 func (c *call) branch() (int, any, error) {

@@ -61,6 +61,7 @@ type token struct {
 	login        string
 	repositories []string  // empty: all
 	until        time.Time // of an installation; zero: for good
+	rights       Rights
 }
 
 func (t token) sees(repository string) bool {

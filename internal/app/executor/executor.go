@@ -135,7 +135,7 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if err != nil {
 		return chatops.Core{}, err
 	}
-	fleet, err := cluster.New(kubeconfig, environments(c))
+	fleet, err := cluster.New(kubeconfig, environments(c), secrets(c.GitHub.Auth)...)
 	if err != nil {
 		return chatops.Core{}, err
 	}
@@ -186,6 +186,17 @@ func environments(c config.Config) []cluster.Environment {
 			}
 		}
 		all = append(all, out)
+	}
+	return all
+}
+
+// secrets are those with the credential for GitHub.
+func secrets(a config.Auth) (all []cluster.SecretRef) {
+	if a.TokenSecret != nil {
+		all = append(all, cluster.SecretRef(*a.TokenSecret))
+	}
+	if a.App != nil && a.App.KeySecret != nil {
+		all = append(all, cluster.SecretRef(*a.App.KeySecret))
 	}
 	return all
 }
