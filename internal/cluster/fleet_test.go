@@ -25,6 +25,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -737,6 +738,74 @@ func TestSourcesThatMayNotBeRead(t *testing.T) {
 	}
 	_, err = narrow(t, get(context.DeadlineExceeded)).Applications(t.Context(), "prod")
 	refused(t, err, gitops.Unreachable)
+}
+
+// TestOCIRepositoriesBeforeFlux26: a cluster that has them in v1beta2 alone is read and asked to look again the same.
+func TestOCIRepositoriesBeforeFlux26(t *testing.T) {
+	gone := apierrors.NewNotFound(schema.GroupResource{}, "")
+	older := func(o client.Object) *unstructured.Unstructured {
+		u, ok := o.(*unstructured.Unstructured)
+		if !ok || u.GroupVersionKind() != olderOCI.WithKind("OCIRepository") {
+			return nil
+		}
+		return u
+	}
+	source := map[string]any{
+		"apiVersion": olderOCI.String(), "kind": "OCIRepository", "metadata": map[string]any{"namespace": "flux-system", "name": "fleet"},
+		"spec":   map[string]any{"url": "oci://registry.example/fleet", "interval": "1m", "ref": map[string]any{"tag": "7.0.0"}},
+		"status": map[string]any{"artifact": map[string]any{"revision": "7.0.0@sha256:abc", "path": "", "url": "", "lastUpdateTime": "2026-01-01T00:00:00Z", "digest": "sha256:abc"}},
+	}
+	var patched []string
+	k := kustomization("apps")
+	k.Spec.SourceRef.Kind = ociRepositories.name
+	f, _ := faked(t, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if u, ok := list.(*unstructured.UnstructuredList); ok && u.GroupVersionKind() == olderOCI.WithKind("OCIRepositoryList") {
+				u.Items = []unstructured.Unstructured{{Object: source}}
+				return nil
+			}
+			if _, ok := list.(*sourcev1.OCIRepositoryList); ok {
+				return gone
+			}
+			return c.List(ctx, list, options...)
+		},
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if u := older(o); u != nil {
+				u.Object = source
+				return nil
+			}
+			if _, ok := o.(*sourcev1.OCIRepository); ok {
+				return gone
+			}
+			return c.Get(ctx, key, o, options...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+			if u := older(o); u != nil {
+				patched = append(patched, u.GetNamespace()+"/"+u.GetName())
+				return nil
+			}
+			if _, ok := o.(*sourcev1.OCIRepository); ok {
+				return gone
+			}
+			return c.Patch(ctx, o, patch, options...)
+		},
+	}, k, deployment("shop", "api", byKustomization("apps"), "api:2"))
+	apps, err := f.Applications(t.Context(), "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closely, err := f.Application(t.Context(), apps[0].Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, app := range []gitops.Application{apps[0], closely} {
+		if s := app.Owner.Source; s.URL != "oci://registry.example/fleet" || s.Revision != "7.0.0@sha256:abc" {
+			t.Errorf("source %+v", s)
+		}
+	}
+	if err := f.Reconcile(t.Context(), apps[0]); err != nil || !slices.Equal(patched, []string{"flux-system/fleet"}) {
+		t.Errorf("patched %q, %v", patched, err)
+	}
 }
 
 func TestSoManySourcesAreFollowed(t *testing.T) {

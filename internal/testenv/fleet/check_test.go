@@ -1,8 +1,279 @@
 package fleet_test
 
-import "testing"
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
 
-func TestCheck(t *testing.T) {
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/internal/app/executor"
+	"github.com/ferry-chatops/ferry/internal/blueprint"
+	"github.com/ferry-chatops/ferry/internal/cluster"
+	plugin "github.com/ferry-chatops/ferry/internal/plugin/executor"
+	"github.com/ferry-chatops/ferry/internal/testenv"
+)
+
+func TestCheckFindsNothingMissing(t *testing.T) {
 	c := start(t)
-	c.say("check")
+	c.sees("check", "Everything that ferry needs is there", "stage: Kubernetes v1.34.2, Flux 2.6 or later", "acme/fleet: stage: commit to main, prod: commit to main",
+		"To ferry you are slack:U0TEST.", "Anybody in a channel with ferry may change stage and prod")
+	c.sees("check prod", "prod: Kubernetes", "Check again")
 }
+
+// A checker asks ferry what is missing in stage, with the rights of a group that has none at first, as a channel's in
+// Botkube may be.
+type checker struct {
+	*testing.T
+	cluster    *testenv.Cluster
+	responder  *executor.Responder
+	kubeconfig []byte
+	config     []byte
+}
+
+func checking(t *testing.T, c chat, group, environment string) checker {
+	t.Helper()
+	cluster.UseLogger(slog.New(slog.DiscardHandler))
+	stage := c.Clusters["stage"]
+	admin, err := clientcmd.LoadFromFile(stage.KubeconfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range admin.AuthInfos { // as Botkube writes it
+		user.Impersonate, user.ImpersonateGroups = "botkube-internal-static-user", []string{group}
+	}
+	home, err := clientcmd.Write(*admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Appendf(nil, "environments: [%s]\naccess: {default: [\"slack:U0TEST\"]}\ngithub: {baseURL: %q, auth: {tokenFile: %q}}\n",
+		environment, strings.TrimSuffix(c.Hub.APIURL(), "/api/v3/"), filepath.Join(c.Dir, "github-token"))
+	responder, err := executor.New(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := responder.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return checker{t, stage, responder, home, config}
+}
+
+// check gives the answer: whether something is missing, all it shows, and the manifest to apply.
+func (c checker) check() (missing bool, text string, manifest []byte) {
+	c.Helper()
+	messages := c.responder.Respond(c.Context(), plugin.Input{Line: "check", Interactive: true, Mention: "<@U0TEST>", DisplayName: "tester",
+		Kubeconfig: c.kubeconfig, Configs: [][]byte{c.config}})
+	var all strings.Builder // what is too long for one message goes on in the next
+	for _, m := range messages {
+		text += m.BaseBody.Plaintext
+		bodies := []string{m.BaseBody.CodeBlock}
+		for _, s := range m.Sections {
+			text += fmt.Sprintf("%s\n%s\n%s\n", s.Header, s.Description, s.Body.Plaintext)
+			bodies = append(bodies, s.Body.CodeBlock)
+		}
+		for _, code := range bodies {
+			if all.Len() > 0 && (strings.HasPrefix(code, "apiVersion:") || strings.HasPrefix(code, "#")) {
+				all.WriteString("---\n")
+			}
+			if code != "" {
+				all.WriteString(strings.TrimSuffix(code, "\n") + "\n")
+			}
+		}
+	}
+	return messages[0].Type == blueprint.Refused, text, []byte(all.String())
+}
+
+// until asks until the answer is as wanted: the API server hears of a changed role after some milliseconds.
+func (c checker) until(what string, wanted func(missing bool, text string, manifest []byte) bool) (text string, manifest []byte) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.Context(), 15*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		missing, text, manifest := c.check()
+		if wanted(missing, text, manifest) {
+			return text, manifest
+		}
+		select {
+		case <-ctx.Done():
+			c.Fatalf("%s: ferry check never says so:\n%s", what, text)
+		case <-ticker.C:
+		}
+	}
+}
+
+func (c checker) fine(what string) {
+	c.Helper()
+	c.until(what, func(_ bool, text string, _ []byte) bool { return strings.Contains(text, "All is fine\n") })
+}
+
+// An atom is one right out of a role that was printed.
+type atom struct {
+	role client.ObjectKey // of the namespace that is empty for a ClusterRole
+	rule rbacv1.PolicyRule
+}
+
+func (a atom) String() string {
+	return fmt.Sprintf("%s %s %s %s", a.role.Namespace, a.rule.Verbs[0], a.rule.Resources[0], strings.Join(a.rule.ResourceNames, ""))
+}
+
+// printed reads the roles of a manifest.
+func (c checker) printed(manifest []byte) (atoms []atom) {
+	c.Helper()
+	for document := range bytes.SplitSeq(manifest, []byte("\n---\n")) {
+		var role rbacv1.ClusterRole // a Role has the same fields
+		if len(bytes.TrimSpace(document)) == 0 {
+			continue
+		}
+		if err := yaml.Unmarshal(document, &role); err != nil {
+			c.Fatalf("%v:\n%s", err, document)
+		}
+		for _, rule := range role.Rules {
+			for _, verb := range rule.Verbs {
+				for _, resource := range rule.Resources {
+					one := rbacv1.PolicyRule{APIGroups: rule.APIGroups, Resources: []string{resource}, Verbs: []string{verb}, ResourceNames: rule.ResourceNames}
+					atoms = append(atoms, atom{client.ObjectKeyFromObject(&role), one})
+				}
+			}
+		}
+	}
+	return atoms
+}
+
+// remove deletes what was printed.
+func (c checker) remove(manifest []byte) {
+	c.Helper()
+	for document := range bytes.SplitSeq(manifest, []byte("\n---\n")) {
+		var object metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal(document, &object); err != nil {
+			c.Fatal(err)
+		}
+		if err := c.cluster.Client().Delete(context.WithoutCancel(c.Context()), &object); err != nil {
+			c.Error(err)
+		}
+	}
+}
+
+// set gives a printed role all rules of atoms that are its own, but one.
+func (c checker) set(key client.ObjectKey, atoms []atom, but int) {
+	c.Helper()
+	var rules []rbacv1.PolicyRule
+	for i, a := range atoms {
+		if a.role == key && i != but {
+			rules = append(rules, a.rule)
+		}
+	}
+	var object client.Object = &rbacv1.ClusterRole{}
+	if key.Namespace != "" {
+		object = &rbacv1.Role{}
+	}
+	object.SetNamespace(key.Namespace)
+	object.SetName(key.Name)
+	raw, err := yaml.Marshal(map[string]any{"rules": rules})
+	if err != nil {
+		c.Fatal(err)
+	}
+	merge, err := yaml.YAMLToJSON(raw)
+	if err != nil {
+		c.Fatal(err)
+	}
+	if err := c.cluster.Client().Patch(c.Context(), object, client.RawPatch("application/merge-patch+json", merge)); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// TestCheckNamesEachMissingRight begins without any right and applies what check prints. Then it takes each right away
+// in turn: check prints that and nothing else, and applying it makes all well again.
+func TestCheckNamesEachMissingRight(t *testing.T) {
+	c := start(t)
+	for name, test := range map[string]struct {
+		environment string
+		count       int // of rights
+	}{
+		// 3 × list, get; replicasets, pods; 6 × list, get and 5 × patch; kube-system
+		"the whole cluster": {"{name: stage}", 8 + 17 + 1},
+		// one role each for podinfo, web and flux-system, and one for what both with Flux's objects may lack
+		"some namespaces": {"{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", 8 + 12 + 8 + 12 + 5 + 1},
+		// and get and patch where the source is
+		"a source elsewhere": {"{name: stage, namespaces: [web], flux: {namespaces: [checks]}}", 8 + 17 + 1 + 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := checking(t, c, "ferry "+name, test.environment)
+			if err := c.cluster.Apply(t.Context(), []byte(elsewhere)); err != nil {
+				t.Fatal(err)
+			}
+			var applied [][]byte
+			apply := func(manifest []byte) {
+				t.Helper()
+				if err := c.cluster.Apply(t.Context(), manifest); err != nil {
+					t.Fatalf("%v:\n%s", err, manifest)
+				}
+				applied = append(applied, manifest)
+			}
+			defer func() {
+				for _, manifest := range applied {
+					c.remove(manifest)
+				}
+			}()
+			_, manifest := c.until("no right at all", func(missing bool, _ string, manifest []byte) bool { return missing && len(manifest) > 0 })
+			apply(manifest)
+			// What Kustomizations name is known only once they can be listed.
+			_, more := c.until("enough to read", func(_ bool, text string, manifest []byte) bool {
+				return strings.Contains(text, "All is fine\n") || !slices.ContainsFunc(c.printed(manifest), func(a atom) bool {
+					return a.role.Namespace != "flux-system" || a.rule.Resources[0] != "gitrepositories"
+				})
+			})
+			if len(more) > 0 {
+				apply(more)
+			}
+			c.fine("everything that was printed")
+			atoms := c.printed(bytes.Join(applied, []byte("\n---\n")))
+			if len(atoms) != test.count {
+				t.Fatalf("%d rights, want %d: %v", len(atoms), test.count, atoms)
+			}
+			for i, a := range atoms {
+				c.set(a.role, atoms, i)
+				text, manifest := c.until(a.String()+" taken away", func(_ bool, _ string, manifest []byte) bool {
+					named := c.printed(manifest)
+					return len(named) == 1 && named[0].String() == a.String()
+				})
+				if want := "ferry may not " + a.rule.Verbs[0] + " " + a.rule.Resources[0]; !strings.Contains(text, want) {
+					t.Errorf("%s taken away, and no %q in\n%s", a, want, text)
+				}
+				if err := c.cluster.Apply(t.Context(), manifest); err != nil {
+					t.Fatal(err)
+				}
+				c.fine(a.String() + " given back")
+				if named := c.printed(manifest); named[0].role != a.role { // a role of one right is printed the same again
+					c.remove(manifest)
+				}
+				c.set(a.role, atoms, -1)
+			}
+		})
+	}
+}
+
+// elsewhere is a Kustomization, suspended, whose source is in another namespace.
+const elsewhere = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: checks}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: elsewhere, namespace: checks}
+spec: {interval: 10m, path: ./apps/stage, prune: false, suspend: true, sourceRef: {kind: GitRepository, name: fleet, namespace: flux-system}}
+`
