@@ -72,7 +72,7 @@ func (s *scope) Step() (string, error) { return "", s.count() }
 
 // Limits of one execution. A template is only as long as its file, but what it makes of its data is not.
 const (
-	maxSteps = 200_000  // strings executed, and turns of loops
+	maxSteps = 50_000   // strings executed, and turns of loops
 	maxBytes = 32 << 20 // of text in all
 )
 

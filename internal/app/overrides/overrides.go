@@ -106,13 +106,8 @@ func (l *Loader) Set(ctx context.Context, source string) *blueprint.Set {
 	return set
 }
 
-// Faults says what is wrong with a source as it is now, each with the file's name. A source that is still being fetched
-// has that fault.
-func (l *Loader) Faults(ctx context.Context, source string) []string {
-	_, faults := l.load(ctx, source)
-	return faults
-}
-
+// load gives the blueprints of a source and what is wrong with it as it is now. One that is still being fetched has that
+// fault.
 func (l *Loader) load(ctx context.Context, text string) (*blueprint.Set, []string) {
 	address, err := source.Parse(text)
 	if err != nil {

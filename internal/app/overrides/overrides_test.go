@@ -144,7 +144,7 @@ func TestFolder(t *testing.T) {
 				t.Errorf("it does not show %s", header)
 			}
 		}
-		if got := d.Faults(t.Context(), dir); len(got) != faults || d.warnings() != warnings {
+		if _, got := d.load(t.Context(), dir); len(got) != faults || d.warnings() != warnings {
 			t.Errorf("faults %q; %d warnings, want %d:\n%s", got, d.warnings(), warnings, d.logged)
 		}
 	}
