@@ -20,6 +20,7 @@ var pictured = map[string]string{
 	"card-small":      "`ferry promote podinfo@7.0.0 to prod` on `demo`",
 	"outcome-waiting": "`Promote` on `demo` by <@U024BE7LH>",
 	"outcome-small":   "`Refresh` on `demo` by <@U024BE7LH>",
+	"check-small":     "`ferry check` on `demo`",
 	"refusal-small":   "`ferry list podinfo` on `demo`",
 }
 
