@@ -104,21 +104,34 @@ func revision(a *meta.Artifact) string {
 }
 
 func (s *snapshot) kustomization(k *kustomizev1.Kustomization) gitops.Kustomization {
-	build := k.Spec.PostBuild
 	return gitops.Kustomization{
-		Namespace:       k.Namespace,
-		Name:            k.Name,
-		Path:            cmp.Or(strings.TrimPrefix(path.Clean("/"+k.Spec.Path), "/"), "."),
-		TargetNamespace: k.Spec.TargetNamespace,
-		Components:      k.Spec.Components,
-		Images:          plain(k.Spec.Images),
-		Patches:         plain(k.Spec.Patches),
-		Substitutes:     build != nil && (len(build.Substitute)+len(build.SubstituteFrom) > 0 || build.SubstituteStrategy == kustomizev1.SubstituteStrategyAlways),
-		Source:          s.source(sourceOf(k)),
-		Applied:         k.Status.LastAppliedRevision,
-		Attempted:       k.Status.LastAttemptedRevision,
-		Condition:       condition(k.Generation, k.Status.ObservedGeneration, k.Spec.Suspend, k.Status.Conditions),
+		Namespace:               k.Namespace,
+		Name:                    k.Name,
+		Path:                    cmp.Or(strings.TrimPrefix(path.Clean("/"+k.Spec.Path), "/"), "."),
+		TargetNamespace:         k.Spec.TargetNamespace,
+		NamePrefix:              k.Spec.NamePrefix,
+		NameSuffix:              k.Spec.NameSuffix,
+		Components:              k.Spec.Components,
+		IgnoreMissingComponents: k.Spec.IgnoreMissingComponents,
+		Images:                  plain(k.Spec.Images),
+		Patches:                 plain(k.Spec.Patches),
+		Substitution:            substitution(k.Spec.PostBuild),
+		Source:                  s.source(sourceOf(k)),
+		Applied:                 k.Status.LastAppliedRevision,
+		Attempted:               k.Status.LastAttemptedRevision,
+		Condition:               condition(k.Generation, k.Status.ObservedGeneration, k.Spec.Suspend, k.Status.Conditions),
 	}
+}
+
+func substitution(build *kustomizev1.PostBuild) *gitops.Substitution {
+	if build == nil {
+		return nil
+	}
+	s := &gitops.Substitution{Values: build.Substitute, Always: build.SubstituteStrategy == kustomizev1.SubstituteStrategyAlways}
+	for _, from := range build.SubstituteFrom {
+		s.From = append(s.From, gitops.VariableSource{Kind: from.Kind, Name: from.Name, Optional: from.Optional})
+	}
+	return s
 }
 
 func (s *snapshot) kustomizations() []gitops.Kustomization {

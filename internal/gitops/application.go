@@ -13,7 +13,7 @@ import (
 type Key struct {
 	Environment string `json:"environment"`
 	Namespace   string `json:"namespace"`
-	Kind        string `json:"kind"` // HelmRelease, Deployment, StatefulSet or DaemonSet
+	Kind        string `json:"kind"` // HelmRelease, a workload's, or Kustomization for what is Flux's alone
 	Name        string `json:"name"`
 }
 
@@ -33,6 +33,9 @@ type VersionKind string
 const (
 	ChartVersion VersionKind = "chart"
 	ImageTag     VersionKind = "image"
+	Reference    VersionKind = "reference"  // what a GitRepository follows
+	Substitute   VersionKind = "substitute" // a variable that ends in none of the others
+	Artifact     VersionKind = "artifact"   // what an OCIRepository follows that a Flux Kustomization applies
 )
 
 // An Object is a Kubernetes object by kind and name.
@@ -103,17 +106,35 @@ type Kustomization struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Path      string `json:"path"` // in the source, cleaned, without a leading slash or "./"; "." is the root
-	// TargetNamespace, Images and Patches change what is built from Path; as in the object's spec.
-	TargetNamespace string           `json:"targetNamespace,omitempty"`
-	Components      []string         `json:"components,omitempty"`
-	Images          []map[string]any `json:"images,omitempty"`
-	Patches         []map[string]any `json:"patches,omitempty"`
-	// Substitutes says that postBuild variables are filled in after the build.
-	Substitutes bool      `json:"substitutes,omitempty"`
-	Source      Source    `json:"source"`
-	Applied     string    `json:"applied"`   // status.lastAppliedRevision
-	Attempted   string    `json:"attempted"` // status.lastAttemptedRevision
-	Condition   Condition `json:"condition"`
+	// What follows changes what is built from Path; as in the object's spec.
+	TargetNamespace         string           `json:"targetNamespace,omitempty"`
+	NamePrefix              string           `json:"namePrefix,omitempty"`
+	NameSuffix              string           `json:"nameSuffix,omitempty"`
+	Components              []string         `json:"components,omitempty"`
+	IgnoreMissingComponents bool             `json:"ignoreMissingComponents,omitempty"`
+	Images                  []map[string]any `json:"images,omitempty"`
+	Patches                 []map[string]any `json:"patches,omitempty"`
+	// Substitution is nil where no variables are filled in after the build.
+	Substitution *Substitution `json:"substitution,omitempty"`
+
+	Source    Source    `json:"source"`
+	Applied   string    `json:"applied"`   // status.lastAppliedRevision
+	Attempted string    `json:"attempted"` // status.lastAttemptedRevision
+	Condition Condition `json:"condition"`
+}
+
+// A Substitution is the postBuild of a Flux Kustomization: variables that are filled in after the build.
+type Substitution struct {
+	Values map[string]string `json:"values,omitempty"` // they win over those of From
+	From   []VariableSource  `json:"from,omitempty"`   // later ones win over earlier ones
+	Always bool              `json:"always,omitempty"` // even where there is no variable, for the sake of defaults
+}
+
+// A VariableSource is a ConfigMap or Secret in the Kustomization's namespace, each key of it a variable.
+type VariableSource struct {
+	Kind     string `json:"kind"`
+	Name     string `json:"name"`
+	Optional bool   `json:"optional,omitempty"`
 }
 
 // A Chart says where a HelmRelease's chart comes from.

@@ -1,6 +1,9 @@
 package gitops
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // A Code classes a refusal for programs; the reason says it in words.
 type Code string
@@ -45,6 +48,11 @@ type Candidate struct {
 	Path  string      `json:"path"`
 	Kind  VersionKind `json:"kind"`
 	Value string      `json:"value"`
+}
+
+// String is the candidate as a line for people.
+func (c Candidate) String() string {
+	return fmt.Sprintf("%s:%d: %s is %q (%s)", c.File, c.Line, c.Path, c.Value, c.Kind)
 }
 
 // A Refusal is an expected failure, told to the user: what is the matter and what to do next. It is an error, so that

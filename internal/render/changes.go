@@ -177,3 +177,16 @@ func encode(v any) string {
 	}
 	return string(raw)
 }
+
+// Masked is the change of one field of an object as it may be shown.
+func Masked(object gitops.Object, path, old, now string) gitops.Rendered {
+	r := gitops.Rendered{Object: object, Path: path, Old: old, New: now}
+	secret := object.Kind == "Secret"
+	for part := range strings.SplitSeq(path, ".") {
+		secret = secret || secretName(part)
+	}
+	if secret {
+		r.Old, r.New = masked, masked
+	}
+	return r
+}

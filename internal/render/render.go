@@ -9,11 +9,14 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"runtime"
 	"slices"
+	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
@@ -24,57 +27,62 @@ type Object struct {
 	Fields map[string]any // the whole object, as decoded from JSON
 }
 
-// turn lets one build run at a time: kustomize keeps its OpenAPI schema in global variables that it reads without a lock
-// while another build fills them. Flux's kustomize-controller does the same.
-var turn = make(chan struct{}, 1)
+// turns are how many builds run at the same time. Kustomize keeps its OpenAPI schema in global variables that it fills
+// without regard for who reads them, so prepare fills them before the first; nothing that is built changes them (supported).
+var turns = make(chan struct{}, runtime.GOMAXPROCS(0))
 
-// Files returns every file that the build of a Kustomization reads, sorted. It refuses, with code Layout, what is not
-// in the tree (a remote base, a path outside), what renders by other means than kustomize's own (Helm, plugins), what
-// changes how kustomize reads objects (crds, openapi, configurations), and what is too much to build.
-func Files(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]string, error) {
-	w, err := load(ctx, tree, k)
-	if err != nil {
-		return nil, err
-	}
-	files := slices.DeleteFunc(slices.Collect(maps.Keys(w.files)), func(f string) bool {
-		_, err := fs.Stat(tree, f)
-		return err != nil // the kustomization made for a directory that has none
-	})
-	slices.Sort(files)
-	return files, nil
+var prepare = sync.OnceFunc(func() { openapi.Schema() })
+
+// Built is what one Flux Kustomization builds.
+type Built struct {
+	// Objects are in build order. Variables (postBuild) stay in them as they are written: see Substitute.
+	Objects []Object
+	// Files are what was read for it, sorted: all of it, or what was read before an error.
+	Files []string
+	// Remote are the resources that lie elsewhere. They are left out: no other object depends on them.
+	Remote []Remote
 }
 
-// Build returns the objects of a Kustomization in build order, but for its variables (postBuild), which stay as they
-// are written. It refuses what Files refuses. It returns when ctx ends.
-func Build(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]Object, error) {
+// Remote is a resource of a kustomization that is not in the repository.
+type Remote struct {
+	File      string // the kustomization
+	Reference string // "https://github.com/acme/base?ref=v1.0.0"
+}
+
+// Build builds a Kustomization. It refuses, with code Layout, what is not in the tree (remote components and patches, a
+// path outside), what renders by other means than kustomize's own (Helm, plugins), what changes how kustomize reads objects
+// (crds, openapi), and what is too much to build. It returns when ctx ends.
+func Build(ctx context.Context, tree fs.FS, k gitops.Kustomization) (Built, error) {
 	w, err := load(ctx, tree, k)
+	result := Built{Files: w.names(tree), Remote: w.remote}
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	built, err := w.kustomize(k.Path)
 	if err != nil {
-		return nil, fmt.Errorf("build %s: %w", k.Path, err)
+		return result, fmt.Errorf("build %s: %w", k.Path, err)
 	}
-	objects := make([]Object, 0, built.Size())
+	result.Objects = make([]Object, 0, built.Size())
 	for _, r := range built.Resources() {
 		raw, err := r.MarshalJSON()
 		if err != nil {
-			return nil, fmt.Errorf("encode %s: %w", r.CurId(), err)
+			return result, fmt.Errorf("encode %s: %w", r.CurId(), err)
 		}
 		var fields map[string]any
 		if err := json.Unmarshal(raw, &fields); err != nil {
-			return nil, fmt.Errorf("decode %s: %w", r.CurId(), err)
+			return result, fmt.Errorf("decode %s: %w", r.CurId(), err)
 		}
-		objects = append(objects, Object{gitops.Object{Kind: r.GetKind(), Namespace: r.GetNamespace(), Name: r.GetName()}, fields})
+		result.Objects = append(result.Objects, newObject(fields))
 	}
-	return objects, nil
+	return result, nil
 }
 
 // kustomize builds a directory of what was loaded, when it is its turn. Nothing stops kustomize once it runs: who gives up
 // waiting leaves it to its end, and the turn with it.
 func (w *walker) kustomize(dir string) (resmap.ResMap, error) {
+	prepare()
 	select {
-	case turn <- struct{}{}:
+	case turns <- struct{}{}:
 	case <-w.ctx.Done():
 		return nil, w.ctx.Err()
 	}
@@ -89,7 +97,7 @@ func (w *walker) kustomize(dir string) (resmap.ResMap, error) {
 			if p := recover(); p != nil { // it does panic, on objects of unexpected shapes
 				r = result{err: fmt.Errorf("kustomize panicked: %v", p)}
 			}
-			<-turn
+			<-turns
 			done <- r
 		}()
 		options := krusty.MakeDefaultOptions()
@@ -105,23 +113,43 @@ func (w *walker) kustomize(dir string) (resmap.ResMap, error) {
 }
 
 // add puts into a directory's kustomization what the Flux Kustomization's spec adds to it, as kustomize-controller does:
-// its patches come last, and an image of its own replaces one of the same name.
-func add(kustomization map[string]any, k gitops.Kustomization) {
-	if k.TargetNamespace != "" {
-		kustomization["namespace"] = k.TargetNamespace
+// its patches come last, and an image of its own goes into one of the same name.
+func add(tree fs.FS, kustomization map[string]any, k gitops.Kustomization) {
+	set := func(key, value string) {
+		if value != "" {
+			kustomization[key] = value
+		}
 	}
+	set("namespace", k.TargetNamespace)
+	set("namePrefix", k.NamePrefix)
+	set("nameSuffix", k.NameSuffix)
 	list := func(key string) []any { l, _ := kustomization[key].([]any); return l }
 	for _, c := range k.Components {
+		if at := path.Join(k.Path, c); k.IgnoreMissingComponents && plain(c) && fs.ValidPath(at) && !isDir(tree, at) {
+			continue
+		}
 		kustomization["components"] = append(list("components"), c)
 	}
 	for _, p := range k.Patches {
 		kustomization["patches"] = append(list("patches"), p)
 	}
 	for _, image := range k.Images {
-		kept := slices.DeleteFunc(slices.Clone(list("images")), func(v any) bool {
+		images := slices.Clone(list("images"))
+		i := slices.IndexFunc(images, func(v any) bool {
 			m, _ := v.(map[string]any)
 			return m != nil && m["name"] == image["name"]
 		})
-		kustomization["images"] = append(kept, image)
+		if i < 0 {
+			kustomization["images"] = append(images, image)
+			continue
+		}
+		merged := maps.Clone(images[i].(map[string]any))
+		if image["newTag"] != nil || image["digest"] != nil { // a unit: a stale digest would win over the new tag
+			delete(merged, "newTag")
+			delete(merged, "digest")
+		}
+		maps.Copy(merged, image)
+		images[i] = merged
+		kustomization["images"] = images
 	}
 }

@@ -66,18 +66,14 @@ func TestBuild(t *testing.T) {
 			"target": map[string]any{"kind": "Deployment"}}}}, "other:4", []string{"plain/a.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			files, err := Files(t.Context(), tree(base), tc.k)
+			built, err := Build(t.Context(), tree(base), tc.k)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(tc.files, files); d != "" {
+			if d := cmp.Diff(tc.files, built.Files); d != "" {
 				t.Error(d)
 			}
-			objects, err := Build(t.Context(), tree(base), tc.k)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := image(t, objects); got != tc.image {
+			if got := image(t, built.Objects); got != tc.image {
 				t.Errorf("image is %s, want %s", got, tc.image)
 			}
 		})
@@ -85,21 +81,19 @@ func TestBuild(t *testing.T) {
 }
 
 func TestBuildAtTheRoot(t *testing.T) {
-	objects, err := Build(t.Context(), tree(map[string]string{".web.yaml": deployment}), gitops.Kustomization{Path: ".", TargetNamespace: "other"})
+	built, err := Build(t.Context(), tree(map[string]string{".web.yaml": deployment}), gitops.Kustomization{Path: ".", TargetNamespace: "other"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if objects[0].Namespace != "other" {
-		t.Errorf("namespace is %s", objects[0].Namespace)
+	if built.Objects[0].Namespace != "other" {
+		t.Errorf("namespace is %s", built.Objects[0].Namespace)
 	}
 }
 
 // Whatever would make kustomize look beyond the tree is refused before it runs.
-func TestFilesRefusesWhatIsElsewhere(t *testing.T) {
+func TestBuildRefusesWhatIsElsewhere(t *testing.T) {
 	for name, kustomization := range map[string]string{
-		"remote base":      "resources: ['https://example.com/base?ref=v1']",
-		"git base":         "resources: ['git@example.com:a/b.git']",
-		"remote file":      "resources: ['https://example.com/web.yaml']",
+		"remote component": "components: ['https://example.com/base?ref=v1']",
 		"remote patch":     "resources: [web.yaml]\npatches: [{path: 'https://example.com/p.yaml'}]",
 		"remote generator": "configMapGenerator: [{name: a, files: ['x=http://example.com/']}]",
 		"absolute":         "resources: [/etc/passwd]",
@@ -109,12 +103,30 @@ func TestFilesRefusesWhatIsElsewhere(t *testing.T) {
 		"missing":          "resources: [gone.yaml]",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Files(t.Context(), tree(map[string]string{"app/kustomization.yaml": kustomization, "app/web.yaml": deployment}), gitops.Kustomization{Path: "app"})
+			_, err := Build(t.Context(), tree(map[string]string{"app/kustomization.yaml": kustomization, "app/web.yaml": deployment}), gitops.Kustomization{Path: "app"})
 			var refusal *gitops.Refusal
 			if !errors.As(err, &refusal) || refusal.Code != gitops.Layout {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// Resources that lie elsewhere are left out and named; what is here is built without them.
+func TestBuildLeavesRemoteResourcesOut(t *testing.T) {
+	files := tree(map[string]string{"app/kustomization.yaml": "resources: [web.yaml, ../crds, 'https://example.com/base?ref=v1']",
+		"app/web.yaml": deployment, "crds/kustomization.yaml": "bases: ['github.com/acme/crds//deploy?ref=v2', 'git@example.com:a/b.git']"})
+	built, err := Build(t.Context(), files, gitops.Kustomization{Path: "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Remote{{"app/kustomization.yaml", "https://example.com/base?ref=v1"},
+		{"crds/kustomization.yaml", "github.com/acme/crds//deploy?ref=v2"}, {"crds/kustomization.yaml", "git@example.com:a/b.git"}}
+	if d := cmp.Diff(want, built.Remote); d != "" {
+		t.Error(d)
+	}
+	if len(built.Objects) != 1 {
+		t.Errorf("got %v", built.Objects)
 	}
 }
 
@@ -125,26 +137,26 @@ func TestChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := With(tree(files), "web.yaml", []byte(deployment[:len(deployment)-1-len(`1.0.0"}]}}}`)]+`1.1.0"}]}}}`))
+	changed := With(tree(files), map[string][]byte{"web.yaml": []byte(deployment[:len(deployment)-1-len(`1.0.0"}]}}}`)] + `1.1.0"}]}}}`)})
 	after, err := Build(t.Context(), changed, k)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []gitops.Rendered{{Object: gitops.Object{Kind: "Deployment", Namespace: "shop", Name: "web"},
 		Path: "spec.template.spec.containers[name=web].image", Old: "example/web:1.0.0", New: "example/web:1.1.0"}}
-	got, _ := Changes(before, after)
+	got, _ := Changes(before.Objects, after.Objects)
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if got, digest := Changes(before, before); len(got) != 0 || digest != "" {
+	if got, digest := Changes(before.Objects, before.Objects); len(got) != 0 || digest != "" {
 		t.Errorf("a build differs from itself: %v", got)
 	}
 	gone := []gitops.Rendered{{Object: want[0].Object, New: "deleted"}}
-	if got, _ := Changes(before, nil); !cmp.Equal(gone, got) {
+	if got, _ := Changes(before.Objects, nil); !cmp.Equal(gone, got) {
 		t.Errorf("a deleted object is %v", got)
 	}
 	gone[0].New = "created"
-	if got, _ := Changes(nil, before); !cmp.Equal(gone, got) {
+	if got, _ := Changes(nil, before.Objects); !cmp.Equal(gone, got) {
 		t.Errorf("a new object is %v", got)
 	}
 }

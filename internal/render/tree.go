@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// With returns the tree with one file's content replaced or added.
-func With(tree fs.FS, file string, content []byte) fs.FS {
-	return overlay{tree, map[string][]byte{file: content}}
+// With returns the tree with the content of files, by path, replaced or added.
+func With(tree fs.FS, files map[string][]byte) fs.FS {
+	return overlay{tree, files}
 }
 
 // An overlay shows files in front of a tree. Its files are
@@ -30,6 +30,22 @@ func (o overlay) Open(name string) (fs.File, error) {
 		return fstest.MapFS{name: {Data: content}}.Open(name)
 	}
 	return o.FS.Open(name)
+}
+
+// Stat looks at what is in front first.
+func (o overlay) Stat(name string) (fs.FileInfo, error) {
+	if content, ok := o.files[name]; ok {
+		return fs.Stat(fstest.MapFS{name: {Data: content}}, name)
+	}
+	return fs.Stat(o.FS, name)
+}
+
+// ReadFile reads what is in front first.
+func (o overlay) ReadFile(name string) ([]byte, error) {
+	if content, ok := o.files[name]; ok {
+		return content, nil
+	}
+	return fs.ReadFile(o.FS, name)
 }
 
 // disk shows a tree to kustomize as a file system whose root directory is the tree's. Kustomize writes nothing when it

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
@@ -35,6 +36,7 @@ const (
 	maxVisits    = 500       // of kustomizations
 	maxNest      = 50        // of kustomizations within one another
 	maxSpread    = 128 << 20 // bytes of a kustomization and its patches, times the documents they may be applied to
+	maxRules     = 200       // of a kustomization's configurations
 	maxCopied    = 1 << 30   // bytes that replacements and variables may put into objects, if all of them meet
 	maxSteps     = 250_000   // images, patches and the like, times the documents that are looked through for each
 )
@@ -46,6 +48,8 @@ type walker struct {
 	ctx   context.Context
 	tree  fs.FS
 	files fstest.MapFS // by path: all that kustomize gets to see
+
+	remote []Remote // resources that are left out
 
 	reads, bytes, nodes, documents, visits, spread, steps int
 
@@ -77,18 +81,28 @@ func unreadable(file, as string, err error) error {
 // load reads the files of the build of a Kustomization, its own spec added to the kustomization at its path.
 func load(ctx context.Context, tree fs.FS, k gitops.Kustomization) (*walker, error) {
 	w := &walker{ctx: ctx, tree: tree, files: fstest.MapFS{}}
-	if !isDir(tree, k.Path) {
-		return nil, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("The repository has no directory %s at this commit.", k.Path)}
+	if !fs.ValidPath(k.Path) || !isDir(tree, k.Path) {
+		return w, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("The repository has no directory %s at this commit.", k.Path)}
 	}
 	file, raw, err := w.root(k)
 	if err != nil {
-		return nil, err
+		return w, err
 	}
-	*w = walker{ctx: ctx, tree: With(tree, file, raw), files: fstest.MapFS{}}
+	w = &walker{ctx: ctx, tree: With(tree, map[string][]byte{file: raw}), files: fstest.MapFS{}}
 	if err := w.directory(k.Path, nil, false, 0); err != nil {
-		return nil, err
+		return w, err
 	}
 	return w, w.copies()
+}
+
+// names returns the files that were read, but for the kustomization that is made where a directory has none.
+func (w *walker) names(tree fs.FS) []string {
+	files := slices.DeleteFunc(slices.Collect(maps.Keys(w.files)), func(f string) bool {
+		_, err := fs.Stat(tree, f)
+		return err != nil
+	})
+	slices.Sort(files)
+	return files
 }
 
 // root returns the kustomization that a build starts from, made if there is none.
@@ -117,7 +131,10 @@ func (w *walker) root(k gitops.Kustomization) (file string, raw []byte, err erro
 			return "", nil, unreadable(file, "a kustomization", err)
 		}
 	}
-	add(kustomization, k)
+	add(w.tree, kustomization, k)
+	if list, _ := kustomization["resources"].([]any); len(list) == 0 && file != "" {
+		kustomization["buildMetadata"] = []any{"originAnnotations"} // as Flux does: an empty one does not build
+	}
 	raw, err = sigsyaml.Marshal(kustomization)
 	if err != nil {
 		return "", nil, fmt.Errorf("encode %s: %w", file, err)
@@ -175,11 +192,10 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	if err := w.weigh(file, raw); err != nil {
 		return err
 	}
-	var k types.Kustomization
-	if err := k.Unmarshal(raw); err != nil { // as kustomize reads it, so that nothing is there for it alone
-		return unreadable(file, "a kustomization", err)
+	k, err := w.kustomization(file, raw)
+	if err != nil {
+		return err
 	}
-	k.FixKustomization()
 	if err := supported(file, k); err != nil {
 		return err
 	}
@@ -209,6 +225,10 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	if err := w.generated(dir, k); err != nil {
 		return err
 	}
+	rules, err := w.configurations(dir, k)
+	if err != nil {
+		return err
+	}
 	patches, err := w.patches(dir, file, k)
 	if err != nil {
 		return err
@@ -231,12 +251,68 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	documents := w.documents - above
 	w.spread += (len(raw) + patches + replacements) * documents
 	w.steps += (len(k.Images) + len(k.Replicas) + len(k.Patches) + len(k.PatchesJson6902) + len(k.PatchesStrategicMerge) +
-		len(k.Labels) + len(k.Vars) + len(w.targets) - targets) * (documents + 10) // each costs something to set up
+		len(k.Labels) + len(k.Vars) + rules + len(w.targets) - targets) * (documents + 10) // each costs something to set up
 	if w.spread > maxSpread || w.steps > maxSteps {
 		return tooMuch(file, "applies too much to too many objects")
 	}
 	return nil
 }
+
+// kustomization reads one as kustomize reads it, so that nothing is there for it alone. Resources that lie elsewhere are
+// left out of what kustomize gets to see.
+func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, error) {
+	var k types.Kustomization
+	read := func(raw []byte) error {
+		k = types.Kustomization{}
+		if err := k.Unmarshal(raw); err != nil {
+			return unreadable(file, "a kustomization", err)
+		}
+		k.FixKustomization()
+		return nil
+	}
+	elsewhere := func(ref string) bool { // it can only be an address, of a file or of a repository
+		if plain(ref) || !address.MatchString(ref) {
+			return false
+		}
+		at := path.Join(path.Dir(file), ref)
+		_, err := fs.Stat(w.tree, at)
+		return !fs.ValidPath(at) || errors.Is(err, fs.ErrNotExist)
+	}
+	if err := read(raw); err != nil || !slices.ContainsFunc(k.Resources, elsewhere) {
+		return k, err
+	}
+	var fields map[string]any
+	if err := sigsyaml.Unmarshal(raw, &fields); err != nil {
+		return k, unreadable(file, "a kustomization", err)
+	}
+	left := 0
+	for _, key := range []string{"resources", "bases"} {
+		list, there := fields[key].([]any)
+		if !there {
+			continue
+		}
+		fields[key] = slices.DeleteFunc(list, func(v any) bool {
+			ref, _ := v.(string)
+			if elsewhere(ref) {
+				w.remote = append(w.remote, Remote{file, ref})
+				return true
+			}
+			left++
+			return false
+		})
+	}
+	if left == 0 {
+		fields["buildMetadata"] = []any{"originAnnotations"} // an empty one does not build
+	}
+	raw, err := sigsyaml.Marshal(fields)
+	if err != nil {
+		return k, fmt.Errorf("encode %s: %w", file, err)
+	}
+	w.files[file] = &fstest.MapFile{Data: raw, Mode: 0o644}
+	return k, read(raw)
+}
+
+var address = regexp.MustCompile(`^(git::)?(https?://|ssh://|git@|github\.com[/:])[^\s]+$`)
 
 // supported refuses what renders by other means than kustomize's own, and what changes how kustomize reads objects: it
 // keeps schemas in variables of the process, and follows those that refer to themselves until it dies.
@@ -250,8 +326,6 @@ func supported(file string, k types.Kustomization) error {
 		return tooMuch(file, "has crds, schemas of its own for kustomize")
 	case len(k.OpenAPI) > 0:
 		return tooMuch(file, "has openapi, a schema of its own for kustomize")
-	case len(k.Configurations) > 0:
-		return tooMuch(file, "has configurations, rules of its own for kustomize")
 	}
 	return nil
 }
@@ -314,6 +388,40 @@ func (w *walker) generated(dir string, k types.Kustomization) error {
 		}
 	}
 	return nil
+}
+
+// configurations reads a kustomization's own rules of where names, images and the like stand, and returns how many there
+// are. Rules for variables are refused.
+func (w *walker) configurations(dir string, k types.Kustomization) (rules int, err error) {
+	for _, ref := range k.Configurations {
+		at, err := w.resolve(dir, ref)
+		if err != nil {
+			return 0, err
+		}
+		raw, err := w.read(at)
+		if err != nil {
+			return 0, err
+		}
+		if err := w.weigh(at, raw); err != nil {
+			return 0, err
+		}
+		var lists map[string][]struct{ FieldSpecs []any }
+		if err := sigsyaml.Unmarshal(raw, &lists); err != nil {
+			return 0, unreadable(at, "a configuration of kustomize", err)
+		}
+		for key, list := range lists {
+			if !slices.Contains([]string{"nameReference", "images", "namespace", "commonLabels", "commonAnnotations", "namePrefix", "nameSuffix", "replicas"}, key) {
+				return 0, tooMuch(at, "has rules of its own for kustomize under "+key)
+			}
+			for _, rule := range list {
+				rules += 1 + len(rule.FieldSpecs)
+			}
+		}
+	}
+	if rules > maxRules {
+		return 0, tooMuch(dir, fmt.Sprintf("has more than %d rules of its own for kustomize", maxRules))
+	}
+	return rules, nil
 }
 
 // patches reads patches, and returns how long they are in their files.

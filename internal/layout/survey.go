@@ -1,0 +1,296 @@
+package layout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/manifest"
+)
+
+// A Field is the scalar in Git that decides a version of an application in an environment.
+type Field struct {
+	Application gitops.Key
+	Version     gitops.Version // Kind, Name, Object and Container
+	File        string
+	Line        int    // 1-based
+	Path        string // unique in its file, as package manifest writes it
+	Value       string // the version that it states
+	// AlsoFeeds are the other environments that the same bytes feed, sorted; known only if they were given.
+	AlsoFeeds []string
+	// Proved says that a build has shown it: another value here arrives in the application.
+	Proved bool
+	// Refusal says why it cannot be changed; nil if it can.
+	Refusal error
+
+	reading reading
+	parsed  *manifest.File // of File
+	origin  origin
+	digest  *origin // of the digest that stands beside it in a scalar of its own
+	number  int     // of its dye
+}
+
+// Name is what --image takes: the container, or else the image.
+func (f Field) Name() string { return cmp.Or(f.Version.Container, f.Version.Name) }
+
+// Candidate is the field as a refusal lists it.
+func (f Field) Candidate() gitops.Candidate {
+	return gitops.Candidate{File: f.File, Line: f.Line, Path: f.Path, Kind: f.Version.Kind, Value: f.Value}
+}
+
+// Survey lists the version fields of an environment: of all applications, or of the one that app names by NAME,
+// NAMESPACE/NAME or KIND/NAMESPACE/NAME. others are the environments that AlsoFeeds is about. Problems are parts of the
+// environment that could not be built; fields in them are not known.
+func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment, app string) ([]Field, []Problem, error) {
+	w, err := t.base(ctx, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	readings := slices.DeleteFunc(w.readings(), func(r reading) bool { return app != "" && !named(r.app, app) })
+	fields, origins, err := t.locate(ctx, env, w, readings)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(others) > 0 {
+		if err := t.feeds(ctx, env, others, origins, fields); err != nil {
+			return nil, nil, err
+		}
+	}
+	slices.SortFunc(fields, func(a, b Field) int {
+		return cmp.Or(a.Application.Compare(b.Application), strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Path, b.Path))
+	})
+	return fields, w.problems, nil
+}
+
+// named says whether a name means an application.
+func named(k gitops.Key, name string) bool {
+	return name == k.Name || name == k.Namespace+"/"+k.Name || name == k.Kind+"/"+k.Namespace+"/"+k.Name
+}
+
+// locate finds the scalars that readings come from.
+func (t *Tree) locate(ctx context.Context, env Environment, w *walk, readings []reading) ([]Field, []origin, error) {
+	files := w.files()
+	origins := t.origins(files, tokensOf(readings), false)
+	found, err := t.trace(ctx, env, w, origins)
+	if err != nil {
+		return nil, nil, err
+	}
+	// What was not found may be put together from parts.
+	var rest []reading
+	for _, r := range readings {
+		if len(found[r.id()]) == 0 {
+			rest = append(rest, r)
+		}
+	}
+	if tokens := tokensOf(rest); len(tokens) > 0 {
+		more := t.origins(files, tokens, true)
+		more = slices.DeleteFunc(more, func(o origin) bool {
+			return slices.ContainsFunc(origins, func(known origin) bool { return known.file == o.file && known.scalar.Path == o.scalar.Path })
+		})
+		parts, err := t.trace(ctx, env, w, more)
+		if err != nil {
+			return nil, nil, err
+		}
+		for id, numbers := range parts {
+			if len(found[id]) == 0 {
+				for _, n := range numbers {
+					found[id] = append(found[id], n+len(origins))
+				}
+			}
+		}
+		origins = append(origins, more...)
+	}
+	ends := map[int]bool{} // dyes that end in a version which is more than a variable's
+	var fields []Field
+	for _, r := range readings {
+		if r.version.Kind != gitops.Substitute {
+			for _, n := range found[r.id()] {
+				ends[n] = true
+			}
+		}
+	}
+	for _, r := range readings {
+		numbers := found[r.id()]
+		if r.version.Kind == gitops.Substitute && (len(numbers) != 1 || ends[numbers[0]]) {
+			continue
+		}
+		fields = append(fields, t.field(w, r, numbers, found[r.digest.id()], origins))
+	}
+	return fields, origins, nil
+}
+
+func tokensOf(readings []reading) map[string]bool {
+	tokens := map[string]bool{}
+	for _, r := range readings {
+		for _, token := range []string{r.token, r.digest.token} {
+			if token == "" {
+				continue
+			}
+			tokens[token] = true
+			if tag, digest, both := strings.Cut(token, "@"); both {
+				tokens[tag], tokens[digest] = true, true
+			}
+		}
+	}
+	return tokens
+}
+
+// files are all that a walk reads.
+func (w *walk) files() []string {
+	var all []string
+	for _, s := range w.sites {
+		all = append(all, s.files...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// field makes a field of a reading and the dyes that arrived in it.
+func (t *Tree) field(w *walk, r reading, numbers, digests []int, origins []origin) Field {
+	f := Field{Application: r.app, Version: r.version, Value: r.token, Refusal: r.refusal, reading: r, number: -1}
+	refuse := func(code gitops.Code, format string, args ...any) {
+		if f.Refusal == nil {
+			f.Refusal = &gitops.Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}
+		}
+	}
+	if name := hidden(w, r); name != "" {
+		refuse(gitops.Secret, "The version of %s is the variable %s, whose value is not in Git or is secret.", r.app.Name, name)
+	}
+	var tag, digest []int
+	for _, n := range numbers {
+		if strings.HasPrefix(origins[n].token(), "sha256:") && strings.Contains(r.token, "@") {
+			digest = append(digest, n)
+		} else {
+			tag = append(tag, n)
+		}
+	}
+	digest = append(digest, digests...)
+	if len(tag) == 0 && len(digest) > 0 {
+		tag, digest = digest, nil
+	}
+	switch {
+	case len(tag) == 0:
+		refuse(gitops.Unproved, "No scalar in Git was found that decides the %s version of %s, %s.", r.version.Kind, r.app.Name, r.token)
+		f.guess(t, w)
+		return f
+	case len(tag) > 1:
+		refuse(gitops.Ambiguous, "The %s version of %s is put together from %d values.", r.version.Kind, r.app.Name, len(tag))
+	}
+	f.number = tag[0]
+	f.origin = origins[f.number]
+	if parsed, err := t.parse(f.origin.file); err == nil {
+		f.parsed = parsed.file
+	}
+	f.File, f.Line, f.Path, f.Value, f.Proved = f.origin.file, f.origin.scalar.Line, f.origin.scalar.Path, f.origin.token(), true
+	if len(digest) == 1 {
+		f.digest = &origins[digest[0]]
+	} else if len(digest) > 1 {
+		refuse(gitops.Ambiguous, "The digest of %s is put together from %d values.", r.app.Name, len(digest))
+	}
+	for _, o := range []*origin{&f.origin, f.digest} {
+		if o == nil {
+			continue
+		}
+		if err := o.scalar.Refusal(); err != nil && f.Refusal == nil {
+			f.Refusal = inFile(o.file, err)
+		}
+	}
+	return f
+}
+
+var variable = regexp.MustCompile(`\$\{([_A-Za-z][_A-Za-z0-9]*)`)
+
+// hidden names the variable that a reading's version consists of, if its value is not known.
+func hidden(w *walk, r reading) string {
+	m := variable.FindStringSubmatch(r.token)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+// guess gives a field that no build has led to the place of the object that states it, for people to look at.
+func (f *Field) guess(t *Tree, w *walk) {
+	for _, s := range w.sites {
+		if s.key() != f.reading.site {
+			continue
+		}
+		for _, o := range t.origins(s.files, map[string]bool{f.reading.token: true, f.reading.text: true}, false) {
+			f.origin, f.File, f.Line, f.Path = o, o.file, o.scalar.Line, o.scalar.Path
+			return
+		}
+	}
+}
+
+// feeds fills in which other environments the fields' scalars feed.
+func (t *Tree) feeds(ctx context.Context, env Environment, others []Environment, origins []origin, fields []Field) error {
+	var some []origin
+	var numbers []int
+	for _, f := range fields {
+		for _, o := range []*origin{&f.origin, f.digest} {
+			if o == nil || f.number < 0 {
+				continue
+			}
+			n := slices.IndexFunc(origins, func(c origin) bool { return c.file == o.file && c.scalar.Path == o.scalar.Path })
+			if n >= 0 && !slices.Contains(numbers, n) {
+				numbers, some = append(numbers, n), append(some, origins[n])
+			}
+		}
+	}
+	for _, other := range others {
+		fed, err := t.fed(ctx, other, some, numbers)
+		if err != nil {
+			return err
+		}
+		for i := range fields {
+			if n := fields[i].number; n >= 0 && fed[n] && !slices.Contains(fields[i].AlsoFeeds, other.Name) {
+				fields[i].AlsoFeeds = append(fields[i].AlsoFeeds, other.Name)
+			}
+		}
+	}
+	for i := range fields {
+		slices.Sort(fields[i].AlsoFeeds)
+	}
+	return nil
+}
+
+// fed says which origins arrive anywhere in what an environment builds.
+func (t *Tree) fed(ctx context.Context, env Environment, origins []origin, numbers []int) (map[int]bool, error) {
+	before, err := t.base(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	files := before.files()
+	var some []origin
+	var back []int
+	for i, o := range origins {
+		if _, read := slices.BinarySearch(files, o.file); read {
+			some, back = append(some, o), append(back, numbers[i])
+		}
+	}
+	fed := map[int]bool{}
+	if len(some) == 0 {
+		return fed, nil
+	}
+	found, err := t.trace(ctx, env, before, some)
+	if err != nil {
+		return nil, err
+	}
+	for _, dyes := range found {
+		for _, n := range dyes {
+			fed[back[n]] = true
+		}
+	}
+	return fed, nil
+}
+
+// isRefusal says whether an error is a refusal of a code.
+func isRefusal(err error, code gitops.Code) bool {
+	r := (*gitops.Refusal)(nil)
+	return errors.As(err, &r) && r.Code == code
+}

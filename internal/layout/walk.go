@@ -1,0 +1,554 @@
+package layout
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"path"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/render"
+)
+
+// An Environment is where building begins.
+type Environment struct {
+	Name string
+	// Namespaces are the environment's, if it has not the whole cluster: objects elsewhere are another environment's.
+	Namespaces []string
+	// Sites are the Flux Kustomizations that are known: live, all whose source is this repository and branch; offline,
+	// one that has nothing but the path of the environment's root.
+	Sites []gitops.Kustomization
+	// Sources are the GitRepositories that stand for this repository and branch. Empty: it is told from the tree.
+	Sources []gitops.Object
+}
+
+// A Problem is a part of an environment that could not be built or looked into.
+type Problem struct {
+	Environment   string
+	Kustomization string // NAMESPACE/NAME, or the path of the root
+	Path          string
+	Err           error
+}
+
+// A site is one Flux Kustomization of a walk.
+type site struct {
+	gitops.Kustomization
+	objects []render.Object // variables filled in
+	files   []string
+	remote  []render.Remote
+	vars    render.Variables
+	err     error
+}
+
+func (s *site) key() string { return s.Namespace + "/" + s.Name }
+
+// title names a site for people.
+func (s *site) title() string {
+	if s.Name == "" {
+		return s.Path
+	}
+	return s.key()
+}
+
+// A walk is everything that is built of an environment, each Flux Kustomization once, parents first.
+type walk struct {
+	environment Environment
+	sites       []*site
+	problems    []Problem
+	known       known
+}
+
+// known is what one round of a walk finds out and the next one needs: what variables are filled in, and which source is
+// this repository.
+type known struct {
+	maps    map[gitops.Object]map[string]string // ConfigMaps, and Secrets with empty values
+	sources map[gitops.Object]source
+	anchor  gitops.Object // the source that the root itself is applied from
+}
+
+// A source is a Flux source that the tree defines.
+type source struct {
+	url string // host and path, normalized
+	ref string // as JSON
+}
+
+// Limits on a walk.
+const (
+	maxSites  = 2000
+	maxRounds = 6
+)
+
+// Root describes the environment whose Flux applies a directory. It refuses what is no directory with code NotInGit.
+func (t *Tree) Root(ctx context.Context, dir, name string) (Environment, error) {
+	at := cleanPath(dir)
+	if info, err := fs.Stat(t.files, at); err != nil || !info.IsDir() {
+		return Environment{}, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("There is no directory %s.", dir)}
+	}
+	env := Environment{Name: name, Sites: []gitops.Kustomization{{Path: at}}}
+	w, err := t.walk(ctx, env, nil)
+	if err != nil {
+		return Environment{}, err
+	}
+	return w.environment, nil
+}
+
+func cleanPath(p string) string {
+	return cmp.Or(strings.TrimPrefix(path.Clean("/"+p), "/"), ".")
+}
+
+// walked is a walk of the tree as it is.
+type walked struct {
+	mu   sync.Mutex
+	done *walk
+}
+
+// base is the walk of an environment in the tree as it is, made once.
+func (t *Tree) base(ctx context.Context, env Environment) (*walk, error) {
+	key, err := json.Marshal(env)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	w := t.walks[string(key)]
+	if w == nil {
+		w = &walked{}
+		t.walks[string(key)] = w
+	}
+	t.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done == nil {
+		if w.done, err = t.walk(ctx, env, nil); err != nil {
+			return nil, err
+		}
+	}
+	return w.done, nil
+}
+
+// walk builds an environment, with the content of some files changed.
+func (t *Tree) walk(ctx context.Context, env Environment, changed map[string][]byte) (*walk, error) {
+	start, err := t.start(ctx, env, changed)
+	if err != nil {
+		return nil, err
+	}
+	var w *walk
+	var now known
+	for range maxRounds {
+		if w, err = t.round(ctx, env, start, now, changed); err != nil {
+			return nil, err
+		}
+		if self, ok := w.self(); ok && env.Sites[0].Name == "" { // what syncs the root is known now
+			env.Sites, start = []gitops.Kustomization{self}, []gitops.Kustomization{self}
+			now = w.known
+			continue
+		}
+		if reflect.DeepEqual(now, w.known) {
+			break
+		}
+		now = w.known
+	}
+	return w, nil
+}
+
+// self finds the Flux Kustomization that applies the root it is in, as gotk-sync has it.
+func (w *walk) self() (gitops.Kustomization, bool) {
+	root := w.sites[0]
+	for _, o := range root.objects {
+		if k, _, ok := kustomization(o); ok && k.Path == root.Path && k.Name != "" {
+			return k, true
+		}
+	}
+	return gitops.Kustomization{}, false
+}
+
+// start are the Kustomizations of an environment that no other one builds.
+func (t *Tree) start(ctx context.Context, env Environment, changed map[string][]byte) ([]gitops.Kustomization, error) {
+	if len(env.Sites) < 2 {
+		return env.Sites, nil
+	}
+	sites := make([]*site, len(env.Sites))
+	for i, k := range env.Sites {
+		sites[i] = &site{Kustomization: k}
+	}
+	if err := t.buildAll(ctx, sites, known{}, changed); err != nil {
+		return nil, err
+	}
+	built := map[string]bool{}
+	for _, s := range sites {
+		for _, o := range s.objects {
+			if k, _, ok := kustomization(o); ok && (&site{Kustomization: k}).key() != s.key() {
+				built[(&site{Kustomization: k}).key()] = true
+			}
+		}
+	}
+	var start []gitops.Kustomization
+	for _, s := range sites {
+		if !built[s.key()] {
+			start = append(start, s.Kustomization)
+		}
+	}
+	return start, nil
+}
+
+// round walks once, with what is known from the round before.
+func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustomization, now known, changed map[string][]byte) (*walk, error) {
+	w := &walk{environment: env, known: known{maps: map[gitops.Object]map[string]string{}, sources: map[gitops.Object]source{}}}
+	seen := map[string]bool{}
+	var level []*site
+	add := func(k gitops.Kustomization) {
+		s := &site{Kustomization: k}
+		if !seen[s.key()] && len(seen) < maxSites {
+			seen[s.key()] = true
+			level = append(level, s)
+		}
+	}
+	for _, k := range start {
+		add(k)
+	}
+	judge := newJudge(t, env, now)
+	for len(level) > 0 {
+		sites := level
+		level = nil
+		if err := t.buildAll(ctx, sites, now, changed); err != nil {
+			return nil, err
+		}
+		w.sites = append(w.sites, sites...)
+		for _, s := range sites {
+			w.learn(s)
+			for _, o := range s.objects {
+				k, suspended, ok := kustomization(o)
+				if !ok || k.Name == "" || k.Namespace+"/"+k.Name == s.key() {
+					continue
+				}
+				_ = suspended
+				if err := judge.follows(k); err != nil {
+					if !seen[k.Namespace+"/"+k.Name] {
+						seen[k.Namespace+"/"+k.Name] = true
+						w.problems = append(w.problems, Problem{env.Name, k.Namespace + "/" + k.Name, k.Path, err})
+					}
+					continue
+				}
+				add(k)
+			}
+		}
+		if len(level) == 0 { // live ones that only one another build
+			for _, k := range env.Sites {
+				if add(k); len(level) > 0 {
+					break
+				}
+			}
+		}
+	}
+	for _, s := range w.sites {
+		if s.err != nil {
+			w.problems = append(w.problems, Problem{env.Name, s.title(), s.Path, s.err})
+		}
+		for _, r := range s.remote {
+			w.problems = append(w.problems, Problem{env.Name, s.title(), s.Path, &gitops.Refusal{Code: gitops.Layout,
+				Reason: fmt.Sprintf("%s takes %s, which is not in this repository.", r.File, r.Reference)}})
+		}
+	}
+	return w, nil
+}
+
+// buildAll builds sites side by side. It fails with the context alone: what a site fails with is in it.
+func (t *Tree) buildAll(ctx context.Context, sites []*site, now known, changed map[string][]byte) error {
+	var group sync.WaitGroup
+	next := make(chan *site)
+	for range min(len(sites), runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			for s := range next {
+				t.buildSite(ctx, s, now, changed)
+			}
+		})
+	}
+	for _, s := range sites {
+		next <- s
+	}
+	close(next)
+	group.Wait()
+	return ctx.Err()
+}
+
+func (t *Tree) buildSite(ctx context.Context, s *site, now known, changed map[string][]byte) {
+	built, err := t.build(ctx, s.Kustomization, changed)
+	s.files, s.remote, s.err = built.Files, built.Remote, err
+	if err == nil {
+		s.objects = built.Objects
+		if s.Substitution != nil {
+			s.vars = now.variables(s.Kustomization)
+			s.objects, s.err = render.Substitute(built.Objects, s.vars, s.Substitution.Always)
+		}
+	}
+	if r := (*gitops.Refusal)(nil); s.err != nil && !errors.As(s.err, &r) {
+		s.err = &gitops.Refusal{Code: gitops.Layout, Cause: s.err, Reason: fmt.Sprintf("What Flux builds from %s does not build at this commit.", s.Path),
+			Details: []string{firstLine(s.err)}}
+	}
+}
+
+// learn takes from what a site builds what others need.
+func (w *walk) learn(s *site) {
+	for _, o := range s.objects {
+		switch group := group(o); {
+		case group == "" && (o.Kind == "ConfigMap" || o.Kind == "Secret"):
+			values := map[string]string{}
+			for _, key := range []string{"data", "stringData"} {
+				data, _ := o.Fields[key].(map[string]any)
+				for k, v := range data {
+					values[k] = ""
+					if text, ok := v.(string); ok && o.Kind == "ConfigMap" {
+						values[k] = text
+					}
+				}
+			}
+			w.known.maps[gitops.Object{Kind: o.Kind, Namespace: cmp.Or(o.Namespace, s.TargetNamespace), Name: o.Name}] = values
+		case group == "source.toolkit.fluxcd.io":
+			ref, _ := json.Marshal(at(o.Fields, "spec", "ref"))
+			w.known.sources[o.Object] = source{repositoryURL(textAt(o.Fields, "spec", "url")), string(ref)}
+		case group == "fluxcd.controlplane.io" && o.Kind == "FluxInstance":
+			if sync := at(o.Fields, "spec", "sync"); sync != nil && textAt(o.Fields, "spec", "sync", "kind") == "GitRepository" {
+				object := gitops.Object{Kind: "GitRepository", Namespace: o.Namespace, Name: cmp.Or(textAt(o.Fields, "spec", "sync", "name"), o.Namespace)}
+				w.known.sources[object] = source{repositoryURL(textAt(o.Fields, "spec", "sync", "url")), ""}
+				if cleanPath(textAt(o.Fields, "spec", "sync", "path")) == w.sites[0].Path {
+					w.known.anchor = object
+				}
+			}
+		case group == "kustomize.toolkit.fluxcd.io":
+			if k, _, ok := kustomization(o); ok && k.Path == w.sites[0].Path && k.Source.Kind == "GitRepository" {
+				w.known.anchor = k.Source.Object
+			}
+		}
+	}
+}
+
+// variables are those that are filled into what a Kustomization builds.
+func (n known) variables(k gitops.Kustomization) render.Variables {
+	v := render.Variables{Values: map[string]string{}, Hidden: map[string]bool{}}
+	for _, from := range k.Substitution.From {
+		data, ok := n.maps[gitops.Object{Kind: from.Kind, Namespace: k.Namespace, Name: from.Name}]
+		if !ok {
+			data, ok = n.maps[gitops.Object{Kind: from.Kind, Name: from.Name}]
+		}
+		if !ok && !from.Optional {
+			v.Open = true
+		}
+		for name, value := range data {
+			delete(v.Hidden, name)
+			delete(v.Values, name)
+			if from.Kind == "ConfigMap" {
+				v.Values[name] = strings.ReplaceAll(value, "\n", "")
+			} else {
+				v.Hidden[name] = true
+			}
+		}
+	}
+	for name, value := range k.Substitution.Values {
+		delete(v.Hidden, name)
+		v.Values[name] = strings.ReplaceAll(value, "\n", "")
+	}
+	return v
+}
+
+// A judge tells which Flux Kustomizations are applied from this repository.
+type judge struct {
+	tree    *Tree
+	env     Environment
+	known   known
+	ours    map[gitops.Object]bool // live
+	anchor  source
+	defined bool
+}
+
+func newJudge(t *Tree, env Environment, now known) *judge {
+	j := &judge{tree: t, env: env, known: now, ours: map[gitops.Object]bool{}}
+	for _, o := range env.Sources {
+		j.ours[o] = true
+	}
+	j.anchor, j.defined = now.sources[now.anchor]
+	return j
+}
+
+// follows is nil if a Kustomization is applied from this repository, and else the refusal that says from where.
+func (j *judge) follows(k gitops.Kustomization) error {
+	ref := k.Source.Object
+	refuse := func(what string) error {
+		return &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from %s, %s. ferry does not look into that.", k.Namespace, k.Name, ref, what)}
+	}
+	switch defined, ok := j.known.sources[ref]; {
+	case ref.Kind == "ExternalArtifact":
+		return refuse("an artifact that Flux's ArtifactGenerator assembles")
+	case ref.Kind != "GitRepository":
+		return refuse("which is no Git repository")
+	case len(j.ours) > 0:
+		if !j.ours[ref] {
+			return refuse("another repository or branch")
+		}
+		return nil
+	case ref == j.known.anchor:
+		return nil
+	case ok && j.defined && defined.url == j.anchor.url && (defined.ref == j.anchor.ref || j.anchor.ref == ""):
+		return nil
+	case ok && (j.known.anchor != gitops.Object{} || k.Path == "."):
+		return refuse("another repository or branch")
+	case !j.isDir(k.Path):
+		return &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from the directory %s, which is not there.", k.Namespace, k.Name, k.Path)}
+	}
+	return nil
+}
+
+func (j *judge) isDir(dir string) bool {
+	info, err := fs.Stat(j.tree.files, dir)
+	return err == nil && info.IsDir()
+}
+
+// repositoryURL gives host and path of a repository's address, without what differs between its spellings.
+func repositoryURL(address string) string {
+	if before, after, ok := strings.Cut(address, ":"); ok && strings.Contains(before, "@") && !strings.Contains(before, "/") {
+		address = "ssh://" + before + "/" + after
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	return strings.ToLower(u.Hostname() + "/" + strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"))
+}
+
+// kustomization reads a Flux Kustomization.
+func kustomization(o render.Object) (k gitops.Kustomization, suspended, ok bool) {
+	if o.Kind != "Kustomization" || group(o) != "kustomize.toolkit.fluxcd.io" {
+		return k, false, false
+	}
+	raw, err := json.Marshal(o.Fields["spec"])
+	if err != nil {
+		return k, false, false
+	}
+	var spec struct {
+		Path, TargetNamespace, NamePrefix, NameSuffix string
+		Components                                    []string
+		IgnoreMissingComponents, Suspend              bool
+		Images, Patches                               []map[string]any
+		SourceRef                                     struct{ Kind, Namespace, Name string }
+		PostBuild                                     *struct {
+			Substitute         map[string]any
+			SubstituteFrom     []gitops.VariableSource
+			SubstituteStrategy string
+		}
+	}
+	if err := json.Unmarshal(raw, &spec); err != nil {
+		return k, false, false // Kubernetes does not take it either
+	}
+	k = gitops.Kustomization{
+		Namespace: o.Namespace, Name: o.Name, Path: cleanPath(spec.Path), TargetNamespace: spec.TargetNamespace,
+		NamePrefix: spec.NamePrefix, NameSuffix: spec.NameSuffix, Components: spec.Components, IgnoreMissingComponents: spec.IgnoreMissingComponents,
+		Images: spec.Images, Patches: spec.Patches,
+		Source: gitops.Source{Object: gitops.Object{Kind: spec.SourceRef.Kind, Namespace: cmp.Or(spec.SourceRef.Namespace, o.Namespace), Name: spec.SourceRef.Name}},
+	}
+	if build := spec.PostBuild; build != nil {
+		k.Substitution = &gitops.Substitution{From: build.SubstituteFrom, Always: build.SubstituteStrategy == "Always"}
+		for name, value := range build.Substitute {
+			if k.Substitution.Values == nil {
+				k.Substitution.Values = map[string]string{}
+			}
+			k.Substitution.Values[name] = scalar(value)
+		}
+	}
+	return k, spec.Suspend, true
+}
+
+// group is the API group of an object; that of the core is empty.
+func group(o render.Object) string {
+	version, _ := o.Fields["apiVersion"].(string)
+	if group, _, ok := strings.Cut(version, "/"); ok {
+		return group
+	}
+	return ""
+}
+
+// at returns what stands at keys, or nil.
+func at(fields map[string]any, keys ...string) any {
+	var v any = fields
+	for _, k := range keys {
+		m, _ := v.(map[string]any)
+		v = m[k]
+	}
+	return v
+}
+
+func textAt(fields map[string]any, keys ...string) string { return scalar(at(fields, keys...)) }
+
+// scalar is a value as people write it; empty for what is none.
+func scalar(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case nil, map[string]any, []any:
+		return ""
+	default:
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return ""
+		}
+		return string(raw)
+	}
+}
+
+// Roots lists the directories that are the roots of other environments than the one given: those that a Flux Kustomization
+// in them syncs, and those beside it that hold Flux Kustomizations and that it does not read itself. They are sorted.
+func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
+	w, err := t.base(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	own := w.sites[0].Path
+	roots := map[string]bool{}
+	beside := path.Dir(own)
+	err = fs.WalkDir(t.files, ".", func(file string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !yamlFile(file) || path.Ext(file) == "" {
+			return nil //nolint:nilerr // a directory that cannot be read holds no root that could be built
+		}
+		content, err := fs.ReadFile(t.files, file)
+		if err != nil || !strings.Contains(string(content), "kustomize.toolkit.fluxcd.io") {
+			return nil //nolint:nilerr // likewise
+		}
+		parsed, err := t.parse(file)
+		if err != nil {
+			return nil //nolint:nilerr // likewise
+		}
+		for _, dir := range parsed.syncs {
+			if dir = cleanPath(dir); dir == "." && path.Dir(file) == "." || dir != "." && strings.HasPrefix(file, dir+"/") {
+				roots[dir] = true
+			}
+		}
+		if rest, ok := strings.CutPrefix(file, strings.TrimPrefix(beside+"/", "./")); ok && len(parsed.syncs) > 0 && own != "." {
+			if name, _, inside := strings.Cut(rest, "/"); inside {
+				roots[path.Join(beside, name)] = true
+			}
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	delete(roots, own)
+	for root := range maps.Clone(roots) {
+		for _, s := range w.sites {
+			if within(root, s.Path) || slices.ContainsFunc(s.files, func(f string) bool { return within(root, f) }) {
+				delete(roots, root) // a part of this environment
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(roots)), ctx.Err()
+}
+
+// within says whether a path is a directory or lies in it.
+func within(dir, p string) bool { return p == dir || dir == "." || strings.HasPrefix(p, dir+"/") }

@@ -1,0 +1,143 @@
+package render
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+
+	"github.com/fluxcd/pkg/envsubst"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+)
+
+// Variables are what a Flux Kustomization fills into what it built.
+type Variables struct {
+	Values map[string]string
+	// Hidden are those whose value is not to be read or not known: they stay ${NAME}. Values of the same name win.
+	Hidden map[string]bool
+	// Open says that there are more, of unknown names: what has no value stays ${NAME}.
+	Open bool
+}
+
+// Limits on the filling in of variables.
+const (
+	maxVariable = 64 << 10  // bytes of a value
+	maxWithin   = 20        // variables within one another
+	maxFilled   = 256 << 20 // bytes that all variables of an object could become
+)
+
+const substituteKey = "kustomize.toolkit.fluxcd.io/substitute"
+
+// variableName is the pattern of a variable's name; kustomize-controller takes no other.
+var variableName = regexp.MustCompile(`^[_[:alpha:]][_[:alpha:][:digit:]]*$`)
+
+// Substitute fills variables into objects, each by itself, as kustomize-controller does: quotes are lost before, so that a
+// text may become a number. Objects with the annotation or label kustomize.toolkit.fluxcd.io/substitute: disabled stay as
+// they are. What is not changed is returned as it is.
+func Substitute(objects []Object, v Variables, always bool) ([]Object, error) {
+	if len(v.Values)+len(v.Hidden) == 0 && !v.Open && !always {
+		return objects, nil
+	}
+	longest := 0
+	for name, value := range v.Values {
+		if !variableName.MatchString(name) {
+			return nil, &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("%q is no name of a variable, so Flux builds nothing.", name)}
+		}
+		if longest = max(longest, len(value)); longest > maxVariable {
+			return nil, tooMuch("The variable "+name, fmt.Sprintf("is longer than %d KiB", maxVariable>>10))
+		}
+	}
+	filled := make([]Object, len(objects))
+	for i, o := range objects {
+		if disabled(o.Fields) {
+			filled[i] = o
+			continue
+		}
+		var err error
+		if filled[i], err = v.fill(o, longest); err != nil {
+			return nil, fmt.Errorf("fill variables into %s: %w", o.Object, err)
+		}
+	}
+	return filled, nil
+}
+
+func disabled(fields map[string]any) bool {
+	metadata, _ := fields["metadata"].(map[string]any)
+	for _, key := range []string{"labels", "annotations"} {
+		if m, _ := metadata[key].(map[string]any); m[substituteKey] == "disabled" {
+			return true
+		}
+	}
+	return false
+}
+
+func (v Variables) fill(o Object, longest int) (Object, error) {
+	raw, err := json.Marshal(o.Fields)
+	if err != nil {
+		return o, err
+	}
+	if !bytes.ContainsRune(raw, '$') {
+		return o, nil
+	}
+	text, err := sigsyaml.JSONToYAML(raw)
+	if err != nil {
+		return o, err
+	}
+	if err := bounded(string(text), longest); err != nil {
+		return o, err
+	}
+	output, err := envsubst.Eval(string(text), func(name string) (string, bool) {
+		value, known := v.Values[name]
+		if !known && (v.Hidden[name] || v.Open) {
+			return "${" + name + "}", true
+		}
+		return value, true
+	})
+	if err != nil {
+		return o, err
+	}
+	if output == string(text) {
+		return o, nil
+	}
+	var fields map[string]any
+	if err := sigsyaml.Unmarshal([]byte(output), &fields); err != nil {
+		return o, err
+	}
+	return newObject(fields), nil
+}
+
+// bounded refuses a text whose variables could fill the memory: one may be put in the place of every character of another,
+// and they stand within one another.
+func bounded(text string, longest int) error {
+	uses, within, deepest, replaces := 0, 0, 0, false
+	for i := range len(text) {
+		switch {
+		case strings.HasPrefix(text[i:], "${"):
+			uses++
+			within++
+			deepest = max(deepest, within)
+		case text[i] == '}':
+			within = max(0, within-1)
+		case text[i] == '/' && within > 0:
+			replaces = true
+		}
+	}
+	size := float64(uses) * float64(longest)
+	if replaces {
+		size *= math.Pow(float64(longest), float64(deepest))
+	}
+	if deepest > maxWithin || size > maxFilled {
+		return tooMuch("A text with variables", "may become too large once they are filled in")
+	}
+	return nil
+}
+
+func newObject(fields map[string]any) Object {
+	metadata, _ := fields["metadata"].(map[string]any)
+	text := func(v any) string { s, _ := v.(string); return s }
+	return Object{gitops.Object{Kind: text(fields["kind"]), Namespace: text(metadata["namespace"]), Name: text(metadata["name"])}, fields}
+}
