@@ -119,9 +119,9 @@ func TestKustomization(t *testing.T) {
 	unseen := gitops.Condition{Status: "Unknown", Reason: "Progressing", Message: "Flux has not looked at its newest state yet", Suspended: true}
 	want := gitops.Kustomization{
 		Namespace: "flux-system", Name: "apps", Path: "apps/prod", TargetNamespace: "shop", Components: []string{"../c"},
-		Images:      []map[string]any{{"name": "podinfo", "newTag": "7.0.0"}},
-		Patches:     []map[string]any{{"patch": "[]", "target": map[string]any{"kind": "HelmRelease"}}},
-		Substitutes: true, Applied: "main@sha1:a", Attempted: "main@sha1:b", Condition: unseen,
+		Images:       []map[string]any{{"name": "podinfo", "newTag": "7.0.0"}},
+		Patches:      []map[string]any{{"patch": "[]", "target": map[string]any{"kind": "HelmRelease"}}},
+		Substitution: &gitops.Substitution{Values: map[string]string{"A": "b"}}, Applied: "main@sha1:a", Attempted: "main@sha1:b", Condition: unseen,
 		Source: gitops.Source{
 			Object: gitops.Object{Kind: "GitRepository", Namespace: "flux-system", Name: "fleet"},
 			URL:    "https://github.com/acme/fleet", Branch: "main", Revision: "main@sha1:b",

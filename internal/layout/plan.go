@@ -330,7 +330,7 @@ func (f Field) next(change Change) (tag, digest string, err error) {
 	default:
 		return asked, "", nil
 	}
-	return refuse(gitops.Digest, "%s is pinned by the digest %s too, which would win over a new tag. Give both as TAG@sha256:…, or drop the digest with --drop-digest.",
+	return refuse(gitops.Digest, "%s is pinned by its digest too, %s, which would win over a new tag. Give both as TAG@sha256:…, or drop the digest with --drop-digest.",
 		f.Application.Name, cmp.Or(nowDigest, f.digestToken()))
 }
 

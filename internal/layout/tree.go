@@ -30,7 +30,7 @@ type Tree struct {
 
 // Open makes a Tree of the files of a commit.
 func Open(tree fs.FS) *Tree {
-	return &Tree{files: &memory{FS: tree, entries: map[string]entry{}}, builds: map[string]*build{}, parsed: map[string]*text{}, walks: map[string]*walked{}}
+	return &Tree{files: &memory{FS: render.Artifact(tree), entries: map[string]entry{}}, builds: map[string]*build{}, parsed: map[string]*text{}, walks: map[string]*walked{}}
 }
 
 // FS are the tree's files.

@@ -346,7 +346,7 @@ func (n known) variables(k gitops.Kustomization) render.Variables {
 			delete(v.Hidden, name)
 			delete(v.Values, name)
 			if from.Kind == "ConfigMap" {
-				v.Values[name] = strings.ReplaceAll(value, "\n", "")
+				v.Values[name] = value
 			} else {
 				v.Hidden[name] = true
 			}
@@ -354,7 +354,7 @@ func (n known) variables(k gitops.Kustomization) render.Variables {
 	}
 	for name, value := range k.Substitution.Values {
 		delete(v.Hidden, name)
-		v.Values[name] = strings.ReplaceAll(value, "\n", "")
+		v.Values[name] = value
 	}
 	return v
 }

@@ -75,100 +75,73 @@ func (in intent) back() string {
 var errAlreadyThere = errors.New("git states this version already")
 
 // word is what a version looks like that a line can name, and that a commit of ours can without calling anybody.
-var word = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
+var word = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*(@sha256:[0-9a-f]{64})?$|^sha256:[0-9a-f]{64}$`)
 
-// plan works out the edit at a place, and what it does to everything that is built from the branch.
+// former is what a version that is replaced may look like: a range too.
+var former = regexp.MustCompile(`^[A-Za-z0-9_<>=~^*][A-Za-z0-9._+:@<>=~^*|, -]*$`)
+
+// plan works out the edits at a place, and what they do to everything that is built from the branch.
 func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, error) {
-	field, err := layout.Locate(ctx, p.tree, p.sites, in.app, in.version)
+	field, err := in.locate(ctx, p)
 	if err != nil {
 		return gitops.Plan{}, err
 	}
 	if field.Value == in.to {
 		return gitops.Plan{}, errAlreadyThere
 	}
-	for _, version := range []string{field.Value, in.to} {
-		if !word.MatchString(version) {
-			return gitops.Plan{}, &gitops.Refusal{Code: gitops.BadVersion,
-				Reason: fmt.Sprintf("%s line %d states %q now or did so before, which is no version. Change it by hand.", field.File, field.Line, version)}
-		}
+	own, others := p.environment(in.app.Environment)
+	result, err := p.tree.PlanField(ctx, own, others, field, layout.Change{Application: in.app.String(), Version: in.to,
+		Shared: in.asked.Shared, Pin: in.asked.Pin, DropDigest: in.asked.DropDigest})
+	if r := (*gitops.Refusal)(nil); errors.As(err, &r) && r.Code == gitops.Shared {
+		again := in
+		again.asked.Shared = true
+		r.Next = []string{again.line(in.to)}
 	}
-	edit, file, err := field.Edit(in.to)
 	if err != nil {
 		return gitops.Plan{}, err
 	}
-	besides, err := field.Prove(ctx, p.tree, file, in.to)
-	if err != nil {
-		return gitops.Plan{}, err
+	if len(result.Edits) == 0 {
+		return gitops.Plan{}, errAlreadyThere
 	}
-	effects, unchecked, err := layout.Effects(ctx, p.tree, p.sites, file)
-	if err != nil {
-		return gitops.Plan{}, err
-	}
-	before, err := fs.ReadFile(p.tree, file.Path)
-	if err != nil {
-		return gitops.Plan{}, fmt.Errorf("read %s: %w", file.Path, err)
+	if !word.MatchString(in.to) || !former.MatchString(result.From) {
+		return gitops.Plan{}, &gitops.Refusal{Code: gitops.BadVersion,
+			Reason: fmt.Sprintf("%s line %d states %q now, and %q is no version to put there. Change it by hand.", field.File, field.Line, result.From, in.to)}
 	}
 	plan := gitops.Plan{
 		Application: in.app.Key, Kind: in.version.Kind, VersionName: in.version.Name,
-		Repository: p.name, Branch: p.branch, From: field.Value, To: in.to, Edits: []gitops.Edit{edit},
-		Rendered: effects[in.app.Environment].Changes, Digests: map[string]string{}, RollbackOf: in.rollbackOf, PullRequest: request,
-		Base: p.head, Diff: unified(file.Path, before, file.Content), Content: []gitops.File{file},
+		Repository: p.name, Branch: p.branch, From: result.From, To: in.to, Edits: result.Edits, Shared: result.AlsoFeeds,
+		Rendered: result.Effects[in.app.Environment].Changes, Digests: map[string]string{}, RollbackOf: in.rollbackOf, PullRequest: request,
+		Base: p.head, Content: result.Files,
 	}
-	for environment, effect := range effects {
+	for _, file := range result.Files {
+		before, err := fs.ReadFile(p.tree.FS(), file.Path)
+		if err != nil {
+			return gitops.Plan{}, fmt.Errorf("read %s: %w", file.Path, err)
+		}
+		plan.Diff += unified(file.Path, before, file.Content)
+	}
+	for environment, effect := range result.Effects {
 		plan.Digests[environment] = effect.Digest
 		if environment != in.app.Environment {
-			plan.Shared = append(plan.Shared, environment)
 			if plan.Elsewhere == nil {
 				plan.Elsewhere = map[string][]gitops.Rendered{}
 			}
 			plan.Elsewhere[environment] = effect.Changes
 		}
 	}
-	slices.Sort(plan.Shared)
-	if err := in.alone(plan, besides); err != nil {
-		return gitops.Plan{}, err
-	}
 	for _, e := range p.unread {
 		plan.Blind = append(plan.Blind, fmt.Sprintf("%s could not be read: whether this file feeds it too is not known.", e))
 	}
-	for _, s := range unchecked {
-		plan.Blind = append(plan.Blind, fmt.Sprintf("%s of %s cannot be built from this repository alone: whether this file feeds it too is not known.", s.Path, s.Environment))
+	for _, u := range result.Unchecked {
+		plan.Blind = append(plan.Blind, fmt.Sprintf("%s of %s cannot be built from this repository alone: whether this file feeds it too is not known.", u.Path, u.Environment))
 	}
 	return plan, nil
 }
 
-// alone refuses a plan that changes more than the version asked for, unless that was agreed to. besides are changes of
-// the version's own object.
-func (in intent) alone(plan gitops.Plan, besides []gitops.Rendered) error {
-	var others []string
-	note := func(environment string, changes []gitops.Rendered) {
-		for _, c := range changes {
-			others = append(others, fmt.Sprintf("%s: %s %s from %s to %s", environment, c.Object, c.Path, c.Old, c.New))
-		}
-	}
-	note(in.app.Environment, besides)
-	note(in.app.Environment, slices.DeleteFunc(slices.Clone(plan.Rendered), func(c gitops.Rendered) bool {
-		return c.Object == in.version.Object || sameButNamespace(c.Object, in.version.Object)
-	}))
-	for environment, changes := range plan.Elsewhere {
-		note(environment, changes)
-	}
-	if len(others) == 0 || in.asked.Shared {
-		return nil
-	}
-	slices.Sort(others)
-	refusal := &gitops.Refusal{Code: gitops.Shared, Title: "This would change more than " + in.app.Name + " in " + in.app.Environment,
-		Details: others}
-	edit := plan.Edits[0]
-	in.asked.Shared = true
-	refusal.Next = []string{in.line(in.to)}
-	refusal.Reason = fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared.", edit.File, edit.Line)
-	return refusal
-}
-
-// sameButNamespace compares objects where the build leaves the namespace to Flux.
-func sameButNamespace(built, live gitops.Object) bool {
-	return built.Namespace == "" && built.Kind == live.Kind && built.Name == live.Name
+// locate finds the field in Git that is meant.
+func (in intent) locate(ctx context.Context, p place) (layout.Field, error) {
+	own, _ := p.environment(in.app.Environment)
+	return p.tree.Locate(ctx, own, in.app.Key, in.version)
 }
 
 // checkVersion asks the chart's source whether it has the version. A source that cannot be read is a warning.

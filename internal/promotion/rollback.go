@@ -67,7 +67,7 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	if err != nil {
 		return Result{}, err
 	}
-	field, err := layout.Locate(ctx, p.tree, p.sites, app, version)
+	field, err := in.locate(ctx, p)
 	if err != nil {
 		return Result{}, err
 	}

@@ -112,9 +112,22 @@ type place struct {
 	name       string
 	branch     string
 	head       string
-	tree       fs.FS
-	sites      []layout.Site
-	unread     []string // environments whose Kustomizations could not be listed
+	tree       *layout.Tree
+	all        []layout.Environment // that follow the branch
+	unread     []string             // environments whose Kustomizations could not be listed
+}
+
+// environment is the one of a name, and the others.
+func (p place) environment(name string) (own layout.Environment, others []layout.Environment) {
+	own.Name = name
+	for _, e := range p.all {
+		if e.Name == name {
+			own = e
+		} else {
+			others = append(others, e)
+		}
+	}
+	return own, others
 }
 
 // place opens the repository that an application comes from, at the head of its branch.
@@ -123,7 +136,7 @@ func (s *Service) place(ctx context.Context, app gitops.Application, settings Se
 	if err != nil {
 		return place{}, err
 	}
-	p.sites, p.unread = s.sites(ctx, p.name, p.branch)
+	p.all, p.unread = s.followers(ctx, p.name, p.branch)
 	if slices.Contains(p.unread, app.Environment) {
 		return place{}, &gitops.Refusal{Code: gitops.Unreachable, Title: app.Environment + " cannot be read",
 			Reason: fmt.Sprintf("The Flux Kustomizations of %s could not be listed.", app.Environment), Next: []string{"list " + app.Name}}
@@ -139,7 +152,7 @@ func (s *Service) refresh(ctx context.Context, p *place) (err error) {
 	if p.head, err = p.repository.Head(ctx, p.branch); err != nil {
 		return err
 	}
-	p.tree, err = p.repository.Tree(ctx, p.head)
+	p.tree, err = s.Claims.tree(p.name+"@"+p.head, func() (fs.FS, error) { return p.repository.Tree(ctx, p.head) })
 	return err
 }
 
@@ -189,9 +202,8 @@ func (s *Service) follows(source gitops.Source, settings Settings) (name, branch
 	}
 }
 
-// sites lists the Flux Kustomizations of all environments that follow a branch, and the environments that could not
-// be asked.
-func (s *Service) sites(ctx context.Context, repository, branch string) (sites []layout.Site, unread []string) {
+// followers lists the environments with Flux Kustomizations that follow a branch, and those that could not be asked.
+func (s *Service) followers(ctx context.Context, repository, branch string) (all []layout.Environment, unread []string) {
 	answers := make([][]gitops.Kustomization, len(s.Settings))
 	failures := operation.Together(len(s.Settings), func(i int) (err error) {
 		answers[i], err = s.Cluster.Kustomizations(ctx, s.Settings[i].Environment)
@@ -202,13 +214,20 @@ func (s *Service) sites(ctx context.Context, repository, branch string) (sites [
 			s.Log.Warn("list Kustomizations", "environment", e.Environment, "error", failures[i])
 			unread = append(unread, e.Environment)
 		}
+		env := layout.Environment{Name: e.Environment, Namespaces: e.Namespaces}
 		for _, k := range answers[i] {
 			if name, of, ok := s.follows(k.Source, e); ok && strings.EqualFold(name, repository) && of == branch {
-				sites = append(sites, layout.Site{Environment: e.Environment, Namespaces: e.Namespaces, Kustomization: k})
+				env.Sites = append(env.Sites, k)
+				if !slices.Contains(env.Sources, k.Source.Object) {
+					env.Sources = append(env.Sources, k.Source.Object)
+				}
 			}
 		}
+		if len(env.Sites) > 0 {
+			all = append(all, env)
+		}
 	}
-	return sites, unread
+	return all, unread
 }
 
 // repositoryName reads owner/name from the URL of a Flux source: https://host/owner/name(.git), ssh://git@host/… or the
@@ -264,6 +283,38 @@ type Claims struct {
 	mu      sync.Mutex
 	taken   map[string]bool
 	waiting int
+	trees   []opened // the newest last
+}
+
+// opened is a tree at a commit, with what was built of it.
+type opened struct {
+	commit string // REPOSITORY@SHA
+	tree   *layout.Tree
+}
+
+// maxTrees is how many commits are kept: a question and its confirmation are about the same one.
+const maxTrees = 2
+
+// tree gives the tree of a commit, which is opened at most once while it is kept.
+func (c *Claims) tree(commit string, open func() (fs.FS, error)) (*layout.Tree, error) {
+	c.mu.Lock()
+	for _, o := range c.trees {
+		if o.commit == commit {
+			c.mu.Unlock()
+			return o.tree, nil
+		}
+	}
+	c.mu.Unlock()
+	files, err := open()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tree := layout.Open(files)
+	c.trees = append(c.trees, opened{commit, tree})
+	c.trees = c.trees[max(0, len(c.trees)-maxTrees):]
+	return tree, nil
 }
 
 // maxWaiting is how many answers may wait for a rollout at once: the host has ten workers for all plugins together.

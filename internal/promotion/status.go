@@ -83,7 +83,7 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 		return Outcome{}, err
 	}
 	outcome.Kind, outcome.Of = in.version.Kind, in.of()
-	field, err := layout.Locate(ctx, p.tree, p.sites, app, in.version)
+	field, err := in.locate(ctx, p)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -119,7 +119,7 @@ func (s *Service) changed(ctx context.Context, app gitops.Application, commit gi
 	}
 	var candidates []candidate
 	for _, v := range app.Versions {
-		if field, err := layout.Locate(ctx, p.tree, p.sites, app, v); err == nil {
+		if field, err := (intent{app: app, version: v}).locate(ctx, p); err == nil {
 			candidates = append(candidates, candidate{v, field})
 		}
 	}

@@ -489,10 +489,11 @@ func (c *cluster) follow(ctx context.Context, environment string) error {
 	c.revision[environment] = head
 	for _, path := range c.paths[environment] {
 		owner := c.kustomization(environment, path)
-		objects, err := render.Build(ctx, tree, owner)
+		built, err := render.Build(ctx, tree, owner)
 		if err != nil {
 			return err
 		}
+		objects := built.Objects
 		for _, o := range objects {
 			key := gitops.Key{Environment: environment, Namespace: o.Namespace, Kind: o.Kind, Name: o.Name}
 			if only := c.namespaces[environment]; len(only) > 0 && !slices.Contains(only, o.Namespace) {

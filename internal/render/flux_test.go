@@ -96,26 +96,14 @@ var differences = map[string]map[string]string{
 	"sourceignore-defaults":    {"failure": "the flux command knows the defaults only beside a .sourceignore"},
 	"sourceignore-no-defaults": {"failure": "the flux command keeps the defaults beside a .sourceignore, source-controller does not"},
 
-	"decryption":         {"Secret//s sops": "the flux command masks what is encrypted", "Secret//s stringData.token": "the same"},
-	"crds-field":         {"": "refused: such schemas change what kustomize does in the whole process"},
-	"helm-values-hashed": {"": "refused: such rules are not looked through"},
+	"decryption": {"Secret//s sops": "the flux command masks what is encrypted", "Secret//s stringData.token": "the same"},
+	"crds-field": {"": "refused: such schemas change what kustomize does in the whole process"},
 
 	"common-metadata":       {"": notYet},
-	"empty-kustomization":   {"": notYet},
-	"flux-components":       {"": notYet},
-	"flux-names":            {"": notYet},
 	"nested":                {"": notYet},
 	"nested-twice":          {"": notYet},
-	"only-bases":            {"": notYet},
-	"substitute":            {"": notYet},
-	"substitute-bad-name":   {"": notYet},
-	"substitute-disabled":   {"": notYet},
-	"substitute-error":      {"": notYet},
-	"substitute-from":       {"": notYet},
 	"substitute-from-built": {"": notYet},
-	"substitute-quotes":     {"": notYet},
 	"unknown-field":         {"": notYet},
-	"without-resources":     {"": notYet},
 }
 
 const notYet = "not built yet"
@@ -262,7 +250,12 @@ func build(t *testing.T, one tree) ([]render.Object, error) {
 			t.Fatal(err)
 		}
 	}
-	return render.Build(t.Context(), render.Artifact(one.files), of)
+	of.NamePrefix, of.NameSuffix, of.IgnoreMissingComponents = k.Spec.NamePrefix, k.Spec.NameSuffix, k.Spec.IgnoreMissingComponents
+	built, err := render.Build(t.Context(), render.Artifact(one.files), of)
+	if err != nil || k.Spec.PostBuild == nil {
+		return built.Objects, err
+	}
+	return render.Substitute(built.Objects, render.Variables{Values: k.Spec.PostBuild.Substitute}, false)
 }
 
 // decode reads the objects that flux build prints, but for the labels that name their owner.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"runtime"
 	"slices"
@@ -113,7 +112,7 @@ func (w *walker) kustomize(dir string) (resmap.ResMap, error) {
 }
 
 // add puts into a directory's kustomization what the Flux Kustomization's spec adds to it, as kustomize-controller does:
-// its patches come last, and an image of its own goes into one of the same name.
+// its patches come last, and an image of its own replaces one of the same name (as of Flux 2.7).
 func add(tree fs.FS, kustomization map[string]any, k gitops.Kustomization) {
 	set := func(key, value string) {
 		if value != "" {
@@ -134,22 +133,10 @@ func add(tree fs.FS, kustomization map[string]any, k gitops.Kustomization) {
 		kustomization["patches"] = append(list("patches"), p)
 	}
 	for _, image := range k.Images {
-		images := slices.Clone(list("images"))
-		i := slices.IndexFunc(images, func(v any) bool {
+		kept := slices.DeleteFunc(slices.Clone(list("images")), func(v any) bool {
 			m, _ := v.(map[string]any)
 			return m != nil && m["name"] == image["name"]
 		})
-		if i < 0 {
-			kustomization["images"] = append(images, image)
-			continue
-		}
-		merged := maps.Clone(images[i].(map[string]any))
-		if image["newTag"] != nil || image["digest"] != nil { // a unit: a stale digest would win over the new tag
-			delete(merged, "newTag")
-			delete(merged, "digest")
-		}
-		maps.Copy(merged, image)
-		images[i] = merged
-		kustomization["images"] = images
+		kustomization["images"] = append(kept, image)
 	}
 }

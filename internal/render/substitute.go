@@ -95,7 +95,7 @@ func (v Variables) fill(o Object, longest int) (Object, error) {
 		if !known && (v.Hidden[name] || v.Open) {
 			return "${" + name + "}", true
 		}
-		return value, true
+		return strings.ReplaceAll(value, "\n", ""), true
 	})
 	if err != nil {
 		return o, err
