@@ -128,7 +128,8 @@ func (f *File) edit(s Scalar, value string) (edit, string, error) {
 		}
 		return edit{start, end, text}, text + n.Value[len(strings.TrimRight(n.Value, "\n")):], nil
 	}
-	return edit{start, end, f.encode(n, value)}, value, nil
+	flow := s.at != nil && s.at.node.Style&yaml.FlowStyle != 0
+	return edit{start, end, f.encode(n.Style, flow, value)}, value, nil
 }
 
 // apply makes the edits, which must not overlap, and proves them if asked.
@@ -292,11 +293,12 @@ func closing(text []byte, quote, escape byte) int {
 }
 
 // encode writes a value in the style that the old one had, or in quotes where a plain one would not read as that
-// string: in those that the file uses, double ones by preference, and always in a file that is JSON.
-func (f *File) encode(n *yaml.Node, value string) string {
-	single := n.Style&yaml.SingleQuotedStyle != 0
-	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
-		if plain(value) && !f.json() {
+// string: in those that the file uses, double ones by preference, and always in a file that is JSON. flow says that it
+// stands within {…} or […].
+func (f *File) encode(style yaml.Style, flow bool, value string) string {
+	single := style&yaml.SingleQuotedStyle != 0
+	if style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
+		if plain(value) && !(flow && (strings.ContainsAny(value, ",[]{}") || f.json())) {
 			return value
 		}
 		single = f.quotes[yaml.SingleQuotedStyle] && !f.quotes[yaml.DoubleQuotedStyle]
@@ -343,9 +345,9 @@ func simple(value string) bool {
 // plain says that a value needs no quotes for any reader: YAML 1.2's, and YAML 1.1's through which Kubernetes reads,
 // where on, no and y are booleans.
 func plain(value string) bool {
-	if value == "" || !simple(value) || strings.Trim(value, " ") != value || strings.ContainsAny(value, ",[]{}\"'`") ||
+	if value == "" || !simple(value) || strings.Trim(value, " ") != value ||
 		strings.Contains(value, ": ") || strings.HasSuffix(value, ":") || strings.Contains(value, " #") ||
-		strings.ContainsRune("*&!%@>|#?-:=<", rune(value[0])) || strings.HasPrefix(value, "...") {
+		strings.ContainsRune("*&!%@>|#?-:=<,[]{}\"'`", rune(value[0])) || strings.HasPrefix(value, "...") {
 		return false
 	}
 	var v3 yaml.Node

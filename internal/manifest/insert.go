@@ -323,7 +323,7 @@ func (w writer) deeper() writer {
 
 // entry writes a key and its value, indented by so many blanks.
 func (w writer) entry(e Entry, by int) []string {
-	key := strings.Repeat(" ", by) + w.file.encode(&yaml.Node{}, e.Key) + ":"
+	key := strings.Repeat(" ", by) + w.file.encode(0, false, e.Key) + ":"
 	if lines := w.below(e.Value, by); lines != nil {
 		return append([]string{key}, lines...)
 	}
@@ -392,9 +392,9 @@ func (w writer) inline(key string, value any, by int) []string {
 		}
 		return lines
 	}
-	like := &yaml.Node{}
+	var like yaml.Style
 	if n := w.like(key); n != nil && n.Kind == yaml.ScalarNode {
-		like.Style = n.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
+		like = n.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
 	}
-	return []string{w.file.encode(like, text)}
+	return []string{w.file.encode(like, false, text)}
 }

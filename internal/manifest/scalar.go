@@ -124,8 +124,8 @@ func (f *File) lineOf(line int) int {
 }
 
 // Refusal says why a scalar cannot be replaced, nil if it can. Codes: Secret (its document is encrypted by SOPS),
-// DuplicateKey, Alias (it is one, or it has other uses through an anchor), Unproved (it is not written in one line, or it
-// stands in YAML whose characters are not those of the file).
+// DuplicateKey, Alias (it is one, or it has other uses through an anchor), Unproved (it is not written in one line, has a
+// tag that makes it no string, or stands in YAML whose characters are not those of the file).
 func (s Scalar) Refusal() error {
 	if err := s.shared(); err != nil {
 		return err
@@ -165,6 +165,9 @@ func (s Scalar) shared() error {
 func (s Scalar) unwritten() error {
 	if s.node.Kind == yaml.AliasNode {
 		return refuse(gitops.Alias, "%s in line %d is the alias *%s", s.Path, s.Line, s.node.Value)
+	}
+	if s.node.Style&yaml.TaggedStyle != 0 && s.node.Tag != "!!str" {
+		return refuse(gitops.Unproved, "%s in line %d has the tag %s, so it is no string", s.Path, s.Line, s.node.Tag)
 	}
 	if _, _, err := s.file.token(s.node); err != nil {
 		return refuse(gitops.Unproved, "%s in line %d %s", s.Path, s.Line, err)
