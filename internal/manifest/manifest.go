@@ -214,16 +214,7 @@ func refuse(code gitops.Code, format string, args ...any) *gitops.Refusal {
 // Len is the number of documents, empty ones included.
 func (f *File) Len() int { return len(f.docs) }
 
-// Encrypted says that a document is one of SOPS's: its checksum breaks with any edit.
-func (f *File) Encrypted() bool {
-	for d := range f.docs {
-		if f.encrypted(d) {
-			return true
-		}
-	}
-	return false
-}
-
+// encrypted says that a document is one of SOPS: its checksum breaks with any edit.
 func (f *File) encrypted(document int) bool {
 	return f.Text(document, "sops", "mac") != "" || f.Text(document, "sops", "version") != ""
 }

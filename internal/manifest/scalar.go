@@ -18,7 +18,6 @@ type Scalar struct {
 	Path string
 	// Holds says that the value is YAML itself, whose scalars are listed too, with this path, "|" and their own.
 	Holds bool
-	Steps []Step // of what File.Scalar found
 
 	file *File // the innermost
 	node *yaml.Node
