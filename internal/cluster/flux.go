@@ -104,6 +104,7 @@ func revision(a *meta.Artifact) string {
 }
 
 func (s *snapshot) kustomization(k *kustomizev1.Kustomization) gitops.Kustomization {
+	common := cmp.Or(k.Spec.CommonMetadata, &kustomizev1.CommonMetadata{})
 	return gitops.Kustomization{
 		Namespace:               k.Namespace,
 		Name:                    k.Name,
@@ -116,6 +117,8 @@ func (s *snapshot) kustomization(k *kustomizev1.Kustomization) gitops.Kustomizat
 		Images:                  plain(k.Spec.Images),
 		Patches:                 plain(k.Spec.Patches),
 		Substitution:            substitution(k.Spec.PostBuild),
+		Labels:                  common.Labels,
+		Annotations:             common.Annotations,
 		Source:                  s.source(sourceOf(k)),
 		Applied:                 k.Status.LastAppliedRevision,
 		Attempted:               k.Status.LastAttemptedRevision,

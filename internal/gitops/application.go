@@ -116,6 +116,9 @@ type Kustomization struct {
 	Patches                 []map[string]any `json:"patches,omitempty"`
 	// Substitution is nil where no variables are filled in after the build.
 	Substitution *Substitution `json:"substitution,omitempty"`
+	// Labels and Annotations are put on every object at last (commonMetadata).
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
 
 	Source    Source    `json:"source"`
 	Applied   string    `json:"applied"`   // status.lastAppliedRevision

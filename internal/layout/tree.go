@@ -48,7 +48,7 @@ type build struct {
 // once.
 func (t *Tree) build(ctx context.Context, k gitops.Kustomization, changed map[string][]byte) (render.Built, error) {
 	k.Namespace, k.Name, k.Substitution, k.Source, k.Condition = "", "", nil, gitops.Source{}, gitops.Condition{}
-	k.Applied, k.Attempted = "", ""
+	k.Applied, k.Attempted, k.Labels, k.Annotations = "", "", nil, nil
 	key, err := json.Marshal(k)
 	if err != nil {
 		return render.Built{}, err

@@ -289,6 +289,7 @@ func (t *Tree) buildSite(ctx context.Context, s *site, now known, changed map[st
 			s.vars = now.variables(s.Kustomization)
 			s.objects, s.err = render.Substitute(built.Objects, s.vars, s.Substitution.Always)
 		}
+		s.objects = render.Mark(s.objects, s.Labels, s.Annotations)
 	}
 	if r := (*gitops.Refusal)(nil); s.err != nil && !errors.As(s.err, &r) {
 		s.err = &gitops.Refusal{Code: gitops.Layout, Cause: s.err, Reason: fmt.Sprintf("What Flux builds from %s does not build at this commit.", s.Path),
@@ -436,6 +437,7 @@ func kustomization(o render.Object) (k gitops.Kustomization, suspended, ok bool)
 		Path, TargetNamespace, NamePrefix, NameSuffix string
 		Components                                    []string
 		IgnoreMissingComponents, Suspend              bool
+		CommonMetadata                                struct{ Labels, Annotations map[string]string }
 		Images, Patches                               []map[string]any
 		SourceRef                                     struct{ Kind, Namespace, Name string }
 		PostBuild                                     *struct {
@@ -450,7 +452,7 @@ func kustomization(o render.Object) (k gitops.Kustomization, suspended, ok bool)
 	k = gitops.Kustomization{
 		Namespace: o.Namespace, Name: o.Name, Path: cleanPath(spec.Path), TargetNamespace: spec.TargetNamespace,
 		NamePrefix: spec.NamePrefix, NameSuffix: spec.NameSuffix, Components: spec.Components, IgnoreMissingComponents: spec.IgnoreMissingComponents,
-		Images: spec.Images, Patches: spec.Patches,
+		Images: spec.Images, Patches: spec.Patches, Labels: spec.CommonMetadata.Labels, Annotations: spec.CommonMetadata.Annotations,
 		Source: gitops.Source{Object: gitops.Object{Kind: spec.SourceRef.Kind, Namespace: cmp.Or(spec.SourceRef.Namespace, o.Namespace), Name: spec.SourceRef.Name}},
 	}
 	if build := spec.PostBuild; build != nil {

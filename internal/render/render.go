@@ -3,13 +3,16 @@
 package render
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -71,9 +74,17 @@ func Build(ctx context.Context, tree fs.FS, k gitops.Kustomization) (Built, erro
 		if err := json.Unmarshal(raw, &fields); err != nil {
 			return result, fmt.Errorf("decode %s: %w", r.CurId(), err)
 		}
-		result.Objects = append(result.Objects, newObject(fields))
+		if o := newObject(fields); !dropped(o) {
+			result.Objects = append(result.Objects, o)
+		}
 	}
 	return result, nil
+}
+
+// dropped says that Flux applies nothing for what was built: it has no name, or is a kustomization under another file's name.
+func dropped(o Object) bool {
+	version, _ := o.Fields["apiVersion"].(string)
+	return o.Name == "" || o.Kind == "" || version == "" || strings.EqualFold(o.Kind, "Kustomization") && strings.HasPrefix(version, "kustomize.config.k8s.io/")
 }
 
 // kustomize builds a directory of what was loaded, when it is its turn. Nothing stops kustomize once it runs: who gives up
@@ -111,32 +122,48 @@ func (w *walker) kustomize(dir string) (resmap.ResMap, error) {
 	}
 }
 
-// add puts into a directory's kustomization what the Flux Kustomization's spec adds to it, as kustomize-controller does:
-// its patches come last, and an image of its own replaces one of the same name (as of Flux 2.7).
-func add(tree fs.FS, kustomization map[string]any, k gitops.Kustomization) {
-	set := func(key, value string) {
-		if value != "" {
-			kustomization[key] = value
-		}
+// add puts into a directory's kustomization what the Flux Kustomization's spec adds to it, as the kustomize-controller of
+// Flux 2.7 does: patches and components come last, and an image takes the place of one of the same name. Where there are
+// no resources, it asks for annotations of origin, since kustomize builds nothing from nothing.
+func add(tree fs.FS, kustomization *types.Kustomization, k gitops.Kustomization) error {
+	if len(kustomization.Resources) == 0 {
+		kustomization.BuildMetadata = []string{types.OriginAnnotations}
 	}
-	set("namespace", k.TargetNamespace)
-	set("namePrefix", k.NamePrefix)
-	set("nameSuffix", k.NameSuffix)
-	list := func(key string) []any { l, _ := kustomization[key].([]any); return l }
+	kustomization.Namespace = cmp.Or(k.TargetNamespace, kustomization.Namespace)
+	kustomization.NamePrefix = cmp.Or(k.NamePrefix, kustomization.NamePrefix)
+	kustomization.NameSuffix = cmp.Or(k.NameSuffix, kustomization.NameSuffix)
+	var spec struct {
+		Patches []struct {
+			Patch  string
+			Target *types.Selector
+		}
+		Images []types.Image
+	}
+	raw, err := json.Marshal(map[string]any{"patches": k.Patches, "images": k.Images})
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, &spec); err != nil {
+		return err
+	}
+	for _, p := range spec.Patches {
+		kustomization.Patches = append(kustomization.Patches, types.Patch{Patch: p.Patch, Target: p.Target})
+	}
 	for _, c := range k.Components {
-		if at := path.Join(k.Path, c); k.IgnoreMissingComponents && plain(c) && fs.ValidPath(at) && !isDir(tree, at) {
-			continue
+		if at := path.Join(k.Path, c); k.IgnoreMissingComponents && plain(c) && fs.ValidPath(at) {
+			if _, err := fs.Stat(tree, at); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
 		}
-		kustomization["components"] = append(list("components"), c)
+		kustomization.Components = append(kustomization.Components, c)
 	}
-	for _, p := range k.Patches {
-		kustomization["patches"] = append(list("patches"), p)
+	for _, image := range spec.Images {
+		i := slices.IndexFunc(kustomization.Images, func(other types.Image) bool { return other.Name == image.Name })
+		if i < 0 {
+			kustomization.Images = append(kustomization.Images, image)
+		} else {
+			kustomization.Images[i] = image
+		}
 	}
-	for _, image := range k.Images {
-		kept := slices.DeleteFunc(slices.Clone(list("images")), func(v any) bool {
-			m, _ := v.(map[string]any)
-			return m != nil && m["name"] == image["name"]
-		})
-		kustomization["images"] = append(kept, image)
-	}
+	return nil
 }

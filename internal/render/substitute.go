@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"strings"
@@ -51,15 +52,16 @@ func Substitute(objects []Object, v Variables, always bool) ([]Object, error) {
 			return nil, tooMuch("The variable "+name, fmt.Sprintf("is longer than %d KiB", maxVariable>>10))
 		}
 	}
-	filled := make([]Object, len(objects))
-	for i, o := range objects {
-		if disabled(o.Fields) {
-			filled[i] = o
-			continue
+	filled := make([]Object, 0, len(objects))
+	for _, o := range objects {
+		if !disabled(o.Fields) {
+			var err error
+			if o, err = v.fill(o, longest); err != nil {
+				return nil, fmt.Errorf("fill variables into %s: %w", o.Object, err)
+			}
 		}
-		var err error
-		if filled[i], err = v.fill(o, longest); err != nil {
-			return nil, fmt.Errorf("fill variables into %s: %w", o.Object, err)
+		if !dropped(o) {
+			filled = append(filled, o)
 		}
 	}
 	return filled, nil
@@ -140,4 +142,31 @@ func newObject(fields map[string]any) Object {
 	metadata, _ := fields["metadata"].(map[string]any)
 	text := func(v any) string { s, _ := v.(string); return s }
 	return Object{gitops.Object{Kind: text(fields["kind"]), Namespace: text(metadata["namespace"]), Name: text(metadata["name"])}, fields}
+}
+
+// Mark puts labels and annotations on objects, over their own, as kustomize-controller does with spec.commonMetadata after
+// all else. The objects that it is given stay as they are.
+func Mark(objects []Object, labels, annotations map[string]string) []Object {
+	if len(labels)+len(annotations) == 0 {
+		return objects
+	}
+	marked := make([]Object, len(objects))
+	for i, o := range objects {
+		metadata, _ := o.Fields["metadata"].(map[string]any)
+		metadata = maps.Clone(metadata)
+		for key, add := range map[string]map[string]string{"labels": labels, "annotations": annotations} {
+			if len(add) == 0 {
+				continue
+			}
+			own, _ := metadata[key].(map[string]any)
+			own = maps.Collect(maps.All(own))
+			for name, value := range add {
+				own[name] = value
+			}
+			metadata[key] = own
+		}
+		marked[i] = Object{o.Object, maps.Clone(o.Fields)}
+		marked[i].Fields["metadata"] = metadata
+	}
+	return marked
 }

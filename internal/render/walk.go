@@ -107,18 +107,16 @@ func (w *walker) names(tree fs.FS) []string {
 
 // root returns the kustomization that a build starts from, made if there is none.
 func (w *walker) root(k gitops.Kustomization) (file string, raw []byte, err error) {
-	kustomization := map[string]any{}
+	kustomization := types.Kustomization{TypeMeta: types.TypeMeta{APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind}}
 	if file = kustomizationFile(w.tree, k.Path); file == "" {
 		file = path.Join(k.Path, "kustomization.yaml")
 		found, err := manifests(w.tree, k.Path)
 		if err != nil {
 			return "", nil, fmt.Errorf("list %s: %w", k.Path, err)
 		}
-		list := []any{}
 		for _, f := range found {
-			list = append(list, strings.TrimPrefix(f, k.Path+"/"))
+			kustomization.Resources = append(kustomization.Resources, strings.TrimPrefix(f, k.Path+"/"))
 		}
-		kustomization["resources"] = list
 	} else {
 		raw, err := w.read(file)
 		if err != nil {
@@ -127,13 +125,12 @@ func (w *walker) root(k gitops.Kustomization) (file string, raw []byte, err erro
 		if err := w.weigh(file, raw); err != nil {
 			return "", nil, err
 		}
-		if err := sigsyaml.Unmarshal(raw, &kustomization); err != nil {
+		if err := sigsyaml.Unmarshal(raw, &kustomization); err != nil { // not strictly: as Flux does it, here alone
 			return "", nil, unreadable(file, "a kustomization", err)
 		}
 	}
-	add(w.tree, kustomization, k)
-	if list, _ := kustomization["resources"].([]any); len(list) == 0 && file != "" {
-		kustomization["buildMetadata"] = []any{"originAnnotations"} // as Flux does: an empty one does not build
+	if err := add(w.tree, &kustomization, k); err != nil {
+		return "", nil, fmt.Errorf("read the spec of Kustomization %s/%s: %w", k.Namespace, k.Name, err)
 	}
 	raw, err = sigsyaml.Marshal(kustomization)
 	if err != nil {
