@@ -220,7 +220,7 @@ func escapeLength(s string) (raw, read int) {
 // characters (a byte order mark not counted), at an anchor or tag the column of that.
 func (f *File) header(n *yaml.Node) int {
 	start := f.lines.offset(n.Line, n.Column)
-	for start < len(f.data) && (f.data[start] == '&' || f.data[start] == '!') && (n.Anchor != "" || n.Style&yaml.TaggedStyle != 0 || f.data[start] == '!') {
+	for start < len(f.data) && (f.data[start] == '&' || f.data[start] == '!') {
 		for start < len(f.data) && !isBlank(f.data[start]) {
 			start++
 		}

@@ -73,8 +73,8 @@ func sameBut(a, b *yaml.Node, c changes) error {
 	return nil
 }
 
-// proveNear proves one edit, of the scalar n at a place, on the smallest part of the file that a parser reads the same by itself.
-// It is false without an error where there is none.
+// proveNear proves one edit, of the scalar n at a place, on the smallest part of the file that a parser reads the same
+// by itself. It is false without an error where there is none.
 //
 // Why that is enough: a parser goes from front to back. What is before the edit it reads as before. If the part alone
 // reads as the very nodes that the whole file has there, then the parser ends it in no middle of anything; if the part
@@ -138,16 +138,16 @@ func (f *File) proveInFlow(n *yaml.Node, want string, e edit) (bool, error) {
 		}
 		return docs[0].Content[0]
 	}
-	plain := *n
-	plain.Anchor = ""
+	bare := *n
+	bare.Anchor = ""
 	before, after := alone(string(f.data[e.start:e.end])), alone(e.text)
-	if before == nil || sameBut(&plain, before, changes{}) != nil {
+	if before == nil || sameBut(&bare, before, changes{}) != nil {
 		return false, nil
 	}
 	if after == nil {
 		return false, refuse(gitops.Unproved, "the file would no longer parse")
 	}
-	return true, sameBut(&plain, after, changes{want: map[*yaml.Node]string{&plain: want}})
+	return true, sameBut(&bare, after, changes{want: map[*yaml.Node]string{&bare: want}})
 }
 
 // proveInBlock proves an edit within a line of a block that is literal, with its key, that line, and one before it
