@@ -170,6 +170,7 @@ func (p *prober) identify(ctx context.Context, f *Fleet, config *rest.Config) (b
 	case !apierrors.IsForbidden(err) || as.UserName == "":
 		return false, refusal(ctx, p.environment, "create", "selfsubjectreviews", "", err)
 	}
+	hidden := refusal(ctx, p.environment, "create", "selfsubjectreviews", "", err)
 	own := rest.CopyConfig(config)
 	own.Impersonate = rest.ImpersonationConfig{}
 	if p.Client, err = f.open(own); err != nil {
@@ -187,7 +188,11 @@ func (p *prober) identify(ctx context.Context, f *Fleet, config *rest.Config) (b
 	for _, g := range as.Groups {
 		rights = append(rights, operation.Right{Verb: "impersonate", Resource: "groups", Name: g})
 	}
-	return false, p.ask(ctx, rights, nil)
+	err = p.ask(ctx, rights, nil)
+	if err == nil && !slices.ContainsFunc(p.found.Rights, func(r operation.Right) bool { return !r.Allowed }) {
+		err = hidden // it is not for impersonating
+	}
+	return false, err
 }
 
 // subject names a user as a role binding does.
@@ -206,9 +211,12 @@ func (p *prober) ask(ctx context.Context, rights []operation.Right, namespaces [
 	group, ctx := together(ctx)
 	for i, r := range rights {
 		group.Go(func() (err error) {
-			if r.Allowed, err = p.may(ctx, r); err != nil || r.Allowed || len(namespaces) == 0 {
-				answers[i] = []operation.Right{r}
+			if r.Allowed, err = p.may(ctx, r); err != nil {
 				return err
+			}
+			if r.Allowed || len(namespaces) == 0 {
+				answers[i] = []operation.Right{r}
+				return nil
 			}
 			for _, r.Namespace = range namespaces {
 				if r.Allowed, err = p.may(ctx, r); err != nil {

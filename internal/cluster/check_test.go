@@ -1,0 +1,170 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
+)
+
+var protobuf = serializer.NewCodecFactory(scheme).UniversalDeserializer()
+
+// broken is a resource whose rights the server of reviews cannot tell.
+const broken = "broken"
+
+// reviews is an API server of the account flux-system/ferry, which says who somebody is and what he may. Where hidden,
+// nobody whom it impersonates may ask that. It gives a file with a kubeconfig of the account.
+func reviews(t *testing.T, hidden bool, may func(authorizationv1.ResourceAttributes) bool) (file string) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/version":
+			fmt.Fprint(w, `{"gitVersion": "v1.34.2"}`)
+		case "/apis/authentication.k8s.io/v1/selfsubjectreviews":
+			as := r.Header.Get("Impersonate-User")
+			if as != "" && hidden {
+				w.WriteHeader(http.StatusForbidden)
+				fmt.Fprint(w, `{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}`)
+				return
+			}
+			var review authenticationv1.SelfSubjectReview
+			review.APIVersion, review.Kind = "authentication.k8s.io/v1", "SelfSubjectReview"
+			if review.Status.UserInfo.Username = as; as == "" {
+				review.Status.UserInfo.Username = "system:serviceaccount:flux-system:ferry"
+			}
+			_ = json.NewEncoder(w).Encode(review)
+		case "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
+			var review authorizationv1.SelfSubjectAccessReview
+			raw, err := io.ReadAll(r.Body)
+			if err == nil {
+				_, _, err = protobuf.Decode(raw, nil, &review)
+			}
+			if err != nil {
+				t.Errorf("%q: %v", raw, err)
+				return
+			}
+			review.APIVersion, review.Kind = "authorization.k8s.io/v1", "SelfSubjectAccessReview"
+			if review.Status.Allowed = may(*review.Spec.ResourceAttributes); review.Spec.ResourceAttributes.Resource == broken {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+			_ = json.NewEncoder(w).Encode(review)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	file = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, kubeconfig(server.URL, `"token": "t"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// lacks are the rights that are not there, in order.
+func lacks(c operation.Cluster) (words []string) {
+	for _, r := range c.Rights {
+		if !r.Allowed {
+			words = append(words, r.String())
+		}
+	}
+	slices.Sort(words)
+	return words
+}
+
+// TestWhoMayNotBeImpersonated: the account itself lacks that right, so a role binds it.
+func TestWhoMayNotBeImpersonated(t *testing.T) {
+	for as, want := range map[string][]string{
+		`"as": "ferry", "as-groups": ["deployers"]`:   {"impersonate groups deployers", "impersonate users ferry"},
+		`"as": "system:serviceaccount:chatops:ferry"`: {"impersonate serviceaccounts ferry in namespace chatops"},
+	} {
+		file := reviews(t, true, func(a authorizationv1.ResourceAttributes) bool { return a.Verb != "impersonate" })
+		f := newFleet(t, kubeconfig("https://127.0.0.1:1", as+`, "token": "t"`), Environment{Name: "prod", Cluster: Access{KubeconfigFile: file}, Flux: Access{KubeconfigFile: file}})
+		found := f.Probe(t.Context(), "prod")[0]
+		if diff := cmp.Diff(want, lacks(found)); diff != "" || found.Err != nil {
+			t.Errorf("%v: %s", found.Err, diff)
+		}
+		if want := []operation.Subject{{Kind: "ServiceAccount", Namespace: "flux-system", Name: "ferry"}}; !slices.Equal(found.Subjects, want) {
+			t.Errorf("subjects %v", found.Subjects)
+		}
+	}
+}
+
+// TestNothingIsFineThatWasNotLookedAt: somebody who may not even ask what he may.
+func TestNothingIsFineThatWasNotLookedAt(t *testing.T) {
+	file := reviews(t, true, func(authorizationv1.ResourceAttributes) bool { return true })
+	f := newFleet(t, kubeconfig("https://127.0.0.1:1", `"as": "ferry", "token": "t"`), Environment{Name: "prod", Cluster: Access{KubeconfigFile: file}, Flux: Access{KubeconfigFile: file}})
+	if r := refused(t, f.Probe(t.Context(), "prod")[0].Err, gitops.Denied); !strings.Contains(r.Reason, "selfsubjectreviews") {
+		t.Error(r.Reason)
+	}
+}
+
+// TestWhatCouldNotBeAskedIsNotMissing: a role would not mend it.
+func TestWhatCouldNotBeAskedIsNotMissing(t *testing.T) {
+	file := reviews(t, false, func(authorizationv1.ResourceAttributes) bool { return true })
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFleet(t, raw)
+	found := f.probe(t.Context(), "prod", "its cluster", Access{}, func(ctx context.Context, p *prober) error {
+		return p.ask(ctx, []operation.Right{{Verb: "list", Resource: broken}}, nil)
+	})
+	refused(t, found.Err, gitops.Unreachable)
+	if missing := lacks(found); len(missing) > 0 {
+		t.Errorf("missing: %q", missing)
+	}
+}
+
+// TestTwoClustersAreProbedApart: workloads in the one, Flux's objects in the other, and Secrets at home.
+func TestTwoClustersAreProbedApart(t *testing.T) {
+	nothing := func(authorizationv1.ResourceAttributes) bool { return false }
+	pods, flux, home := reviews(t, false, nothing), reviews(t, false, nothing), reviews(t, false, nothing)
+	raw, err := os.ReadFile(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := SecretRef{"ferry", "prod", "kubeconfig"}
+	f, err := New(raw, []Environment{
+		{Name: "hub", Cluster: Access{KubeconfigFile: pods}, Flux: Access{KubeconfigFile: flux}, Namespaces: []string{"shop"}},
+		{Name: "prod", Cluster: Access{Secret: &secret}, Flux: Access{Secret: &secret}},
+	}, SecretRef{"ferry", "github", "token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := f.Probe(t.Context(), "hub")
+	if len(found) != 2 || found[0].Err != nil || found[1].Err != nil {
+		t.Fatalf("%+v", found)
+	}
+	for i, want := range []string{"apps", "toolkit"} {
+		missing := lacks(found[i])
+		if len(missing) == 0 || slices.ContainsFunc(missing, func(r string) bool {
+			return !strings.Contains(r, want) && !strings.Contains(r, "pods in namespace shop")
+		}) {
+			t.Errorf("%s: %q", found[i].Name, missing)
+		}
+	}
+	for environment, want := range map[string][]string{
+		"hub":  {"get namespaces kube-system", "get secrets github in namespace ferry"},
+		"prod": {"get namespaces kube-system", "get secrets github in namespace ferry", "get secrets prod in namespace ferry"},
+	} {
+		if diff := cmp.Diff(want, lacks(f.ProbeHome(t.Context(), []string{environment}))); diff != "" {
+			t.Errorf("%s: %s", environment, diff)
+		}
+	}
+}
