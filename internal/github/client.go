@@ -3,6 +3,7 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -70,9 +71,9 @@ type viewer struct {
 
 // New checks the configuration; it makes no request.
 func New(config Config, log *slog.Logger) (*Client, error) {
-	root, err := parseRoot(config.BaseURL)
+	root, err := Root(config.BaseURL)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read GitHub's URL: %w", err)
 	}
 	apiURL, graphqlURL := root.JoinPath("/api/v3/"), root.JoinPath("/api/graphql")
 	if root.Host == "github.com" {
@@ -96,17 +97,16 @@ func New(config Config, log *slog.Logger) (*Client, error) {
 	return c, nil
 }
 
-func parseRoot(base string) (*url.URL, error) {
-	if base == "" {
-		base = "https://github.com"
-	}
-	u, err := url.Parse(base)
+// Root reads the address of an Enterprise Server; empty is github.com. An error says what to write, and repeats nothing:
+// there may be a password.
+func Root(base string) (*url.URL, error) {
+	u, err := url.Parse(cmp.Or(base, "https://github.com"))
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, &gitops.Refusal{Code: gitops.Config, Reason: "github.baseURL in ferry's configuration is not a plain URL. Write the root of the Enterprise Server, as in https://github.example.com."}
+		return nil, errors.New("write the root of the Enterprise Server as a plain URL, as in https://github.example.com")
 	}
 	ip := net.ParseIP(u.Hostname())
 	if here := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(); u.Scheme != "https" && (u.Scheme != "http" || !here) {
-		return nil, &gitops.Refusal{Code: gitops.Config, Reason: fmt.Sprintf("github.baseURL in ferry's configuration is %q. Write it with https://, or ferry's token could be read on the way.", base)}
+		return nil, errors.New("write it with https://, or ferry's token could be read on the way")
 	}
 	return u, nil
 }

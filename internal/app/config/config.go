@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/internal/app/source"
+	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
@@ -322,6 +323,9 @@ func firstSteps() error {
     auth: {tokenFile: /etc/ferry/github-token}`}
 }
 
+// namespaceName is a label of RFC 1123, as Kubernetes names namespaces.
+var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
 // faults finds what the types cannot say, each with its path.
 func (c Config) faults() (faults []string) {
 	fault := func(path, format string, args ...any) {
@@ -338,6 +342,13 @@ func (c Config) faults() (faults []string) {
 		}
 		if r := c.SecretRef; r != nil && (r.Namespace == "" || r.Name == "") {
 			fault(path+".secretRef", "namespace and name are needed")
+		}
+	}
+	namespaces := func(path string, names []string) {
+		for i, name := range names {
+			if !namespaceName.MatchString(name) { // an empty one would be all of them
+				fault(fmt.Sprintf("%s[%d]", path, i), "%q is no name of a namespace", name)
+			}
 		}
 	}
 	choice := func(path, value string, allowed []any) {
@@ -368,8 +379,12 @@ func (c Config) faults() (faults []string) {
 		}
 		seen[e.Name] = true
 		cluster(at+".cluster", e.Cluster)
-		if e.Flux != nil && e.Flux.Cluster != nil {
-			cluster(at+".flux.cluster", *e.Flux.Cluster)
+		namespaces(at+".namespaces", e.Namespaces)
+		if e.Flux != nil {
+			namespaces(at+".flux.namespaces", e.Flux.Namespaces)
+			if e.Flux.Cluster != nil {
+				cluster(at+".flux.cluster", *e.Flux.Cluster)
+			}
 		}
 		repository(at+".repository", e.Repository)
 		choice(at+".promotion.mode", string(e.Promotion.Mode), modes)
@@ -388,6 +403,9 @@ func (c Config) faults() (faults []string) {
 		if _, err := source.Parse(c.Blueprints); err != nil {
 			fault("blueprints", "%v", err)
 		}
+	}
+	if _, err := github.Root(c.GitHub.BaseURL); err != nil {
+		fault("github.baseURL", "%v", err)
 	}
 	for i, name := range c.GitHub.Repositories {
 		if _, _, ok := gitops.SplitRepository(name); !ok {

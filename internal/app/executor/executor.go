@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	stdlog "log"
 	"log/slog"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -156,20 +155,16 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if err != nil {
 		return chatops.Core{}, err
 	}
-	host := "github.com"
-	if c.GitHub.BaseURL != "" {
-		u, err := url.Parse(c.GitHub.BaseURL)
-		if err != nil {
-			return chatops.Core{}, fmt.Errorf("read github.baseURL: %w", err)
-		}
-		host = u.Host
+	root, err := github.Root(c.GitHub.BaseURL)
+	if err != nil {
+		return chatops.Core{}, fmt.Errorf("read github.baseURL: %w", err)
 	}
 	var shown func(context.Context) *blueprint.Set
 	if c.Blueprints != "" {
 		shown = func(ctx context.Context) *blueprint.Set { return r.shown.Set(ctx, c.Blueprints) }
 	}
 	return chatops.Core{Fleet: fleet, Clusters: fleet, GitHub: hub, Blueprints: shown, Promotions: &promotion.Service{
-		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Also: c.GitHub.Repositories, Host: host, Signed: host == "github.com",
+		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Also: c.GitHub.Repositories, Host: root.Host, Signed: root.Host == "github.com",
 		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
 	}}, nil
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/app/source"
 	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/command"
+	"github.com/ferry-chatops/ferry/internal/operation"
 )
 
 // Limits of a folder of blueprints. The largest of ferry's own has 3,000 bytes.
@@ -204,7 +205,10 @@ func (l *Loader) learn(e *entry, address source.Address, done chan struct{}) {
 	defer cancel()
 	var set *blueprint.Set
 	var faults []string
-	if err := l.from.Fetch(ctx, address, func(files fs.FS) { set, faults = Read(l.own, files) }); err != nil {
+	fetch := func(int) error {
+		return l.from.Fetch(ctx, address, func(files fs.FS) { set, faults = Read(l.own, files) })
+	}
+	if err := operation.Together(1, fetch)[0]; err != nil { // a panic too, which would end the process here
 		set, faults = nil, []string{err.Error()}
 	}
 	e.mu.Lock()

@@ -300,7 +300,8 @@ func zipped(t *testing.T, method uint16, names ...string) []byte {
 const inside = "x-1/messages/help.yaml"
 
 func TestArchive(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
 	d := newDesk(t, nil)
 	h := serve(t, d)
 	regular := tar.Header{Name: inside, Typeflag: tar.TypeReg}
@@ -318,8 +319,7 @@ func TestArchive(t *testing.T) {
 			t.Errorf("%s was asked for %d times", name, n)
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), "ferry-blueprints-*"))
-	if err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }
@@ -432,6 +432,15 @@ func TestAnswersDoNotWaitLong(t *testing.T) {
 	close(release)
 	if set, faults := d.load(t.Context(), source); !shows(set, "Mine") || len(faults) > 0 {
 		t.Errorf("it has arrived: %q", faults)
+	}
+}
+
+// TestPanicWhileFetching costs no answer, and not the process: nobody waits for the goroutine that fetches.
+func TestPanicWhileFetching(t *testing.T) {
+	d := newDesk(t, func(context.Context, string, string, string) (fs.FS, error) { panic("bug") })
+	source := "git::https://git.example.com/x.git?ref=" + strings.Repeat("a", 40)
+	if _, faults := d.load(t.Context(), source); len(faults) != 1 || !strings.Contains(faults[0], "panic: bug") {
+		t.Errorf("%q", faults)
 	}
 }
 
