@@ -32,8 +32,11 @@ import (
 	"github.com/ferry-chatops/ferry/internal/testenv"
 )
 
-// A tree is one file of render's testdata/trees: add a file, get a test, and -update writes what Flux says. Its first line says
-// what it shows; a second line "applied" has it applied to a cluster too.
+// A fluxTree is one file of render's testdata/trees: add a file, get a test, and
+//
+//	go test ./internal/layout -run FluxBuilds -update
+//
+// writes what Flux says. Its first line says what it shows; a second line "applied" has it applied to a cluster too.
 type fluxTree struct {
 	file    string
 	applied bool
