@@ -205,6 +205,24 @@ func (t *Trees) Tree(ctx context.Context, remote, header, sha string) (fs.FS, er
 	}
 }
 
+// Local returns the files of a commit of a repository on this machine, by its git directory. The same are left out as
+// by Tree. The program git is looked for in PATH.
+func Local(ctx context.Context, dir, sha string) (fs.FS, error) {
+	if !commitID.MatchString(sha) {
+		return nil, fmt.Errorf("read %s: %q is not a whole commit id", dir, sha)
+	}
+	program, err := exec.LookPath("git")
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", dir, err)
+	}
+	g := command{program: program, home: dir, dir: dir}
+	entries, err := list(ctx, g, sha)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", dir, err)
+	}
+	return read(ctx, g, entries)
+}
+
 func check(remote, header, sha string) error {
 	if !commitID.MatchString(sha) {
 		return fmt.Errorf("fetch from %q: %q is not a whole commit id", remote, sha)

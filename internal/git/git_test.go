@@ -210,6 +210,22 @@ func TestTreeHasExactlyTheBytesOfRegularFiles(t *testing.T) {
 	if err := fstest.TestFS(tree, "apps/prod/podinfo.yaml", "secret.yaml"); err != nil {
 		t.Error(err)
 	}
+	local, err := git.Local(t.Context(), filepath.Join(r.dir, "fleet.git"), sha)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, files(t, local)); diff != "" {
+		t.Errorf("of the repository on this machine: -want +got:\n%s", diff)
+	}
+}
+
+func TestLocalNeedsACommit(t *testing.T) {
+	r := serve(t)
+	for _, sha := range []string{"main", "--all", strings.Repeat("1", 40)} {
+		if _, err := git.Local(t.Context(), filepath.Join(r.dir, "fleet.git"), sha); err == nil {
+			t.Errorf("%s is read", sha)
+		}
+	}
 }
 
 func TestHistoryAndUpdates(t *testing.T) {
