@@ -150,6 +150,16 @@ func (w *walk) files() []string {
 	return slices.Compact(all)
 }
 
+// Reads says whether anything that is built of an environment reads a file.
+func (t *Tree) Reads(ctx context.Context, env Environment, file string) bool {
+	w, err := t.base(ctx, env)
+	if err != nil {
+		return false
+	}
+	_, found := slices.BinarySearch(w.files(), file)
+	return found
+}
+
 // field makes a field of a reading and the dyes that arrived in it.
 func (t *Tree) field(w *walk, r reading, numbers, digests []int, origins []origin) Field {
 	f := Field{Application: r.app, Version: r.version, Value: r.token, Refusal: r.refusal, reading: r, number: -1}

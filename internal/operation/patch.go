@@ -1,0 +1,122 @@
+package operation
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Patch writes the difference of a file before and after as git diff does, for git apply; before is nil where the file is
+// new. It pairs lines by number between the first and the last that differ, unless their count changes: exact for edits
+// that replace lines or add some in one place.
+func Patch(file string, before, after []byte) string {
+	const around = 3
+	a, b := lines(before), lines(after)
+	head, tail := 0, 0
+	for head < min(len(a), len(b)) && a[head] == b[head] {
+		head++
+	}
+	for tail < min(len(a), len(b))-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	if head == len(a) && head == len(b) && before != nil {
+		return ""
+	}
+	var out strings.Builder
+	old, name := gitName("a/"+file), gitName("b/"+file)
+	fmt.Fprintf(&out, "diff --git %s %s\n", old, name)
+	if before == nil {
+		out.WriteString("new file mode 100644\n")
+		old = "/dev/null"
+	}
+	fmt.Fprintf(&out, "--- %s\n+++ %s\n", old, name)
+
+	// changes are spans of lines, in a and in b, that differ.
+	type change struct{ fromA, toA, fromB, toB int }
+	changes := []change{{head, len(a) - tail, head, len(b) - tail}}
+	if len(a) == len(b) {
+		changes = nil
+		for i := head; i < len(a)-tail; i++ {
+			switch last := len(changes) - 1; {
+			case a[i] == b[i]:
+			case last >= 0 && changes[last].toA == i:
+				changes[last].toA, changes[last].toB = i+1, i+1
+			default:
+				changes = append(changes, change{i, i + 1, i, i + 1})
+			}
+		}
+	}
+	for len(changes) > 0 {
+		n := 1
+		for n < len(changes) && changes[n].fromA-changes[n-1].toA <= 2*around {
+			n++
+		}
+		first, last := changes[0], changes[n-1]
+		before := min(around, first.fromA)
+		behind := min(around, len(a)-last.toA)
+		fmt.Fprintf(&out, "@@ -%s +%s @@\n", span(first.fromA-before, last.toA+behind), span(first.fromB-before, last.toB+behind))
+		at := first.fromA - before
+		for _, c := range changes[:n] {
+			write(&out, " ", a[at:c.fromA])
+			write(&out, "-", a[c.fromA:c.toA])
+			write(&out, "+", b[c.fromB:c.toB])
+			at = c.toA
+		}
+		write(&out, " ", a[at:last.toA+behind])
+		changes = changes[n:]
+	}
+	return out.String()
+}
+
+// lines splits a text behind each line end.
+func lines(text []byte) []string {
+	all := strings.SplitAfter(string(text), "\n")
+	if all[len(all)-1] == "" {
+		all = all[:len(all)-1]
+	}
+	return all
+}
+
+func write(out *strings.Builder, sign string, lines []string) {
+	for _, l := range lines {
+		out.WriteString(sign + l)
+		if !strings.HasSuffix(l, "\n") {
+			out.WriteString("\n\\ No newline at end of file\n")
+		}
+	}
+}
+
+// span gives the first line of a hunk and how many there are; diff leaves out a count of one, and an empty hunk is
+// behind a line.
+func span(from, to int) string {
+	switch to - from {
+	case 0:
+		return fmt.Sprintf("%d,0", from)
+	case 1:
+		return strconv.Itoa(from + 1)
+	default:
+		return fmt.Sprintf("%d,%d", from+1, to-from)
+	}
+}
+
+// gitName writes a name as git does where it has characters that would end it.
+func gitName(name string) string {
+	var b strings.Builder
+	plain := true
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '"' || c == '\\':
+			b.WriteString(`\` + string(c))
+			plain = false
+		case c < ' ' || c == 0x7f:
+			fmt.Fprintf(&b, `\%03o`, c)
+			plain = false
+		default:
+			b.WriteByte(c)
+		}
+	}
+	if plain {
+		return name
+	}
+	return `"` + b.String() + `"`
+}

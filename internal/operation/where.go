@@ -1,0 +1,131 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/layout"
+)
+
+// Places is the answer to where: the version fields of an environment.
+type Places struct {
+	Places []Place
+	// Problems are sentences about what could not be built or read, whose fields are not among them.
+	Problems []string
+}
+
+// A Place is one version field of an application: where it stands in the repository.
+type Place struct {
+	Application string             `json:"application"`
+	Namespace   string             `json:"namespace"`
+	Kind        gitops.VersionKind `json:"kind"`
+	File        string             `json:"file"`
+	Line        int                `json:"line"`
+	Path        string             `json:"path"` // in the file, unique there
+	Value       string             `json:"value"`
+	AlsoFeeds   []string           `json:"alsoFeeds"` // other environments that the same bytes feed
+	Proved      bool               `json:"proved"`    // a build showed that the field follows these bytes
+
+	// Refusal is why the field cannot be edited; nil where it can.
+	Refusal error `json:"-"`
+	// Owner names the application whole, Name the chart, image or variable.
+	Owner gitops.Key `json:"-"`
+	Name  string     `json:"-"`
+}
+
+// A Repository answers where and plan about one tree of files, and keeps what it learned of it.
+type Repository struct {
+	files fs.FS
+	tree  *layout.Tree
+
+	mu     sync.Mutex
+	opened map[[2]string]opened // by root and name
+}
+
+// opened is an environment, and all others that the tree has.
+type opened struct {
+	environment layout.Environment
+	others      []layout.Environment
+}
+
+// Open makes a Repository of files that do not change.
+func Open(files fs.FS) *Repository {
+	return &Repository{files: files, tree: layout.Open(files), opened: map[[2]string]opened{}}
+}
+
+// Where locates the version fields of an application, or of all where application is empty, in what the Flux of a root
+// directory builds. The environment is called name.
+func (r *Repository) Where(ctx context.Context, root, name, application string) (Places, error) {
+	o, err := r.open(ctx, root, name)
+	if err != nil {
+		return Places{}, err
+	}
+	fields, problems, err := r.tree.Survey(ctx, o.environment, o.others, application)
+	if err != nil {
+		return Places{}, err
+	}
+	if application != "" && len(fields) == 0 {
+		_, err := r.tree.Plan(ctx, o.environment, nil, layout.Change{Application: application}) // which says why
+		return Places{}, err
+	}
+	places := Places{Places: []Place{}}
+	for _, f := range fields {
+		places.Places = append(places.Places, Place{Application: f.Application.Name, Namespace: f.Application.Namespace, Kind: f.Version.Kind,
+			File: f.File, Line: f.Line, Path: f.Path, Value: f.Value, AlsoFeeds: append([]string{}, f.AlsoFeeds...), Proved: f.Proved,
+			Refusal: f.Refusal, Owner: f.Application, Name: f.Name()})
+	}
+	for _, p := range problems {
+		places.Problems = append(places.Problems, problem(p))
+	}
+	return places, nil
+}
+
+// Reads says whether what the Flux of a root directory builds reads a file.
+func (r *Repository) Reads(ctx context.Context, root, file string) bool {
+	o, err := r.open(ctx, root, root)
+	return err == nil && r.tree.Reads(ctx, o.environment, file)
+}
+
+// problem is a sentence about what could not be built.
+func problem(p layout.Problem) string {
+	if r := (*gitops.Refusal)(nil); errors.As(p.Err, &r) {
+		return fmt.Sprintf("%s: %s", p.Kustomization, strings.Join(append([]string{r.Reason}, r.Details...), " "))
+	}
+	return fmt.Sprintf("%s: %v", p.Kustomization, p.Err)
+}
+
+// open finds the environment of a root directory and all others, once.
+func (r *Repository) open(ctx context.Context, root, name string) (opened, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := [2]string{root, name}
+	if o, ok := r.opened[key]; ok {
+		return o, nil
+	}
+	env, err := r.tree.Root(ctx, root, name)
+	if err != nil {
+		return opened{}, err
+	}
+	roots, err := r.tree.Roots(ctx, env)
+	if err != nil {
+		return opened{}, err
+	}
+	o := opened{environment: env}
+	for _, other := range roots {
+		if other == name {
+			return opened{}, fmt.Errorf("%s cannot be called %s: another environment of this repository is there", root, name)
+		}
+		e, err := r.tree.Root(ctx, other, other)
+		if err != nil {
+			return opened{}, err
+		}
+		o.others = append(o.others, e)
+	}
+	r.opened[key] = o
+	return o, nil
+}
