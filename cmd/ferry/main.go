@@ -28,6 +28,8 @@ type commands struct {
 	Chat       chat           `cmd:"" help:"Talk to ferry: type lines, or the number of a button. On a terminal Tab completes, arrows choose. Ends with quit."`
 	Run        runLine        `cmd:"" help:"Answer one line. Exit code: 0 done, 1 refused or failed, 2 not answered."`
 	Check      check          `cmd:"" help:"Look what works and what is missing: clusters, Flux, rights and GitHub. Exit code: 0 all there, 1 something missing, 2 not answered."`
+	Where      where          `cmd:"" help:"Tell where in a checkout the versions of an environment stand. Needs no cluster."`
+	Plan       plan           `cmd:"" help:"Tell what a promotion would write into a checkout, and write it with --write. Needs no cluster."`
 	Demo       demo           `cmd:"" help:"Try ferry on two clusters on this machine, which end with it."`
 	Blueprints blueprintFiles `cmd:"" help:"Work on messages in the place of ferry's own."`
 	Index      index          `cmd:"" help:"Work on the index in which Botkube finds the plugins."`

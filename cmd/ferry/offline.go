@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+
+	"github.com/ferry-chatops/ferry/internal/app/offline"
+)
+
+// A checkout holds the options of the commands that look into one.
+type checkout struct {
+	Tree string `default:"." placeholder:"DIR" help:"The repository: a directory, or a source to fetch, pinned to a commit or checksum. Default: here."`
+	Path string `required:"" placeholder:"ROOT" help:"The directory in it that the environment's Flux points at, such as clusters/production."`
+}
+
+type where struct {
+	checkout
+	Output string   `short:"o" enum:"text,json" default:"text" help:"text or json."`
+	Words  []string `arg:"" optional:"" name:"app" help:"[APP] [in ENV]: one application, or none for all. ENV is only a name."`
+}
+
+type plan struct {
+	checkout
+	Chart      bool     `xor:"version" help:"The chart's version is meant."`
+	Image      string   `xor:"version" placeholder:"NAME" help:"This image's version is meant."`
+	Field      string   `placeholder:"FILE:PATH" help:"This field is meant, as where prints it."`
+	Shared     bool     `help:"Agreed that other environments change with it."`
+	Override   bool     `help:"Where other environments share the bytes, state the version in this one's own files."`
+	Pin        bool     `help:"Agreed that the version takes the place of a range."`
+	DropDigest bool     `help:"Agreed that a digest beside the tag goes."`
+	Write      bool     `help:"Write the files."`
+	Output     string   `short:"o" enum:"text,json,diff" default:"text" help:"text, json, or diff for git apply."`
+	Words      []string `arg:"" name:"app" help:"APP@VERSION to ENV. VERSION: a tag, TAG@sha256:…, sha256:…, a chart's version, a commit, or a range in quotes where the field holds one."`
+}
+
+// Run tells where versions stand.
+func (w where) Run(ctx context.Context, t terminal) error {
+	return answered(offline.Where(ctx, w.question(t, w.Output, w.Words)))
+}
+
+// Run tells what a promotion would write, and writes it if asked to.
+func (p plan) Run(ctx context.Context, t terminal) error {
+	return answered(offline.Plan(ctx, p.question(t, p.Output, p.Words), offline.Change{Chart: p.Chart, Image: p.Image, Field: p.Field,
+		Shared: p.Shared, Override: p.Override, Pin: p.Pin, DropDigest: p.DropDigest, Write: p.Write}))
+}
+
+// question also lets the process collect less garbage: it ends with the answer.
+func (c checkout) question(t terminal, output string, words []string) offline.Question {
+	const most = 300 << 20 // bytes
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(most)
+	return offline.Question{Tree: c.Tree, Path: c.Path, Words: words, Output: output, Colour: styled(t.out), Out: t.out, Err: t.err}
+}
+
+// answered turns a refusal, which was shown, into its exit code.
+func answered(err error) error {
+	if errors.Is(err, offline.ErrRefused) {
+		return errRefused
+	}
+	return err
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// twoEnvironments is a checkout with two environments over one base, each with a version of its own for one application.
+func twoEnvironments(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	files := map[string]string{
+		"apps/base/orders.yaml": `apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: orders, namespace: shop}
+spec:
+  chart: {spec: {chart: service, sourceRef: {kind: HelmRepository, name: charts}}}
+  values:
+    image: {repository: ghcr.io/acme/orders, tag: v1}
+`,
+		"apps/base/podinfo.yaml": `apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: podinfo, namespace: shop}
+spec:
+  chart:
+    spec:
+      chart: podinfo
+      version: ">=6.0.0 <7.0.0"
+      sourceRef: {kind: HelmRepository, name: charts}
+`,
+		"apps/base/kustomization.yaml": "resources: [orders.yaml, podinfo.yaml]\n",
+	}
+	for _, env := range []string{"staging", "production"} {
+		files["clusters/"+env+"/apps.yaml"] = `apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: apps, namespace: flux-system}
+spec: {interval: 10m, path: ./apps/` + env + `, prune: true, sourceRef: {kind: GitRepository, name: flux-system}}
+`
+		files["apps/"+env+"/kustomization.yaml"] = "resources: [../base]\npatches:\n- path: orders.yaml\n"
+		files["apps/"+env+"/orders.yaml"] = `apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata:
+  name: orders
+  namespace: shop
+spec:
+  chart:
+    spec:
+      version: "2.4.1" # keep the quotes
+`
+	}
+	for name, content := range files {
+		at := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(at, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestWhereAsJSON(t *testing.T) {
+	dir := twoEnvironments(t)
+	code, out, log := ferry(t, "", "where", "--tree", dir, "--path", "clusters/production", "-o", "json")
+	if code != 0 || log != "" {
+		t.Fatalf("code %d, %s", code, log)
+	}
+	var got any
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	place := func(kind, file string, line float64, path, value string, also ...any) any {
+		return map[string]any{"application": "orders", "namespace": "shop", "kind": kind, "file": file, "line": line, "path": path,
+			"value": value, "alsoFeeds": append([]any{}, also...), "proved": true}
+	}
+	podinfo := place("chart", "apps/base/podinfo.yaml", 8, "spec.chart.spec.version", ">=6.0.0 <7.0.0", "clusters/staging")
+	podinfo.(map[string]any)["application"] = "podinfo"
+	want := []any{
+		place("image", "apps/base/orders.yaml", 7, "spec.values.image.tag", "v1", "clusters/staging"),
+		place("chart", "apps/production/orders.yaml", 9, "spec.chart.spec.version", "2.4.1"),
+		podinfo,
+	}
+	if diff := cmp.Diff(any(want), got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestPlanAsJSON(t *testing.T) {
+	dir := twoEnvironments(t)
+	ask := func(args ...string) (int, map[string]any) {
+		t.Helper()
+		code, out, log := ferry(t, "", append([]string{"plan", "--tree", dir, "--path", "clusters/production", "-o", "json"}, args...)...)
+		var got map[string]any
+		if err := json.Unmarshal([]byte(out), &got); err != nil || log != "" {
+			t.Fatalf("code %d, %v: %s%s", code, err, out, log)
+		}
+		return code, got
+	}
+	code, got := ask("orders@2.5.0", "to", "prod", "--chart")
+	hash, _ := got["hash"].(string)
+	if len(hash) != 32 {
+		t.Errorf("hash %q", hash)
+	}
+	want := map[string]any{"application": "orders", "environment": "prod", "version": "2.5.0", "previous": "2.4.1", "kind": "chart", "hash": hash,
+		"edits": []any{map[string]any{"file": "apps/production/orders.yaml", "line": 9.0, "path": "spec.chart.spec.version", "kind": "chart", "old": "2.4.1", "new": "2.5.0"}},
+		"patch": "diff --git a/apps/production/orders.yaml b/apps/production/orders.yaml\n--- a/apps/production/orders.yaml\n+++ b/apps/production/orders.yaml\n" +
+			"@@ -6,4 +6,4 @@\n spec:\n   chart:\n     spec:\n-      version: \"2.4.1\" # keep the quotes\n+      version: \"2.5.0\" # keep the quotes\n",
+		"alsoFeeds": []any{}, "warnings": []any{}}
+	if diff := cmp.Diff(want, got); code != 0 || diff != "" {
+		t.Errorf("code %d -want +got:\n%s", code, diff)
+	}
+	if code, got := ask("orders@2.4.1", "to", "prod", "--chart"); code != 0 || got["patch"] != "" || !cmp.Equal(got["edits"], []any{}) {
+		t.Errorf("already there: code %d, %v", code, got)
+	}
+
+	chart := map[string]any{"file": "apps/production/orders.yaml", "line": 9.0, "path": "spec.chart.spec.version", "kind": "chart", "value": "2.4.1"}
+	image := map[string]any{"file": "apps/base/orders.yaml", "line": 7.0, "path": "spec.values.image.tag", "kind": "image", "value": "v1"}
+	for _, test := range []struct {
+		args       []string
+		code       string
+		candidates []any
+	}{
+		{[]string{"orders@2.5.0", "to", "prod"}, "ambiguous", []any{image, chart}},
+		{[]string{"orders@v2", "to", "prod", "--image", "orders"}, "shared", []any{image}},
+		{[]string{"podinfo@7.0.0", "to", "prod"}, "range", nil},
+		{[]string{"podinfo@not/a/version", "to", "prod"}, "bad-version", nil},
+		{[]string{"payments@1.0.0", "to", "prod"}, "not-found", nil},
+		{[]string{"orders@2.5.0", "to", "prod", "--field", "apps/base/orders.yaml:metadata.name"}, "not-found", nil},
+	} {
+		code, got := ask(test.args...)
+		refused, _ := got["refused"].(map[string]any)
+		candidates, isList := refused["candidates"].([]any)
+		if code != 1 || len(got) != 1 || len(refused) != 3 || refused["code"] != test.code || refused["reason"] == "" || !isList {
+			t.Errorf("%v: code %d, %v", test.args, code, got)
+		}
+		if diff := cmp.Diff(test.candidates, candidates); test.candidates != nil && diff != "" {
+			t.Errorf("%v: -want +got:\n%s", test.args, diff)
+		}
+	}
+}
+
+func TestWhereOfNothing(t *testing.T) {
+	code, out, log := ferry(t, "", "where", "payments", "--tree", twoEnvironments(t), "--path", "clusters/production", "-o", "json")
+	if code != 1 || log != "" || !strings.Contains(out, `"code": "not-found"`) {
+		t.Errorf("code %d, %s%s", code, out, log)
+	}
+}
+
+func TestPlanWritesWhatItShows(t *testing.T) {
+	dir := twoEnvironments(t)
+	file := filepath.Join(dir, "apps/production/orders.yaml")
+	before := read(t, file)
+	args := []string{"plan", "orders@2.5.0", "to", "prod", "--chart", "--tree", dir, "--path", "clusters/production"}
+	code, patch, log := ferry(t, "", append(args, "-o", "diff")...)
+	if code != 0 || log != "" || read(t, file) != before {
+		t.Fatalf("code %d, %s", code, log)
+	}
+	copied := twoEnvironments(t)
+	git := exec.Command("git", "apply", "-")
+	git.Dir, git.Stdin = copied, strings.NewReader(patch)
+	git.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + copied, "GIT_CONFIG_NOSYSTEM=1", "GIT_CEILING_DIRECTORIES=" + filepath.Dir(copied)}
+	if out, err := git.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	code, out, log := ferry(t, "", append(args, "--write")...)
+	if code != 0 || log != "" || !strings.Contains(out, "Written: apps/production/orders.yaml.") {
+		t.Errorf("code %d, %s%s", code, out, log)
+	}
+	want := strings.Replace(before, `"2.4.1"`, `"2.5.0"`, 1)
+	if got := read(t, file); got != want || read(t, filepath.Join(copied, "apps/production/orders.yaml")) != want {
+		t.Errorf("wrote\n%s", got)
+	}
+	if code, out, _ := ferry(t, "", "plan", "podinfo@6.9.9", "to", "prod", "--tree", dir, "--path", "clusters/production", "--write"); code != 1 || !strings.Contains(out, "(range)") {
+		t.Errorf("a range: code %d, %s", code, out)
+	}
+	status := exec.Command("git", "diff", "--no-index", "--stat", copied, dir)
+	if out, err := status.CombinedOutput(); err != nil {
+		t.Errorf("more was written: %s", out)
+	}
+}
+
+func TestOfflineUsage(t *testing.T) {
+	dir := twoEnvironments(t)
+	for name, test := range map[string]struct {
+		args []string
+		log  string
+	}{
+		"no root":                 {[]string{"where", "--tree", dir}, "--path"},
+		"two applications":        {[]string{"where", "a", "b", "--tree", dir, "--path", "clusters/production"}, "one application"},
+		"a bad environment":       {[]string{"where", "in", "a b", "--tree", dir, "--path", "clusters/production"}, "not a name"},
+		"no version":              {[]string{"plan", "orders", "to", "prod", "--tree", dir, "--path", "clusters/production"}, "APP@VERSION"},
+		"no environment":          {[]string{"plan", "orders@1.0.0", "--tree", dir, "--path", "clusters/production"}, "APP@VERSION to ENV"},
+		"chart and image":         {[]string{"plan", "orders@1", "to", "prod", "--chart", "--image", "x", "--tree", dir, "--path", "clusters/production"}, "--chart"},
+		"a root out of the tree":  {[]string{"where", "--tree", dir, "--path", "../elsewhere"}, "--path"},
+		"no such tree":            {[]string{"where", "--tree", filepath.Join(dir, "absent"), "--path", "x"}, "open checkout"},
+		"a source without pin":    {[]string{"where", "--tree", "git::https://example.com/x.git?ref=main", "--path", "x"}, "not pinned"},
+		"a source of other kinds": {[]string{"where", "--tree", "s3::https://example.com/x.zip", "--path", "x"}, "--tree"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, output := range []string{"text", "json"} {
+				code, out, log := ferry(t, "", append(test.args, "-o", output)...)
+				if code != exitUsage || out != "" || !strings.Contains(log, test.log) {
+					t.Errorf("%s: code %d, %q, %q", output, code, out, log)
+				}
+			}
+		})
+	}
+}
+
+func TestWhereForPeople(t *testing.T) {
+	code, out, _ := ferry(t, "", "where", "orders", "in", "prod", "--tree", twoEnvironments(t), "--path", "./clusters/production/")
+	want := `2 versions of 1 application in prod
+APPLICATION  KIND          VERSION  FILE                           PATH                     NOTE
+shop/orders  image orders  v1       apps/base/orders.yaml:7        spec.values.image.tag    also feeds clusters/staging
+             chart         2.4.1    apps/production/orders.yaml:9  spec.chart.spec.version
+`
+	if diff := cmp.Diff(want, trimmed(out)); code != 0 || diff != "" {
+		t.Errorf("code %d -want +got:\n%s", code, diff)
+	}
+}
+
+// trimmed takes the blanks off the ends of lines.
+func trimmed(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}

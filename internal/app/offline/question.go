@@ -1,0 +1,211 @@
+package offline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ferry-chatops/ferry/internal/app/source"
+	"github.com/ferry-chatops/ferry/internal/git"
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
+)
+
+// A Question is what where and plan have in common.
+type Question struct {
+	Tree   string   // a directory, or a source to fetch
+	Path   string   // the directory in it that the environment's Flux points at
+	Words  []string // [APP] [in ENV], or APP@VERSION to ENV
+	Output string   // text, json or diff
+	Colour bool
+
+	Out, Err io.Writer
+}
+
+// ErrUsage is a question that cannot be read, ErrRefused one whose answer, which was shown, is a refusal.
+var (
+	ErrUsage   = errors.New("usage")
+	ErrRefused = errors.New("refused")
+)
+
+func usage(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrUsage, fmt.Sprintf(format, args...))
+}
+
+// split takes "in ENV" off the end of the words.
+func split(words []string) (rest []string, environment string, err error) {
+	i := slices.IndexFunc(words, func(w string) bool { return slices.Contains([]string{"in", "on", "to"}, strings.ToLower(w)) })
+	if i < 0 {
+		return words, "", nil
+	}
+	if len(words) != i+2 {
+		return nil, "", usage("behind %q comes one environment", words[i])
+	}
+	if err := gitops.ValidEnvironment(words[i+1]); err != nil {
+		return nil, "", usage("%v", err)
+	}
+	return words[:i], words[i+1], nil
+}
+
+// root is the directory that Flux points at, as a path in the tree.
+func (q Question) root() (string, error) {
+	root := path.Clean(strings.TrimPrefix(q.Path, "/"))
+	if !fs.ValidPath(root) {
+		return "", usage("--path %q is no directory within --tree", q.Path)
+	}
+	return root, nil
+}
+
+// Where answers where.
+func Where(ctx context.Context, q Question) error {
+	words, environment, err := split(q.Words)
+	if err != nil {
+		return err
+	}
+	if len(words) > 1 {
+		return usage("one application, or none for all: %s", strings.Join(words, " "))
+	}
+	root, err := q.root()
+	if err != nil {
+		return err
+	}
+	if environment == "" {
+		environment = root
+	}
+	return q.open(ctx, func(files fs.FS) error {
+		places, err := operation.Open(files).Where(ctx, root, environment, strings.Join(words, ""))
+		if err != nil {
+			return q.refuse(err)
+		}
+		for _, p := range places.Problems {
+			fmt.Fprintln(q.Err, "ferry: "+plain(p))
+		}
+		if q.Output == "json" {
+			return writeJSON(q.Out, places.Places)
+		}
+		return writePlaces(q.Out, places, environment, palette{q.Colour})
+	})
+}
+
+// A Change is what plan has beyond a question.
+type Change struct {
+	Chart, Shared, Override, Pin, DropDigest bool
+
+	Image, Field string
+	Write        bool // write the files
+}
+
+// Plan answers plan, and writes what was planned if that is wanted.
+func Plan(ctx context.Context, q Question, c Change) error {
+	words, environment, err := split(q.Words)
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 || environment == "" {
+		return usage("write APP@VERSION to ENV")
+	}
+	application, version, ok := strings.Cut(words[0], "@")
+	if !ok || application == "" || version == "" {
+		return usage("the version follows the application behind an @: APP@VERSION to ENV")
+	}
+	root, err := q.root()
+	if err != nil {
+		return err
+	}
+	return q.open(ctx, func(files fs.FS) error {
+		checkout, local := files.(*Checkout)
+		if c.Write && !local {
+			return usage("--write needs a directory on this machine")
+		}
+		planned, err := operation.Open(files).Plan(ctx, root, gitops.Promote{Version: version, Change: gitops.Change{
+			Application: application, Environment: environment, Chart: c.Chart, Image: c.Image, Field: c.Field,
+			Shared: c.Shared, Override: c.Override, Pin: c.Pin, DropDigest: c.DropDigest}})
+		if err == nil && c.Write {
+			err = checkout.Write(planned.Content, planned.Before)
+		}
+		if err != nil {
+			return q.refuse(err)
+		}
+		return q.planned(planned, c.Write)
+	})
+}
+
+func (q Question) planned(planned operation.Planned, written bool) error {
+	p := palette{q.Colour}
+	switch q.Output {
+	case "json":
+		return writeJSON(q.Out, planned)
+	case "diff":
+		for _, w := range planned.Warnings {
+			fmt.Fprintln(q.Err, "ferry: "+plain(w))
+		}
+		_, err := io.WriteString(q.Out, p.diff(planned.Patch))
+		return err
+	default:
+		return writePlanned(q.Out, planned, written, p)
+	}
+}
+
+// refuse shows a refusal; other errors it returns as they are.
+func (q Question) refuse(err error) error {
+	r := (*gitops.Refusal)(nil)
+	if !errors.As(err, &r) {
+		return err
+	}
+	var failed error
+	switch q.Output {
+	case "json":
+		failed = writeRefusalJSON(q.Out, r)
+	case "diff": // what goes to git apply holds no words
+		failed = writeRefusal(q.Err, r, palette{})
+	default:
+		failed = writeRefusal(q.Out, r, palette{q.Colour})
+	}
+	if failed != nil {
+		return fmt.Errorf("write the answer: %w", failed)
+	}
+	return ErrRefused
+}
+
+// limits of an archive with a repository.
+var limits = source.Limits{Archive: 256 << 20, Unpacked: 1 << 30, Entries: 100_000}
+
+const fetchTimeout = 5 * time.Minute
+
+// open has the tree's files used: those of a directory, as a *Checkout, or those of a pinned source.
+func (q Question) open(ctx context.Context, use func(fs.FS) error) error {
+	log.SetOutput(io.Discard) // kustomize warns there, in words that a repository may choose
+	if !strings.Contains(q.Tree, "::") && !strings.Contains(q.Tree, "://") {
+		checkout, err := Open(q.Tree)
+		if err != nil {
+			return err
+		}
+		defer checkout.Close()
+		return use(checkout)
+	}
+	address, err := source.Parse(q.Tree)
+	if err != nil {
+		return usage("--tree: %v", err)
+	}
+	trees, err := git.New("")
+	if err != nil {
+		return err
+	}
+	defer trees.Close()
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	var answered error
+	from := source.Fetcher{Trees: trees.Tree, Client: source.Client(http.DefaultTransport), Limits: limits}
+	if err := from.Fetch(ctx, address, func(files fs.FS) { answered = use(files) }); err != nil {
+		return fmt.Errorf("fetch --tree: %w", err)
+	}
+	return answered
+}
