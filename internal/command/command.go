@@ -19,6 +19,7 @@ const (
 	maxVersion = 128 // an image tag's limit in the OCI distribution specification
 	maxName    = 253 // a Kubernetes name's
 	maxReason  = 300 // bytes; percent-encoded it has to fit into a button's value, 2,000 characters in Slack
+	maxField   = 300 // likewise
 	maxWord    = 80  // characters of a user's word that an answer repeats
 )
 
@@ -26,6 +27,7 @@ var (
 	name    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 	version = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
 	image   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/:-]*[A-Za-z0-9])?$`)
+	digest  = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	hash    = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 	kinds = []string{"HelmRelease", "Deployment", "StatefulSet", "DaemonSet"}
@@ -355,15 +357,24 @@ func (p *parser) version(word string) (string, error) {
 	switch {
 	case word == "":
 		return "", p.refuse("The version after the @ is missing.")
+	case strings.HasPrefix(word, "sha256:") || strings.Contains(word, "@"):
+		tag, sum, both := strings.Cut(word, "@")
+		if !both {
+			tag, sum = "", word
+		}
+		if !digest.MatchString(sum) || both && (len(tag) > maxVersion || !version.MatchString(tag)) {
+			return "", p.refuse("%q is not an image's digest: that is sha256: and 64 digits of 0-9 and a-f, alone or as TAG@sha256:….", short(word))
+		}
 	case len(word) > maxVersion:
 		return "", p.refuse("The version is %d characters long: %d are the limit.", utf8.RuneCountInString(word), maxVersion)
-	case strings.HasPrefix(word, "sha256:"):
-		return "", p.refuse("A digest is not a version: name a chart's version or an image's tag.")
 	case !version.MatchString(word):
 		return "", p.refuse("%q is not a version: letters, digits, dots, dashes, underscores and plus signs are.", short(word))
 	}
 	return word, nil
 }
+
+// offline are options that only the terminal program has: they read and write files of the machine that it runs on.
+var offline = []string{"--tree", "--path", "--write"}
 
 // split sorts out the options, which may stand anywhere, and keeps the other words.
 func (p *parser) split(words []token) (gitops.Change, error) {
@@ -380,6 +391,9 @@ func (p *parser) split(words []token) (gitops.Change, error) {
 			continue
 		}
 		option, value, hasValue := strings.Cut(w.text, "=")
+		if slices.Contains(offline, option) {
+			return c, p.refuse("%s works on a directory of the machine where you type: only the program ferry in a terminal has it.", option)
+		}
 		if p.verb != "promote" && p.verb != "rollback" {
 			return c, p.refuse("%s takes no options; %s is one.", p.verb, short(option))
 		}
@@ -408,6 +422,8 @@ func (p *parser) split(words []token) (gitops.Change, error) {
 	switch {
 	case c.Chart && c.Image != "":
 		return c, p.refuse("--chart and --image exclude each other: one version is changed at a time.")
+	case c.Shared && c.Override:
+		return c, p.refuse("--shared and --override exclude each other: the change is for all who share the file, or for one.")
 	case c.Confirm != "" && c.Until.IsZero():
 		return c, p.refuse("--confirm needs --until, the time when the confirmation expires.")
 	case c.Confirm == "" && !c.Until.IsZero():
@@ -422,6 +438,12 @@ func (p *parser) set(c *gitops.Change, option, value string) error {
 		c.Chart = true
 	case "--shared":
 		c.Shared = true
+	case "--override":
+		c.Override = true
+	case "--pin":
+		c.Pin = true
+	case "--drop-digest":
+		c.DropDigest = true
 	case "--pr":
 		c.PullRequest = true
 	case "--yes":
@@ -431,6 +453,12 @@ func (p *parser) set(c *gitops.Change, option, value string) error {
 			return p.refuse("%q is not the name of a container or an image.", short(value))
 		}
 		c.Image = value
+	case "--field":
+		field, ok := decodeField(value)
+		if !ok {
+			return p.refuse("%q is not a field: write FILE:PATH as the answer lists it.", short(value))
+		}
+		c.Field = field
 	case "--reason":
 		reason, err := decodeReason(value)
 		if err != nil {

@@ -20,6 +20,7 @@ import (
 func change(app, env string) gitops.Change { return gitops.Change{Application: app, Environment: env} }
 
 func TestParse(t *testing.T) {
+	zeros := strings.Repeat("0", 64)
 	confirmed := change("podinfo", "prod")
 	confirmed.Confirm, confirmed.Until = "0123456789abcdef0123456789abcdef", time.Unix(1750000000, 0).UTC()
 	all := change("HelmRelease/apps/podinfo", "prod")
@@ -72,19 +73,25 @@ func TestParse(t *testing.T) {
 		"rollback a on b to 6.0.0":         gitops.Rollback{Change: change("a", "b"), To: "6.0.0"},
 		"promote podinfo@7.0.0 to prod":    plain,
 		"Promote podinfo@7.0.0 ON prod":    plain,
-		"promote <mailto:podinfo@7.0.0|podinfo@7.0.0> to prod":                                                        plain,
-		"promote <mailto:podinfo@7.0.0> to prod":                                                                      plain,
-		"promote “podinfo@7.0.0” to prod":                                                                             plain,
-		"promote pod\u200binfo@7.0.0 to\u00a0prod":                                                                    plain,
-		"promote podinfo@7.0.0 to prod --cluster-name=\"x y\" ":                                                       plain,
-		"promote --filter=7 podinfo@7.0.0 --all-clusters to prod":                                                     plain,
-		"promote podinfo@7.0.0 to prod --cluster-name x --filter 'to stage' --all-clusters":                           plain,
-		"promote podinfo@7.0.0 to prod --filter":                                                                      plain,
-		"promote <mailto:podinfo@7.0.0|Podinfo@7.0.0> to prod":                                                        gitops.Promote{Change: change("Podinfo", "prod"), Version: "7.0.0"},
-		`promote a@1 to b --reason "ask <mailto:bob@example.com|Bob>"`:                                                reason("ask mailto:bob@example.com"),
-		"promote podinfo@7.0.0 to prod --bk-cmd-header='Do it'":                                                       plain,
-		"promote a@v1.2.3+build_4 to prod":                                                                            gitops.Promote{Change: change("a", "prod"), Version: "v1.2.3+build_4"},
-		"promote <http://podinfo.io|podinfo.io>@1 to prod":                                                            gitops.Promote{Change: change("podinfo.io", "prod"), Version: "1"},
+		"promote <mailto:podinfo@7.0.0|podinfo@7.0.0> to prod":                              plain,
+		"promote <mailto:podinfo@7.0.0> to prod":                                            plain,
+		"promote “podinfo@7.0.0” to prod":                                                   plain,
+		"promote pod\u200binfo@7.0.0 to\u00a0prod":                                          plain,
+		"promote podinfo@7.0.0 to prod --cluster-name=\"x y\" ":                             plain,
+		"promote --filter=7 podinfo@7.0.0 --all-clusters to prod":                           plain,
+		"promote podinfo@7.0.0 to prod --cluster-name x --filter 'to stage' --all-clusters": plain,
+		"promote podinfo@7.0.0 to prod --filter":                                            plain,
+		"promote <mailto:podinfo@7.0.0|Podinfo@7.0.0> to prod":                              gitops.Promote{Change: change("Podinfo", "prod"), Version: "7.0.0"},
+		`promote a@1 to b --reason "ask <mailto:bob@example.com|Bob>"`:                      reason("ask mailto:bob@example.com"),
+		"promote podinfo@7.0.0 to prod --bk-cmd-header='Do it'":                             plain,
+		"promote a@v1.2.3+build_4 to prod":                                                  gitops.Promote{Change: change("a", "prod"), Version: "v1.2.3+build_4"},
+		"promote <http://podinfo.io|podinfo.io>@1 to prod":                                  gitops.Promote{Change: change("podinfo.io", "prod"), Version: "1"},
+		"promote a@v1@sha256:" + zeros + " to prod":                                         gitops.Promote{Change: change("a", "prod"), Version: "v1@sha256:" + zeros},
+		"promote a@sha256:" + zeros + " to prod":                                            gitops.Promote{Change: change("a", "prod"), Version: "sha256:" + zeros},
+		"promote a@1 to prod --pin --drop-digest --override --field apps/a.yaml:spec.chart.spec.version": gitops.Promote{Version: "1",
+			Change: gitops.Change{Application: "a", Environment: "prod", Pin: true, DropDigest: true, Override: true, Field: "apps/a.yaml:spec.chart.spec.version"}},
+		`promote a@1 to prod --field 'k.yaml:data["values.yaml"]|image.tag'`: gitops.Promote{Version: "1",
+			Change: gitops.Change{Application: "a", Environment: "prod", Field: `k.yaml:data["values.yaml"]|image.tag`}},
 		"promote podinfo from stage to prod":                                                                          gitops.Promote{Change: change("podinfo", "prod"), From: "stage"},
 		"promote podinfo to prod from stage":                                                                          gitops.Promote{Change: change("podinfo", "prod"), From: "stage"},
 		"promote podinfo@7 to prod --confirm 0123456789abcdef0123456789abcdef --until 1750000000":                     gitops.Promote{Change: confirmed, Version: "7"},
@@ -174,7 +181,20 @@ func TestParseRefuses(t *testing.T) {
 		"promote source@1 to prod":                                                     {`An application cannot be called "source"`, "", ""},
 		"promote a/b/c@1 to prod":                                                      {`"a" is not a kind of application`, "", ""},
 		"promote a/b/c/d@1 to prod":                                                    {"is not an application", "", ""},
-		"promote api@sha256:0123 to prod":                                              {"A digest is not a version", "", ""},
+		"promote api@sha256:0123 to prod":                                              {"is not an image's digest", "", ""},
+		"promote api@v1@sha256:0123 to prod":                                           {"is not an image's digest", "", ""},
+		"promote api@v1@v2 to prod":                                                    {"is not an image's digest", "", ""},
+		"promote api@@sha256:" + strings.Repeat("0", 64) + " to prod":                  {"is not an image's digest", "", ""},
+		"promote api@1 to prod --tree .":                                               {"only the program ferry in a terminal has it", "", ""},
+		"promote api@1 to prod --tree=git::https://example.com/x.git":                  {"only the program ferry in a terminal has it", "", ""},
+		"promote api@1 to prod --path clusters/prod":                                   {"only the program ferry in a terminal has it", "", ""},
+		"rollback api on prod --write":                                                 {"only the program ferry in a terminal has it", "", ""},
+		"list --tree /":                                                                {"only the program ferry in a terminal has it", "", ""},
+		"promote api@1 to prod --field a.yaml":                                         {"is not a field", "", ""},
+		"promote api@1 to prod --field ../a.yaml:x":                                    {"is not a field", "", ""},
+		"promote api@1 to prod --field https://example.com/a.yaml:x":                   {"is not a field", "", ""},
+		"promote api@1 to prod --field %2Fetc%2Fpasswd:x":                              {"is not a field", "", ""},
+		"promote api@1 to prod --shared --override":                                    {"exclude each other", "", ""},
 		"promote api@" + strings.Repeat("1", 129) + " to prod":                         {"129 characters long", "", ""},
 		"promote api@1 to prod --force":                                                {"There is no option --force.", "", ""},
 		"promote api@1 to prod --raeson x":                                             {"Did you mean --reason?", "", ""},
@@ -284,7 +304,7 @@ func TestManualIsTruthful(t *testing.T) {
 		for _, o := range verb.Options {
 			value := map[string]string{"--confirm": " 0123456789abcdef0123456789abcdef --until 1", "--until": " 1 --confirm 0123456789abcdef0123456789abcdef"}[o.word()]
 			if value == "" && takesValue(o.word()) {
-				value = " x"
+				value = " x:x" // --field wants a file, too
 			}
 			if line := fmt.Sprintf("%s %s%s", verb.Examples[0], o.word(), value); !parses(line) {
 				t.Errorf("%q does not parse", line)
@@ -336,6 +356,7 @@ func FuzzParse(f *testing.F) {
 		"", "list", "diff stage to prod", "promote podinfo@7.0.0 to prod --reason don''t --pr", "rollback a/b on c to v1",
 		"promote <mailto:a@1|a@1> to b --confirm 0123456789abcdef0123456789abcdef --until 1750000000", "status podinfo on prod",
 		`promote a@1 to b --reason "x; (y) 'z' 80%" --image q/w`, "promote a@1 to b --reason a%20b%27c --shared --yes",
+		"promote a@1 to b --field a.yaml:x%5B0%5D --pin --override --drop-digest",
 		"promot a@1 to b", "help promote", "list “a”", "list &lt;a", "diff in on", "promote a@1 to b --reason=%E2%80%99x --chart",
 		"promote a@1 to b --reason \"--filter x\" --filter y", "promote a@1 to b --reason '&amp;lt;'",
 	} {

@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"regexp"
 	"strings"
@@ -32,6 +33,15 @@ func decodeReason(value string) (string, error) {
 		return "", fmt.Errorf("the reason is %d bytes long: %d are the limit", len(reason), maxReason)
 	}
 	return reason, nil
+}
+
+// decodeField reads FILE:PATH, percent-encoded or not, where FILE is within a repository.
+func decodeField(value string) (string, bool) {
+	if decoded, err := url.PathUnescape(value); err == nil {
+		value = decoded
+	}
+	file, path, ok := strings.Cut(value, ":")
+	return value, ok && path != "" && !strings.HasPrefix(path, "//") && fs.ValidPath(file) && len(value) <= maxField && utf8.ValidString(value) && !strings.ContainsFunc(value, isForbidden)
 }
 
 // join writes words back as a line, for a second attempt at reading them.

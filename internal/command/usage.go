@@ -82,8 +82,12 @@ func takesValue(option string) bool {
 var changeOptions = []Option{
 	{"--chart", "The chart's version is meant, not an image's tag."},
 	{"--image NAME", "The tag of this container or image is meant."},
+	{"--field FILE:PATH", "This field is meant, one of those that the answer listed."},
 	{"--reason TEXT", "Why; it is kept in the commit. Put it in quotes if it has blanks."},
 	{"--shared", "Agree that other environments fed by the same file change too."},
+	{"--override", "Where other environments share the file, state the version in this one's own files."},
+	{"--pin", "Agree that one version takes the place of a range."},
+	{"--drop-digest", "Agree that the digest beside the tag goes."},
 	{"--pr", "Open a pull request even where ferry may commit."},
 	{"--yes", "Skip the card, where the environment's configuration allows it."},
 	{"--confirm HASH", "Do exactly what the card with this hash showed. The card's button and line hold it."},

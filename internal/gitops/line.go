@@ -69,7 +69,7 @@ func options(c Change) []string {
 	for _, flag := range []struct {
 		set  bool
 		word string
-	}{{c.Chart, "--chart"}, {c.Shared, "--shared"}, {c.PullRequest, "--pr"}, {c.Yes, "--yes"}} {
+	}{{c.Chart, "--chart"}, {c.Shared, "--shared"}, {c.Override, "--override"}, {c.Pin, "--pin"}, {c.DropDigest, "--drop-digest"}, {c.PullRequest, "--pr"}, {c.Yes, "--yes"}} {
 		if flag.set {
 			words = append(words, flag.word)
 		}
@@ -77,22 +77,25 @@ func options(c Change) []string {
 	if c.Image != "" {
 		words = append(words, "--image", c.Image)
 	}
+	if c.Field != "" {
+		words = append(words, "--field", encode(c.Field))
+	}
 	if c.Reason != "" {
-		words = append(words, "--reason", encodeReason(c.Reason))
+		words = append(words, "--reason", encode(c.Reason))
 	}
 	return words
 }
 
-// encodeReason leaves a harmless text readable and percent-encodes any other.
-func encodeReason(reason string) string {
+// encode leaves a harmless text readable and percent-encodes any other.
+func encode(text string) string {
 	switch {
-	case plainReason.MatchString(reason):
-		return reason
-	case spacedReason.MatchString(reason) && !strings.Contains(reason, " -"):
-		return `"` + reason + `"`
+	case plainReason.MatchString(text):
+		return text
+	case spacedReason.MatchString(text) && !strings.Contains(text, " -"):
+		return `"` + text + `"`
 	}
 	var b strings.Builder
-	for _, c := range []byte(reason) {
+	for _, c := range []byte(text) {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' {
 			b.WriteByte(c)
 		} else {
