@@ -14,7 +14,7 @@ TOOL  := go tool -modfile=internal/tools/go.mod
 CLUSTERS := ./internal/testenv ./internal/testenv/fleet ./internal/layout ./cmd/ferry
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short testenv soak bench lint fix generate demo pictures release
+.PHONY: help build test test-short testenv soak bench replay lint fix generate demo pictures release
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ soak: testenv build ## run what takes long: race detector, fuzzing (FUZZTIME=1m 
 
 bench: testenv build ## measure, and print a table
 	@go run ./internal/bench
+
+replay: ## hold plans against what people did: REPO=DIR ROOTS='clusters/staging clusters/production' [LIMIT=commits] [SKIP=between]
+	@go run ./internal/replay -repo '$(REPO)' -roots '$(ROOTS)' -limit $(or $(LIMIT),0) -skip $(or $(SKIP),0)
 
 lint: ## check style and likely mistakes
 	$(TOOL) golangci-lint run ./...

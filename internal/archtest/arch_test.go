@@ -68,7 +68,8 @@ var arrows = map[string][]string{
 	"internal/archtest":   {},
 	"internal/githubtest": {},
 	"internal/testenv":    {"internal/githubtest"},
-	"internal/bench":      {"internal/localhost", "internal/testenv"},
+	"internal/bench":      {"internal/gitops", "internal/localhost", "internal/manifest", "internal/operation", "internal/testenv"},
+	"internal/replay":     {"internal/git", "internal/gitops", "internal/operation"},
 	"internal/pictures":   {},
 }
 
