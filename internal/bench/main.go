@@ -1,4 +1,4 @@
-// Command bench measures ferry's built plugin on real clusters and prints a line for each measure: name, median, unit,
+// Command bench measures ferry's built programs, the plugin on real clusters, and prints a line for each measure: name, median, unit,
 // and what was measured. `make bench` runs it.
 package main
 
@@ -66,6 +66,10 @@ func run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 		t.row("size/"+strings.SplitN(name, "_", 2)[0], fmt.Sprintf("%.1f", float64(info.Size())/1e6), "MB", name)
+	}
+	log.Print("where and plan")
+	if err := locate(ctx, t); err != nil {
+		return err
 	}
 	log.Print("cold starts")
 	var cold []time.Duration
