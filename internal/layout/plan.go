@@ -57,18 +57,23 @@ type Result struct {
 // Plan works out a change of an environment and proves it by building everything that reads the files, before and after.
 // Errors are refusals, with the candidates that they speak of.
 func (t *Tree) Plan(ctx context.Context, env Environment, others []Environment, change Change) (Result, error) {
-	fields, problems, err := t.Survey(ctx, env, nil, change.Application)
-	if err != nil {
-		return Result{}, err
-	}
-	if len(fields) == 0 {
-		return Result{}, t.missing(ctx, env, change.Application, problems)
-	}
-	field, err := choose(fields, change)
+	field, err := t.Choose(ctx, env, change)
 	if err != nil {
 		return Result{}, err
 	}
 	return t.PlanField(ctx, env, others, field, change)
+}
+
+// Choose finds the field that a change means.
+func (t *Tree) Choose(ctx context.Context, env Environment, change Change) (Field, error) {
+	fields, problems, err := t.Survey(ctx, env, nil, change.Application)
+	if err != nil {
+		return Field{}, err
+	}
+	if len(fields) == 0 {
+		return Field{}, t.missing(ctx, env, change.Application, problems)
+	}
+	return choose(fields, change)
 }
 
 // missing says why an application has no field.
@@ -96,7 +101,7 @@ func (t *Tree) missing(ctx context.Context, env Environment, app string, problem
 	return &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("Nothing that is built for %s is called %s and has a version.", cmp.Or(env.Name, "this environment"), app)}
 }
 
-// choose finds the field that a change means.
+// choose finds it among those of its application.
 func choose(fields []Field, change Change) (Field, error) {
 	if change.Field != "" {
 		for _, f := range fields {

@@ -67,7 +67,7 @@ func (in intent) status() string {
 func (in intent) list() string { return gitops.Line(gitops.List{Application: in.asked.Application}) }
 
 func (in intent) back() string {
-	c := gitops.Change{Application: in.asked.Application, Environment: in.app.Environment, Chart: in.asked.Chart, Shared: in.asked.Shared, Image: cmp.Or(in.asked.Image, in.of())}
+	c := gitops.Change{Application: in.asked.Application, Environment: in.app.Environment, Chart: in.asked.Chart, Shared: in.asked.Shared, Field: in.asked.Field, Image: cmp.Or(in.asked.Image, in.of())}
 	return gitops.Line(gitops.Rollback{Change: c})
 }
 
@@ -141,7 +141,19 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 // locate finds the field in Git that is meant.
 func (in intent) locate(ctx context.Context, p place) (layout.Field, error) {
 	own, _ := p.environment(in.app.Environment)
-	return p.tree.Locate(ctx, own, in.app.Key, in.version)
+	if in.asked.Field == "" {
+		return p.tree.Locate(ctx, own, in.app.Key, in.version)
+	}
+	field, err := p.tree.Choose(ctx, own, layout.Change{Application: in.app.Kind + "/" + in.app.String(), Field: in.asked.Field})
+	if err == nil && (field.Version.Kind == gitops.ImageTag) != (in.version.Kind == gitops.ImageTag) {
+		err = &gitops.Refusal{Code: gitops.Ambiguous, Candidates: []gitops.Candidate{field.Candidate()},
+			Reason: fmt.Sprintf("%s holds the %s version of %s, and the %s version is meant. Say which with --chart or --image NAME.",
+				in.asked.Field, field.Version.Kind, in.app.Name, in.version.Kind)}
+	}
+	if err != nil {
+		return layout.Field{}, err
+	}
+	return field, field.Refusal
 }
 
 // checkVersion asks the chart's source whether it has the version. A source that cannot be read is a warning.

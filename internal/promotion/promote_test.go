@@ -433,3 +433,18 @@ func TestRolloutsThatDoNotEndWell(t *testing.T) {
 		}
 	})
 }
+
+// TestFieldIsOneOfTheCandidates: --field chooses among the fields of the application and names nothing else.
+func TestFieldIsOneOfTheCandidates(t *testing.T) {
+	w := newWorld(t)
+	card := w.card("promote podinfo@7.0.0 to prod --field " + podinfoFile + ":spec.chart.spec.version")
+	if len(card.Plan.Edits) != 1 || card.Plan.Edits[0].File != podinfoFile || !strings.Contains(card.Confirm, "--field "+podinfoFile+":spec.chart.spec.version") {
+		t.Errorf("card: %+v", card)
+	}
+	for _, field := range []string{podinfoFile + ":metadata.name", podinfoFile + ":spec.chart.spec.chart", "apps/prod/absent.yaml:spec.chart.spec.version", ".git/config:x"} {
+		refusal := w.refusal("promote podinfo@7.0.0 to prod --field " + field)
+		if refusal.Code != gitops.NotFound || len(refusal.Candidates) == 0 || refusal.Candidates[0].File != podinfoFile {
+			t.Errorf("%s: %+v", field, refusal)
+		}
+	}
+}
