@@ -26,7 +26,6 @@ type plan struct {
 	Image      string   `xor:"version" placeholder:"NAME" help:"This image's version is meant."`
 	Field      string   `placeholder:"FILE:PATH" help:"This field is meant, as where prints it."`
 	Shared     bool     `help:"Agreed that other environments change with it."`
-	Override   bool     `help:"Where other environments share the bytes, state the version in this one's own files."`
 	Pin        bool     `help:"Agreed that the version takes the place of a range."`
 	DropDigest bool     `help:"Agreed that a digest beside the tag goes."`
 	Write      bool     `help:"Write the files."`
@@ -42,7 +41,7 @@ func (w where) Run(ctx context.Context, t terminal) error {
 // Run tells what a promotion would write, and writes it if asked to.
 func (p plan) Run(ctx context.Context, t terminal) error {
 	return answered(offline.Plan(ctx, p.question(t, p.Output, p.Words), offline.Change{Chart: p.Chart, Image: p.Image, Field: p.Field,
-		Shared: p.Shared, Override: p.Override, Pin: p.Pin, DropDigest: p.DropDigest, Write: p.Write}))
+		Shared: p.Shared, Pin: p.Pin, DropDigest: p.DropDigest, Write: p.Write}))
 }
 
 // question also lets the process collect less garbage: it ends with the answer.

@@ -92,7 +92,7 @@ var libraries = map[string][]string{
 	"github.com/kubeshop/botkube/pkg/bot":    {},
 	"github.com/kubeshop/botkube/pkg/plugin": {},
 	// Who starts processes. The plugin is the first alone: nothing that people type becomes a command line.
-	"os/exec": {"internal/git", "internal/localhost", "internal/testenv", "internal/githubtest", "internal/pictures", "cmd/ferry"},
+	"os/exec": {"internal/git", "internal/localhost", "internal/testenv", "internal/githubtest", "internal/pictures", "cmd/ferry", "internal/bench", "internal/replay"},
 }
 
 // top is all that the repository has at its top.
