@@ -55,9 +55,10 @@ type Plan struct {
 
 	// What follows is not part of the hash.
 
-	Base    string `json:"-"` // the commit it was planned on
-	Diff    string `json:"-"` // unified diff of the files
-	Content []File `json:"-"` // the files after the edit
+	Base    string   `json:"-"` // the commit it was planned on
+	Diff    string   `json:"-"` // unified diff of the files
+	Content []File   `json:"-"` // the files after the edit
+	Unseen  []string `json:"-"` // the environments that Blind is about
 }
 
 // A File is a file's whole content.

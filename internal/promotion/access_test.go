@@ -104,6 +104,33 @@ func TestReviewOfAll(t *testing.T) {
 	w.expect(w.outcome("promote podinfo@7.0.1 to stage --yes"), promotion.Verified, "7.0.0", "7.0.1")
 }
 
+// TestWhatIsNotSeenIsReviewed: an environment that does not answer is no way around its rules.
+func TestWhatIsNotSeenIsReviewed(t *testing.T) {
+	for name, protect := range map[string]func(prod *promotion.Settings){
+		"who asks may not change it": func(prod *promotion.Settings) { prod.Access = rule("slack:U1") },
+		"it takes pull requests":     func(prod *promotion.Settings) { prod.Mode = promotion.PullRequest },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			protect(w.settings("prod"))
+			w.cluster.set(func(c *cluster) { c.silent = []string{"prod"} })
+			card := w.card("promote cache@1.1.0 to stage")
+			if !card.Plan.PullRequest || !strings.Contains(card.Mode, "because it may change prod too") {
+				t.Errorf("by %q", card.Mode)
+			}
+			if o := w.outcome(card.Confirm); o.State != promotion.WaitsForMerge || w.commits() != "0" {
+				t.Errorf("%s, with %s commits", o.State, w.commits())
+			}
+		})
+	}
+	w := newWorld(t)
+	w.settings("prod").Access = rule(person)
+	w.cluster.set(func(c *cluster) { c.silent = []string{"prod"} })
+	if card := w.card("promote cache@1.1.0 to stage"); card.Plan.PullRequest {
+		t.Errorf("who may change it: %s", card.Mode)
+	}
+}
+
 func TestCardsSayThatAnybodyMay(t *testing.T) {
 	w := newWorld(t)
 	if !w.card("promote podinfo@7.0.0 to prod").Open {

@@ -71,8 +71,8 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 		return Result{}, err
 	}
 	rules := s.rules(by, append([]string{in.app.Environment}, plan.Shared...))
-	if rules.reviewed != "" && mode != PullRequest { // an environment that changes along
-		mode, plan.PullRequest, why = PullRequest, true, fmt.Sprintf("pull request to %s, because %s takes no other change", p.branch, rules.reviewed)
+	if because := cmp.Or(rules.reviewed, s.unseen(by, plan.Unseen)); because != "" && mode != PullRequest {
+		mode, plan.PullRequest, why = PullRequest, true, fmt.Sprintf("pull request to %s, because %s", p.branch, because)
 	}
 	warnings := slices.Clone(in.warnings)
 	if warning != "" {
@@ -147,7 +147,18 @@ type rules struct {
 	open     bool   // one has no rule for who may
 	unnamed  string // its rule does not write out who asks
 	required string // it requires a card
-	reviewed string // it takes pull requests only
+	reviewed string // that it takes pull requests only
+}
+
+// unseen says why a change that perhaps reaches some environments is to be reviewed: one of them takes nothing else, or who
+// asks may not change it, and not to see it would be a way around its rule.
+func (s *Service) unseen(by string, environments []string) string {
+	for _, e := range s.Settings {
+		if slices.Contains(environments, e.Environment) && (e.Mode == PullRequest || !e.Access.Permits(by)) {
+			return fmt.Sprintf("it may change %s too, whose rules do not let you commit", e.Environment)
+		}
+	}
+	return ""
 }
 
 func (s *Service) rules(by string, environments []string) (r rules) {
@@ -163,7 +174,7 @@ func (s *Service) rules(by string, environments []string) (r rules) {
 			r.required = cmp.Or(r.required, e.Environment)
 		}
 		if e.Mode == PullRequest {
-			r.reviewed = cmp.Or(r.reviewed, e.Environment)
+			r.reviewed = cmp.Or(r.reviewed, e.Environment+" takes no other change")
 		}
 	}
 	return r

@@ -130,9 +130,11 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 		}
 	}
 	for _, e := range p.unread {
+		plan.Unseen = append(plan.Unseen, e)
 		plan.Blind = append(plan.Blind, fmt.Sprintf("%s could not be read: whether this file feeds it too is not known.", e))
 	}
 	for _, u := range result.Unchecked {
+		plan.Unseen = append(plan.Unseen, u.Environment)
 		plan.Blind = append(plan.Blind, fmt.Sprintf("%s of %s cannot be built from this repository alone: whether this file feeds it too is not known.", u.Path, u.Environment))
 	}
 	return plan, nil
