@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -402,7 +403,7 @@ func TestTemplatesEnd(t *testing.T) {
 		"a loop in a with":  `sections: [{header: '{{ if false }}{{ else }}{{ with 1 }}{{ range 99999999999 }}{{ end }}{{ end }}{{ end }}x'}]`,
 		"in a condition":    `sections: [{when: 'true }}{{ range 99999999999 }}{{ end }}{{ end }}{{ if true', header: x}]`,
 		"a hidden counter":  `sections: [{header: '{{ $scope := 1 }}{{ range 99999999999 }}{{ end }}x'}]`,
-		"much text":         `sections: [{header: '{{ range 100 }}{{ . | printf "%999999s" }}{{ end }}x'}]`,
+		"much text":         `sections: [{header: '{{ range 45000 }}` + strings.Repeat("x", 999) + `{{ end }}'}]`,
 		"very many strings": `sections: [{forEach: ., bulletList: {items: [{forEach: $root, text: x}]}}]`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -410,6 +411,33 @@ func TestTemplatesEnd(t *testing.T) {
 				t.Error("no error")
 			}
 		})
+	}
+}
+
+// TestTemplatesStaySmall: what grows without writing is an error before it is large.
+func TestTemplatesStaySmall(t *testing.T) {
+	words := slices.Repeat([]string{strings.Repeat("x", 100)}, 1000)
+	for name, text := range map[string]string{
+		"doubled":        `{{ $x := "aaaaaaaa" }}` + strings.Repeat(`{{ $x = print $x $x }}`, 23),
+		"doubled lines":  `{{ $x := "aaaaaaaa" }}` + strings.Repeat(`{{ $x = println $x $x }}`, 23),
+		"wide":           `{{ $x := printf "` + strings.Repeat("%999999[1]d", 30) + `" 1 }}`,
+		"escaped again":  `{{ $x := "\\" ` + strings.Repeat("| js ", 23) + `}}`,
+		"lists in lists": `{{ $x := print ` + strings.Repeat("$root ", 10) + `}}`,
+		"long":           strings.Repeat("x", maxTemplate+1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, err := Load(fstest.MapFS{"x.yaml": {Data: []byte("sections: [{header: '" + text + "x'}]")}})
+			if err == nil {
+				_, err = set.Messages("x", words, slack)
+			}
+			if err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+	far := strings.Repeat("x", 1999)
+	if got := show(t, `sections: [{header: '{{ print "a" 1 (len (join "`+far+`" $root)) }} {{ join "," (after 997 $root) }}'}]`, words, slack)[0].Sections[0].Header; !strings.HasPrefix(got, "a1 1047417 ") {
+		t.Errorf("shown: %.40s", got)
 	}
 }
 
@@ -427,7 +455,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add([]byte("refused: .Empty\nsections: [{forEach: .List, when: ne . \"a\", header: '{{ range 999999999 }}{{ . }}{{ end }}', code: '{{ $root.Name }}', head: 1}]"))
 	f.Add([]byte("a: &a [{text: x}, {text: '{{ code .Name }}'}]\nsections: [{bulletList: {title: '{{ plural .Number \"a\" \"b\" }}', items: *a}, selects: [{name: s, command: list, options: [{forEach: .List, name: '{{ . }}', value: '{{ . }}'}]}]}]"))
-	f.Add([]byte("sections: [{buttons: [{name: b, command: 'status {{ .Name }} on prod', replace: 'true', style: danger}], context: [{text: '{{ join \", \" (first 1 .List) }}'}]}]\ndetails: [{code: '{{ printf \"%9999s\" .Name }}', more: more}]"))
+	f.Add([]byte("sections: [{buttons: [{name: b, command: 'status {{ .Name }} on prod', replace: 'true', style: danger}], context: [{text: '{{ join \", \" (first 1 .List) }}'}]}]\ndetails: [{code: '{{ print .Name 1 }}', more: more}]"))
 	data := map[string]any{"Name": "podinfo", "List": []string{"a", "b"}, "Number": 3, "Empty": ""}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		begin := time.Now()

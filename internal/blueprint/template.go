@@ -1,10 +1,12 @@
 package blueprint
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	texttemplate "text/template"
 	syntax "text/template/parse"
@@ -72,8 +74,10 @@ func (s *scope) Step() (string, error) { return "", s.count() }
 
 // Limits of one execution. A template is only as long as its file, but what it makes of its data is not.
 const (
-	maxSteps = 50_000   // strings executed, and turns of loops
-	maxBytes = 32 << 20 // of text in all
+	maxSteps    = 50_000    // strings executed, and turns of loops
+	maxBytes    = 32 << 20  // of text in all
+	maxTemplate = 4000      // bytes of one string; a message has less
+	maxValue    = 256 << 10 // bytes that print makes: a template may keep as many such as it has room to write
 )
 
 // Take keeps the value of an expression.
@@ -89,7 +93,14 @@ var functions = texttemplate.FuncMap{
 	// code puts a value between back-quotes.
 	"code": func(v any) string { return "`" + strings.ReplaceAll(oneLine(fmt.Sprint(v)), "`", "ˋ") + "`" },
 	// join joins strings.
-	"join": func(separator string, items []string) string { return strings.Join(items, separator) },
+	"join": join,
+	// print and println are those of the language, bounded. The others have no use here, and could grow without bound.
+	"print":    func(args ...any) (string, error) { return bounded(fmt.Sprint, args) },
+	"println":  func(args ...any) (string, error) { return bounded(fmt.Sprintln, args) },
+	"printf":   useless,
+	"html":     useless,
+	"js":       useless,
+	"urlquery": useless,
 	// first keeps the first items of a list; after gives those behind them.
 	"first": func(n int, list any) any { return part(list, 0, n) },
 	"after": func(n int, list any) any { return part(list, n, math.MaxInt) },
@@ -110,6 +121,31 @@ var functions = texttemplate.FuncMap{
 	"clock": func(t time.Time) string { return t.UTC().Format("15:04 UTC") },
 	// short cuts a commit's hash.
 	"short": func(sha string) string { return sha[:min(len(sha), 7)] },
+}
+
+// join joins strings, as many of the first as a file may hold, and says how many it left out.
+func join(separator string, items []string) string {
+	n := 0
+	for i, item := range items {
+		if n += len(item) + len(separator); n > maxFile {
+			return strings.Join(append(slices.Clone(items[:i]), fmt.Sprintf("… and %d more", len(items)-i)), separator)
+		}
+	}
+	return strings.Join(items, separator)
+}
+
+func bounded(print func(...any) string, args []any) (string, error) {
+	n := 0
+	for _, a := range args {
+		if n += len(fmt.Sprint(a)); n > maxValue {
+			return "", fmt.Errorf("a value of more than %d bytes", maxValue)
+		}
+	}
+	return print(args...), nil
+}
+
+func useless(...any) (string, error) {
+	return "", errors.New("there is no printf, html, js or urlquery in a message: use print")
 }
 
 // part slices a list, which may be shorter.
@@ -173,6 +209,9 @@ func (t *template) compile(v reflect.Value, at string) error {
 		}
 	case reflect.String:
 		text := v.String()
+		if len(text) > maxTemplate {
+			return fmt.Errorf("%s: %d bytes, where %d are the limit", at, len(text), maxTemplate)
+		}
 		parsed, err := texttemplate.New(at).Option("missingkey=error").Funcs(functions).Parse(opening + text + closing)
 		if err != nil {
 			return err
