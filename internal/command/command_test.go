@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"html"
 	"os"
 	"slices"
 	"strings"
@@ -336,7 +337,7 @@ func FuzzTokens(f *testing.F) {
 			if !utf8.ValidString(w.text) || strings.ContainsFunc(w.text, isForbidden) || strings.ContainsRune(w.text, literal) {
 				t.Errorf("%q has the word %q", line, w.text)
 			}
-			if !w.quoted && (w.text == "" || strings.ContainsAny(w.text, ";&|<>`()") && !strings.ContainsAny(line, `"'`)) {
+			if !w.quoted && (w.text == "" || strings.ContainsAny(w.text, ";&|<>`()") && !strings.ContainsAny(html.UnescapeString(line), `"'‘’“”„`)) {
 				t.Errorf("%q has the word %q without quotes", line, w.text)
 			}
 			plain = plain && !strings.ContainsAny(w.text, "\"'‘’“”„&<>") && (w.quoted || !strings.ContainsFunc(w.text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";|`()", r) }))
