@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -41,7 +44,7 @@ type checker struct {
 	config     []byte
 }
 
-func checking(t *testing.T, c chat, group, environment string) checker {
+func checking(t *testing.T, c chat, group, environment, auth string) checker {
 	t.Helper()
 	cluster.UseLogger(slog.New(slog.DiscardHandler))
 	stage := c.Clusters["stage"]
@@ -56,8 +59,8 @@ func checking(t *testing.T, c chat, group, environment string) checker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := fmt.Appendf(nil, "environments: [%s]\naccess: {default: [\"slack:U0TEST\"]}\ngithub: {baseURL: %q, auth: {tokenFile: %q}}\n",
-		environment, strings.TrimSuffix(c.Hub.APIURL(), "/api/v3/"), filepath.Join(c.Dir, "github-token"))
+	config := fmt.Appendf(nil, "environments: [%s]\naccess: {default: [\"slack:U0TEST\"]}\ngithub: {baseURL: %q, auth: %s}\n",
+		environment, strings.TrimSuffix(c.Hub.APIURL(), "/api/v3/"), auth)
 	responder, err := executor.New(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -70,11 +73,15 @@ func checking(t *testing.T, c chat, group, environment string) checker {
 	return checker{t, stage, responder, home, config}
 }
 
+func (c checker) ask(line string) plugin.Messages {
+	return c.responder.Respond(c.Context(), plugin.Input{Line: line, Interactive: true, Mention: "<@U0TEST>", DisplayName: "tester",
+		Kubeconfig: c.kubeconfig, Configs: [][]byte{c.config}})
+}
+
 // check gives the answer: whether something is missing, all it shows, and the manifest to apply.
 func (c checker) check() (missing bool, text string, manifest []byte) {
 	c.Helper()
-	messages := c.responder.Respond(c.Context(), plugin.Input{Line: "check", Interactive: true, Mention: "<@U0TEST>", DisplayName: "tester",
-		Kubeconfig: c.kubeconfig, Configs: [][]byte{c.config}})
+	messages := c.ask("check")
 	var all strings.Builder // what is too long for one message goes on in the next
 	for _, m := range messages {
 		text += m.BaseBody.Plaintext
@@ -199,47 +206,51 @@ func (c checker) set(key client.ObjectKey, atoms []atom, but int) {
 // in turn: check prints that and nothing else, and applying it makes all well again.
 func TestCheckNamesEachMissingRight(t *testing.T) {
 	c := start(t)
+	if err := c.Clusters["stage"].Apply(t.Context(), []byte(elsewhere)); err != nil {
+		t.Fatal(err)
+	}
+	file := fmt.Sprintf("{tokenFile: %q}", filepath.Join(c.Dir, "github-token"))
 	for name, test := range map[string]struct {
-		environment string
-		count       int // of rights
+		environment, auth string
+		count             int // of rights
 	}{
 		// 3 × list, get; replicasets, pods; 6 × list, get and 5 × patch; kube-system
-		"the whole cluster": {"{name: stage}", 8 + 17 + 1},
+		"the whole cluster": {"{name: stage}", file, 8 + 17 + 1},
 		// one role each for podinfo, web and flux-system, and one for what both with Flux's objects may lack
-		"some namespaces": {"{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", 8 + 12 + 8 + 12 + 5 + 1},
+		"some namespaces": {"{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", file, 8 + 12 + 8 + 12 + 5 + 1},
 		// and get and patch where the source is
-		"a source elsewhere": {"{name: stage, namespaces: [web], flux: {namespaces: [checks]}}", 8 + 17 + 1 + 2},
+		"a source elsewhere": {"{name: stage, namespaces: [web], flux: {namespaces: [checks]}}", file, 8 + 17 + 1 + 2},
+		// and users and groups to impersonate, and the Secret
+		"by an account": {fmt.Sprintf("{name: stage, cluster: {kubeconfigFile: %q}}", account(t, c)), "{tokenSecret: {namespace: checks, name: github, key: token}}", 8 + 17 + 1 + 2 + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := checking(t, c, "ferry "+name, test.environment)
-			if err := c.cluster.Apply(t.Context(), []byte(elsewhere)); err != nil {
-				t.Fatal(err)
-			}
+			c := checking(t, c, "ferry "+name, test.environment, test.auth)
 			var applied [][]byte
-			apply := func(manifest []byte) {
-				t.Helper()
-				if err := c.cluster.Apply(t.Context(), manifest); err != nil {
-					t.Fatalf("%v:\n%s", err, manifest)
-				}
-				applied = append(applied, manifest)
-			}
 			defer func() {
 				for _, manifest := range applied {
 					c.remove(manifest)
 				}
 			}()
-			_, manifest := c.until("no right at all", func(missing bool, _ string, manifest []byte) bool { return missing && len(manifest) > 0 })
-			apply(manifest)
-			// What Kustomizations name is known only once they can be listed.
-			_, more := c.until("enough to read", func(_ bool, text string, manifest []byte) bool {
-				return strings.Contains(text, "All is fine\n") || !slices.ContainsFunc(c.printed(manifest), func(a atom) bool {
-					return a.role.Namespace != "flux-system" || a.rule.Resources[0] != "gitrepositories"
+			// What Kustomizations name is known only once they can be listed, and what somebody may once he can be impersonated.
+			for {
+				given := c.printed(bytes.Join(applied, []byte("\n---\n")))
+				_, manifest := c.until("what was applied", func(missing bool, _ string, manifest []byte) bool {
+					return (missing || len(applied) > 0) && !slices.ContainsFunc(c.printed(manifest), func(a atom) bool {
+						return slices.ContainsFunc(given, func(b atom) bool { return a.String() == b.String() })
+					})
 				})
-			})
-			if len(more) > 0 {
-				apply(more)
+				if len(manifest) == 0 {
+					break
+				}
+				if err := c.cluster.Apply(t.Context(), manifest); err != nil {
+					t.Fatalf("%v:\n%s", err, manifest)
+				}
+				applied = append(applied, manifest)
 			}
 			c.fine("everything that was printed")
+			if list := c.ask("list"); list[0].Type == blueprint.Refused || strings.Contains(fmt.Sprint(list), "may not") {
+				t.Errorf("with all that was printed, list answers %v", list)
+			}
 			atoms := c.printed(bytes.Join(applied, []byte("\n---\n")))
 			if len(atoms) != test.count {
 				t.Fatalf("%d rights, want %d: %v", len(atoms), test.count, atoms)
@@ -264,6 +275,34 @@ func TestCheckNamesEachMissingRight(t *testing.T) {
 			}
 		})
 	}
+}
+
+// account makes a service account, which may nothing, and the file of a kubeconfig with its token.
+func account(t *testing.T, c chat) (file string) {
+	t.Helper()
+	stage := c.Clusters["stage"]
+	secret := fmt.Appendf(nil, "apiVersion: v1\nkind: Secret\nmetadata: {name: github, namespace: checks}\nstringData: {token: %q}\n---\n"+
+		"apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: ferry, namespace: checks}\n", c.Token)
+	if err := stage.Apply(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	var token authenticationv1.TokenRequest
+	owner := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "checks", Name: "ferry"}}
+	if err := stage.Client().SubResource("token").Create(t.Context(), owner, &token); err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.LoadFromFile(stage.KubeconfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	}
+	file = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // elsewhere is a Kustomization, suspended, whose source is in another namespace.
