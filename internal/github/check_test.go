@@ -2,13 +2,16 @@ package github_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/githubtest"
@@ -192,3 +195,28 @@ func TestWhatIsWrongWithAToken(t *testing.T) {
 }
 
 var _ operation.GitHub = (*github.Client)(nil)
+
+// TestATokenThatEndsSoon: GitHub says so in a header, in two forms.
+func TestATokenThatEndsSoon(t *testing.T) {
+	soon := time.Now().Add(48 * time.Hour)
+	for header, want := range map[string]int{
+		soon.UTC().Format("2006-01-02 15:04:05 MST"):                             1,
+		soon.In(time.FixedZone("", 2*60*60)).Format("2006-01-02 15:04:05 -0700"): 1,
+		soon.Add(30 * 24 * time.Hour).UTC().Format("2006-01-02 15:04:05 MST"):    0,
+		"never": 0,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("GitHub-Authentication-Token-Expiration", header)
+			_, _ = io.WriteString(w, `{"data": {"viewer": {"login": "ferry-bot"}}}`)
+		}))
+		t.Cleanup(server.Close)
+		token := func(context.Context) (string, error) { return "github_pat_c4nary", nil }
+		s := must(github.New(github.Config{BaseURL: server.URL, Token: token}, slog.New(slog.DiscardHandler)))(t).CheckToken(t.Context())
+		wrong := s.Wrong()
+		if len(wrong) != want {
+			t.Errorf("%s: %+v", header, wrong)
+		} else if want > 0 && !strings.Contains(wrong[0].Line(), soon.UTC().Format("2 January 15:04 UTC")+". Make another at "+server.URL+"/settings/personal-access-tokens") {
+			t.Errorf("%s: %s", header, wrong[0].Line())
+		}
+	}
+}

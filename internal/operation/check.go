@@ -349,8 +349,12 @@ func who(changes Changes, environments []string, by string) Section {
 		s.Facts = []string{"You may change " + enumerate(yours)}
 	}
 	if len(open) > 0 {
+		somebody := by
+		if gitops.ValidPrincipal(by) != nil { // whom no rule can name
+			somebody = "slack:U024BE7LH"
+		}
 		s.Findings = append(s.Findings, Finding{Mind, fmt.Sprintf("Anybody in a channel with ferry may change %s: its configuration has no access rule.", enumerate(open)),
-			fmt.Sprintf("access:\n  default: [%q]", by), withConfig})
+			fmt.Sprintf("access:\n  default: [%q]", somebody), withConfig})
 	}
 	return s
 }
