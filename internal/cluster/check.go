@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -164,6 +165,8 @@ func (p *prober) identify(ctx context.Context, f *Fleet, config *rest.Config) (b
 			p.found.Subjects = append(p.found.Subjects, operation.Subject{Kind: "Group", Name: g})
 		}
 		return true, nil
+	case err == nil && slices.Contains([]string{"", anonymous}, review.Status.UserInfo.Username): // whose rights are everybody's
+		return false, &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf("%s does not know who ferry is. Put the token of a service account into its kubeconfig.", p.environment)}
 	case err == nil:
 		p.found.Subjects = []operation.Subject{subject(review.Status.UserInfo.Username)}
 		return true, nil
@@ -194,6 +197,9 @@ func (p *prober) identify(ctx context.Context, f *Fleet, config *rest.Config) (b
 	}
 	return false, err
 }
+
+// anonymous is whom API servers call those without a credential.
+const anonymous = "system:anonymous"
 
 // subject names a user as a role binding does.
 func subject(user string) operation.Subject {
@@ -310,6 +316,12 @@ func denied(err error) bool {
 	return ok && r.Code == gitops.Denied
 }
 
+// maxVersions of an API group are looked at; Flux has four at most.
+const maxVersions = 10
+
+// apiVersion is what Kubernetes calls one.
+var apiVersion = regexp.MustCompile(`^v[0-9]{1,3}((alpha|beta)[0-9]{1,3})?$`)
+
 // apis finds out in which versions the cluster serves Flux's custom resources.
 func (p *prober) apis(ctx context.Context) error {
 	serves := map[schema.GroupResource][]string{}
@@ -322,14 +334,19 @@ func (p *prober) apis(ctx context.Context) error {
 		if err != nil {
 			return refusal(ctx, p.environment, "get", "the versions of "+k.version.Group, "", err)
 		}
-		for _, v := range group.Versions {
+		for _, v := range group.Versions[:min(len(group.Versions), maxVersions)] {
+			if !apiVersion.MatchString(v.Version) {
+				continue
+			}
 			var list metav1.APIResourceList
 			if _, err := p.plain.get(ctx, "apis/"+k.version.Group+"/"+v.Version, &list); err != nil {
 				return refusal(ctx, p.environment, "get", "the resources of "+v.GroupVersion, "", err)
 			}
 			for _, r := range list.APIResources {
 				name := schema.GroupResource{Group: k.version.Group, Resource: r.Name}
-				serves[name] = append(serves[name], v.Version)
+				if !slices.Contains(serves[name], v.Version) {
+					serves[name] = append(serves[name], v.Version)
+				}
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/operation"
@@ -165,6 +166,101 @@ func TestTwoClustersAreProbedApart(t *testing.T) {
 	} {
 		if diff := cmp.Diff(want, lacks(f.ProbeHome(t.Context(), []string{environment}))); diff != "" {
 			t.Errorf("%s: %s", environment, diff)
+		}
+	}
+}
+
+// TestAnAPIServerSendsNobodyElsewhere: what it says is taken from itself alone.
+func TestAnAPIServerSendsNobodyElsewhere(t *testing.T) {
+	asked := make(chan string, 100)
+	inside := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Method + " " + r.URL.Path }))
+	defer inside.Close()
+	for _, code := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		server := httptest.NewServer(http.RedirectHandler(inside.URL+"/latest/meta-data", code))
+		defer server.Close()
+		f := newFleet(t, kubeconfig(server.URL, ""), Environment{Name: "prod"})
+		if c := f.Probe(t.Context(), "prod"); c[0].Err == nil {
+			t.Errorf("%d: %+v", code, c)
+		}
+		if _, err := f.Applications(t.Context(), "prod"); err == nil {
+			t.Errorf("%d: no error", code)
+		}
+	}
+	if len(asked) > 0 {
+		t.Errorf("asked elsewhere: %s", <-asked)
+	}
+}
+
+func TestAnAnswerWithoutAnEnd(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for page := make([]byte, 1<<20); ; {
+			if _, err := w.Write(page); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	config, err := restConfig(kubeconfig(server.URL, ""), Access{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if n, err := io.Copy(io.Discard, io.LimitReader(response.Body, 2*maxAnswer)); n > maxAnswer || err == nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// TestRightsAreForSomebody: a role for those without a credential would be one for everybody.
+func TestRightsAreForSomebody(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/version" {
+			fmt.Fprint(w, `{"gitVersion": "v1.34.2"}`)
+			return
+		}
+		fmt.Fprint(w, `{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "status": {"userInfo": {"username": "system:anonymous"}}}`)
+	}))
+	defer server.Close()
+	c := newFleet(t, kubeconfig(server.URL, ""), Environment{Name: "prod"}).Probe(t.Context(), "prod")[0]
+	if r := refused(t, c.Err, gitops.Denied); r.Reason != "prod does not know who ferry is. Put the token of a service account into its kubeconfig." || len(c.Subjects)+len(c.Rights) > 0 {
+		t.Errorf("%+v: %v", c, r)
+	}
+}
+
+// TestVersionsOfAnAPI: names that are none, and very many, are not looked at.
+func TestVersionsOfAnAPI(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		if strings.Count(r.URL.Path, "/") > 2 {
+			fmt.Fprint(w, `{"resources": [{"name": "kustomizations"}, {"name": "kustomizations"}]}`)
+			return
+		}
+		fmt.Fprintf(w, `{"versions": [{"version": "v1"}, {"version": "../../api/v1/secrets"}, {"version": "<!channel>"} %s]}`, strings.Repeat(`, {"version": "v2"}`, 1000))
+	}))
+	defer server.Close()
+	config, err := restConfig(kubeconfig(server.URL, ""), Access{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &prober{found: &operation.Cluster{}}
+	if p.plain, err = newEndpoint(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.apis(t.Context()); err != nil || len(asked) > 3*(1+maxVersions) {
+		t.Errorf("%d requests, %v", len(asked), err)
+	}
+	for _, api := range p.found.APIs {
+		if api.Resource == "kustomizations" && !slices.Equal(api.Serves, []string{"v1", "v2"}) {
+			t.Errorf("serves %q", api.Serves)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"time"
@@ -137,7 +138,24 @@ func restConfig(raw []byte, access Access) (*rest.Config, error) {
 	result.QPS = -1 // API servers share their capacity out themselves; a client that waits only looks slow
 	result.WarningHandler = rest.NoWarnings{}
 	result.UserAgent = "ferry"
+	result.Wrap(func(next http.RoundTripper) http.RoundTripper { return wary{next} })
 	return result, nil
+}
+
+// maxAnswer bounds one answer of an API server, unpacked, in bytes: all pods of a large cluster have a quarter of it.
+const maxAnswer = 256 << 20
+
+// wary takes neither answers without an end from an API server, nor directions to other servers, which would be asked from
+// where ferry is.
+type wary struct{ next http.RoundTripper }
+
+func (w wary) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := w.next.RoundTrip(request)
+	if err == nil {
+		response.Header.Del("Location") // without it, no client follows
+		response.Body = http.MaxBytesReader(nil, response.Body, maxAnswer)
+	}
+	return response, err
 }
 
 func unusable(access Access, what string, cause error) error {
