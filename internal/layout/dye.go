@@ -229,7 +229,7 @@ type arrivals map[string][]int
 
 // trace finds out which origins arrive at readings. It builds with all dyes in, and where that fails or builds something
 // else, with halves of those that are read there.
-func (t *Tree) trace(ctx context.Context, env Environment, before *walk, origins []origin) (arrivals, error) {
+func (t *Tree) trace(ctx context.Context, env Environment, before *walk, origins []origin, needed func(files []string) bool) (arrivals, error) {
 	found := arrivals{}
 	numbers := make([]int, len(origins))
 	for i := range numbers {
@@ -245,7 +245,7 @@ func (t *Tree) trace(ctx context.Context, env Environment, before *walk, origins
 		for i, n := range numbers {
 			some[i] = origins[n]
 		}
-		after, err := t.walk(ctx, env, t.dyed(some, numbers))
+		after, err := t.walk(ctx, env, view{edit(t.dyed(some, numbers)), needed})
 		if err != nil {
 			return err
 		}
@@ -287,7 +287,7 @@ func (w *walk) broken(after *walk) map[string]bool {
 	broken := map[string]bool{}
 	for _, s := range w.sites {
 		other := byKey[s.key()]
-		if s.err == nil && (other == nil || other.err != nil || other.Path != s.Path || len(other.objects) != len(s.objects)) {
+		if s.err == nil && !s.left && (other == nil || other.err != nil || other.Path != s.Path || len(other.objects) != len(s.objects)) {
 			broken[s.key()] = true
 		}
 	}

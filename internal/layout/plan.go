@@ -409,7 +409,14 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 
 // effect builds an environment before and after, and returns what differs; besides is what of it is not meant.
 func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, changed map[string][]byte, tag, digest string, result *Result) (effect Effect, besides []string, err error) {
-	before, err := t.base(ctx, env)
+	var before *walk
+	after := view{edition: edit(changed)}
+	if own {
+		before, err = t.base(ctx, env)
+	} else {
+		after.needed = after.touches
+		before, err = t.walk(ctx, env, view{needed: after.touches})
+	}
 	if err != nil {
 		return Effect{}, nil, err
 	}
@@ -418,26 +425,20 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 			result.Unchecked = append(result.Unchecked, Problem{env.Name, s.title(), s.Path, s.err})
 		}
 	}
-	files := before.files()
-	reads := false
-	for file := range changed {
-		_, found := slices.BinarySearch(files, file)
-		reads = reads || found
-	}
-	if !reads {
+	if !after.touches(before.files()) {
 		return Effect{}, nil, nil
 	}
-	after, err := t.walk(ctx, env, changed)
+	then, err := t.walk(ctx, env, after)
 	if err != nil {
 		return Effect{}, nil, err
 	}
-	if broken := before.broken(after); len(broken) > 0 {
+	if broken := before.broken(then); len(broken) > 0 {
 		for _, s := range before.sites {
 			if !broken[s.key()] {
 				continue
 			}
 			refusal := &gitops.Refusal{Code: gitops.Unproved, Reason: fmt.Sprintf("With this change, what %s builds from %s would no longer build.", env.Name, s.Path)}
-			for _, a := range after.sites {
+			for _, a := range then.sites {
 				if a.key() == s.key() && a.err != nil {
 					refusal.Cause = a.err
 					if r := (*gitops.Refusal)(nil); errors.As(a.err, &r) {
@@ -449,7 +450,7 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 		}
 	}
 	byKey := map[string]*site{}
-	for _, s := range after.sites {
+	for _, s := range then.sites {
 		byKey[s.key()] = s
 	}
 	sum := sha256.New()

@@ -76,7 +76,7 @@ func named(k gitops.Key, name string) bool {
 func (t *Tree) locate(ctx context.Context, env Environment, w *walk, readings []reading) ([]Field, []origin, error) {
 	files := w.files()
 	origins := t.origins(files, tokensOf(readings), false)
-	found, err := t.trace(ctx, env, w, origins)
+	found, err := t.trace(ctx, env, w, origins, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -92,7 +92,7 @@ func (t *Tree) locate(ctx context.Context, env Environment, w *walk, readings []
 		more = slices.DeleteFunc(more, func(o origin) bool {
 			return slices.ContainsFunc(origins, func(known origin) bool { return known.file == o.file && known.scalar.Path == o.scalar.Path })
 		})
-		parts, err := t.trace(ctx, env, w, more)
+		parts, err := t.trace(ctx, env, w, more, nil)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -271,7 +271,14 @@ func (t *Tree) feeds(ctx context.Context, env Environment, others []Environment,
 
 // fed says which origins arrive anywhere in what an environment builds.
 func (t *Tree) fed(ctx context.Context, env Environment, origins []origin, numbers []int) (map[int]bool, error) {
-	before, err := t.base(ctx, env)
+	changed := map[string]bool{}
+	for _, o := range origins {
+		changed[o.file] = true
+	}
+	needed := func(files []string) bool {
+		return slices.ContainsFunc(files, func(f string) bool { return changed[f] })
+	}
+	before, err := t.walk(ctx, env, view{needed: needed})
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +294,7 @@ func (t *Tree) fed(ctx context.Context, env Environment, origins []origin, numbe
 	if len(some) == 0 {
 		return fed, nil
 	}
-	found, err := t.trace(ctx, env, before, some)
+	found, err := t.trace(ctx, env, before, some, needed)
 	if err != nil {
 		return nil, err
 	}

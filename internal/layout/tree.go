@@ -6,6 +6,7 @@
 package layout
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,39 +43,132 @@ type build struct {
 	done bool
 	render.Built
 	err error
+
+	listed  bool // Files and listErr are known
+	listErr error
 }
 
-// build builds a Kustomization from the tree, with the content of some files changed. What reads none of these is built
-// once.
-func (t *Tree) build(ctx context.Context, k gitops.Kustomization, changed map[string][]byte) (render.Built, error) {
+// An edition is the tree with the content of some files changed, and what was built of that.
+type edition struct {
+	files map[string][]byte
+
+	mu     sync.Mutex
+	builds map[string]*build
+}
+
+func edit(files map[string][]byte) *edition {
+	return &edition{files: files, builds: map[string]*build{}}
+}
+
+// touches says whether an edition changes one of some files, which are sorted. None, nil, changes nothing.
+func (e *edition) touches(files []string) bool {
+	if e == nil {
+		return false
+	}
+	for file := range e.files {
+		if _, found := slices.BinarySearch(files, file); found {
+			return true
+		}
+	}
+	return false
+}
+
+// entry is the build of a specification, made or not.
+func entryOf(mu *sync.Mutex, builds map[string]*build, key string) *build {
+	mu.Lock()
+	defer mu.Unlock()
+	b := builds[key]
+	if b == nil {
+		b = &build{}
+		builds[key] = b
+	}
+	return b
+}
+
+// specification is a Kustomization without what makes no difference to its build.
+func specification(k gitops.Kustomization) (gitops.Kustomization, string, error) {
 	k.Namespace, k.Name, k.Substitution, k.Source, k.Condition = "", "", nil, gitops.Source{}, gitops.Condition{}
 	k.Applied, k.Attempted, k.Labels, k.Annotations = "", "", nil, nil
 	key, err := json.Marshal(k)
+	return k, string(key), err
+}
+
+// build builds a Kustomization from an edition of the tree. What reads none of its changes is built once for all.
+func (t *Tree) build(ctx context.Context, k gitops.Kustomization, e *edition) (render.Built, error) {
+	k, key, err := specification(k)
 	if err != nil {
 		return render.Built{}, err
 	}
-	t.mu.Lock()
-	b := t.builds[string(key)]
-	if b == nil {
-		b = &build{}
-		t.builds[string(key)] = b
+	b := entryOf(&t.mu, t.builds, key)
+	if e != nil {
+		b.mu.Lock()
+		files, err := b.list(ctx, t.files, k)
+		b.mu.Unlock()
+		if ctx.Err() != nil {
+			return render.Built{}, ctx.Err()
+		}
+		if e.touches(files) {
+			b = entryOf(&e.mu, e.builds, key)
+			return b.make(ctx, render.With(t.files, e.files), k)
+		}
+		if err != nil {
+			return render.Built{Files: files}, err
+		}
 	}
-	t.mu.Unlock()
+	return b.make(ctx, t.files, k)
+}
+
+// make builds once.
+func (b *build) make(ctx context.Context, tree fs.FS, k gitops.Kustomization) (render.Built, error) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if !b.done {
-		b.Built, b.err = render.Build(ctx, t.files, k)
+		b.Built, b.err = render.Build(ctx, tree, k)
 		b.done = ctx.Err() == nil
 	}
-	b.mu.Unlock()
 	if ctx.Err() != nil {
 		return render.Built{}, ctx.Err()
 	}
-	for file := range changed {
-		if _, found := slices.BinarySearch(b.Files, file); found {
-			return render.Build(ctx, render.With(t.files, changed), k)
+	return b.Built, b.err
+}
+
+// list names the files that a build reads, if it has not read them yet.
+func (b *build) list(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]string, error) {
+	if !b.done && !b.listed {
+		b.Files, b.listErr = render.Files(ctx, tree, k)
+		b.listed = ctx.Err() == nil
+	}
+	if b.done {
+		return b.Files, nil
+	}
+	return b.Files, b.listErr
+}
+
+// leading are words in files without which what is built of them leads to no other Kustomization, and changes what none
+// of them is filled with.
+var leading = []string{"kustomize.toolkit.fluxcd.io", "GitRepository", "ConfigMap", "configMapGenerator", "secretGenerator", "FluxInstance"}
+
+// leads says whether a Kustomization has to be built to know what an environment consists of. Else it is enough to know
+// what it reads.
+func (t *Tree) leads(ctx context.Context, k gitops.Kustomization) (files []string, leads bool) {
+	k, key, err := specification(k)
+	if err != nil {
+		return nil, true
+	}
+	b := entryOf(&t.mu, t.builds, key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	files, err = b.list(ctx, t.files, k)
+	if err != nil {
+		return files, true
+	}
+	for _, file := range files {
+		content, err := t.files.ReadFile(file)
+		if err != nil || slices.ContainsFunc(leading, func(word string) bool { return bytes.Contains(content, []byte(word)) }) {
+			return files, true
 		}
 	}
-	return b.Built, b.err
+	return files, false
 }
 
 // memory keeps in memory what was read of a tree, up to a limit.

@@ -48,6 +48,7 @@ type site struct {
 	remote  []render.Remote
 	vars    render.Variables
 	err     error
+	left    bool // it was not built: it makes no difference
 }
 
 func (s *site) key() string { return s.Namespace + "/" + s.Name }
@@ -95,7 +96,7 @@ func (t *Tree) Root(ctx context.Context, dir, name string) (Environment, error) 
 		return Environment{}, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("There is no directory %s.", dir)}
 	}
 	env := Environment{Name: name, Sites: []gitops.Kustomization{{Path: at}}}
-	w, err := t.walk(ctx, env, nil)
+	w, err := t.walk(ctx, env, view{needed: func([]string) bool { return false }})
 	if err != nil {
 		return Environment{}, err
 	}
@@ -128,23 +129,30 @@ func (t *Tree) base(ctx context.Context, env Environment) (*walk, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.done == nil {
-		if w.done, err = t.walk(ctx, env, nil); err != nil {
+		if w.done, err = t.walk(ctx, env, view{}); err != nil {
 			return nil, err
 		}
 	}
 	return w.done, nil
 }
 
-// walk builds an environment, with the content of some files changed.
-func (t *Tree) walk(ctx context.Context, env Environment, changed map[string][]byte) (*walk, error) {
-	start, err := t.start(ctx, env, changed)
+// A view is what a walk looks at: an edition of the tree, and of what leads nowhere only what is needed, by its files;
+// nil: all.
+type view struct {
+	*edition
+	needed func(files []string) bool
+}
+
+// walk builds an environment.
+func (t *Tree) walk(ctx context.Context, env Environment, in view) (*walk, error) {
+	start, err := t.start(ctx, env, in)
 	if err != nil {
 		return nil, err
 	}
 	var w *walk
 	var now known
 	for range maxRounds {
-		if w, err = t.round(ctx, env, start, now, changed); err != nil {
+		if w, err = t.round(ctx, env, start, now, in); err != nil {
 			return nil, err
 		}
 		if self, ok := w.self(); ok && env.Sites[0].Name == "" { // what syncs the root is known now
@@ -172,7 +180,7 @@ func (w *walk) self() (gitops.Kustomization, bool) {
 }
 
 // start are the Kustomizations of an environment that no other one builds.
-func (t *Tree) start(ctx context.Context, env Environment, changed map[string][]byte) ([]gitops.Kustomization, error) {
+func (t *Tree) start(ctx context.Context, env Environment, in view) ([]gitops.Kustomization, error) {
 	if len(env.Sites) < 2 {
 		return env.Sites, nil
 	}
@@ -180,7 +188,7 @@ func (t *Tree) start(ctx context.Context, env Environment, changed map[string][]
 	for i, k := range env.Sites {
 		sites[i] = &site{Kustomization: k}
 	}
-	if err := t.buildAll(ctx, sites, known{}, changed); err != nil {
+	if err := t.buildAll(ctx, sites, known{}, in); err != nil {
 		return nil, err
 	}
 	built := map[string]bool{}
@@ -201,7 +209,7 @@ func (t *Tree) start(ctx context.Context, env Environment, changed map[string][]
 }
 
 // round walks once, with what is known from the round before.
-func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustomization, now known, changed map[string][]byte) (*walk, error) {
+func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustomization, now known, in view) (*walk, error) {
 	w := &walk{environment: env, known: known{maps: map[gitops.Object]map[string]string{}, sources: map[gitops.Object]source{}}}
 	seen := map[string]bool{}
 	var level []*site
@@ -219,7 +227,7 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 	for len(level) > 0 {
 		sites := level
 		level = nil
-		if err := t.buildAll(ctx, sites, now, changed); err != nil {
+		if err := t.buildAll(ctx, sites, now, in); err != nil {
 			return nil, err
 		}
 		w.sites = append(w.sites, sites...)
@@ -262,13 +270,13 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 }
 
 // buildAll builds sites side by side. It fails with the context alone: what a site fails with is in it.
-func (t *Tree) buildAll(ctx context.Context, sites []*site, now known, changed map[string][]byte) error {
+func (t *Tree) buildAll(ctx context.Context, sites []*site, now known, in view) error {
 	var group sync.WaitGroup
 	next := make(chan *site)
 	for range min(len(sites), runtime.GOMAXPROCS(0)) {
 		group.Go(func() {
 			for s := range next {
-				t.buildSite(ctx, s, now, changed)
+				t.buildSite(ctx, s, now, in)
 			}
 		})
 	}
@@ -280,8 +288,14 @@ func (t *Tree) buildAll(ctx context.Context, sites []*site, now known, changed m
 	return ctx.Err()
 }
 
-func (t *Tree) buildSite(ctx context.Context, s *site, now known, changed map[string][]byte) {
-	built, err := t.build(ctx, s.Kustomization, changed)
+func (t *Tree) buildSite(ctx context.Context, s *site, now known, in view) {
+	if in.needed != nil {
+		if files, leads := t.leads(ctx, s.Kustomization); !leads && !in.needed(files) {
+			s.files, s.left = files, true
+			return
+		}
+	}
+	built, err := t.build(ctx, s.Kustomization, in.edition)
 	s.files, s.remote, s.err = built.Files, built.Remote, err
 	if err == nil {
 		s.objects = built.Objects

@@ -51,6 +51,12 @@ type Remote struct {
 	Reference string // "https://github.com/acme/base?ref=v1.0.0"
 }
 
+// Files returns every file that Build would read, sorted, without building. It refuses what Build refuses.
+func Files(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]string, error) {
+	w, err := load(ctx, tree, k)
+	return w.names(tree), err
+}
+
 // Build builds a Kustomization. It refuses, with code Layout, what is not in the tree (remote components and patches, a
 // path outside), what renders by other means than kustomize's own (Helm, plugins), what changes how kustomize reads objects
 // (crds, openapi), and what is too much to build. It returns when ctx ends.
