@@ -20,6 +20,7 @@ import (
 
 // text is a YAML file, parsed.
 type text struct {
+	raw     []byte
 	file    *manifest.File
 	scalars []manifest.Scalar
 	syncs   []string // spec.path of the Flux Kustomizations in it whose source is a GitRepository
@@ -38,7 +39,7 @@ func (t *Tree) parse(file string) (*text, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
-	parsed := &text{}
+	parsed := &text{raw: content}
 	if parsed.file, parsed.err = manifest.Parse(content); parsed.err != nil {
 		parsed.err = inFile(file, parsed.err)
 	} else {

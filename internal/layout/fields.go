@@ -32,7 +32,13 @@ type place struct {
 	token  string        // the version in it: a chart's, a tag, TAG@DIGEST, …
 }
 
-func (p place) id() string { return p.site + " " + p.object.String() + " " + p.path }
+// id names a place in every build: the hash of what a generator makes is left out.
+func (p place) id() string { return p.site + " " + unhashed(p.object.String()) + " " + p.path }
+
+// contentHash is what kustomize appends to the names of generated ConfigMaps and Secrets.
+var contentHash = regexp.MustCompile(`-[2456789bcdfghkmt]{10}$`)
+
+func unhashed(name string) string { return contentHash.ReplaceAllString(name, "") }
 
 // catalogue are the objects of a walk by what refers to them.
 type catalogue struct {
@@ -376,11 +382,14 @@ func (c *catalogue) tagged(app gitops.Key, s *site, o render.Object, image, unde
 
 // containerOf names the controller or container that values speak of: the part of a path before the image.
 func containerOf(path string) string {
-	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '|' })
+	if i := strings.LastIndexByte(path, '|'); i >= 0 {
+		path = "values." + path[i+1:]
+	}
+	parts := strings.Split(path, ".")
 	for i := len(parts) - 1; i >= 0; i-- {
 		switch p := parts[i]; {
 		case p == "image" || p == "tag" || imageKey.MatchString(p):
-		case p == "values" || p == "spec" || strings.HasPrefix(p, "data["):
+		case p == "values" || p == "spec":
 			return ""
 		default:
 			return p

@@ -92,15 +92,14 @@ var fluxDifferences = map[string]map[string]string{
 	"replacements-structured":    {"": "kustomize 0.21 puts replacements into text that is YAML itself"},
 	"secrets-merged-text":        {"Secret//s data.a": "kustomize 0.21 merges what stringData of a Secret has"},
 
+	"substitute-from":          {"ConfigMap//a data.other": "what a ConfigMap may hold that nobody builds stays as it is written; a dry run of the flux command takes it for empty"},
 	"sourceignore-defaults":    {"failure": "the flux command knows the defaults only beside a .sourceignore"},
 	"sourceignore-no-defaults": {"failure": "the flux command keeps the defaults beside a .sourceignore, source-controller does not"},
 
-	"substitute-from":       {"ConfigMap//a data.default": unknown, "ConfigMap//a data.other": unknown},
 	"substitute-from-built": {"": "a dry run of the flux command does not look at ConfigMaps, ferry at those that are built"},
 
-	"decryption":   {"Secret//s sops": "the flux command masks what is encrypted", "Secret//s stringData.token": "the same"},
-	"transformers": {"": "refused: what such files make of objects is not bounded"},
-	"crds-field":   {"": "refused: such schemas change what kustomize does in the whole process"},
+	"decryption": {"Secret//s sops": "the flux command masks what is encrypted", "Secret//s stringData.token": "the same"},
+	"crds-field": {"": "refused: such schemas change what kustomize does in the whole process"},
 }
 
 const unknown = "what a ConfigMap may hold that nobody builds stays as it is written; a dry run of the flux command takes it for empty"
@@ -246,7 +245,7 @@ func fluxBuilt(t *testing.T, one fluxTree) (objects []render.Object, err error) 
 	if !ok {
 		t.Fatal("flux.yaml is no Flux Kustomization")
 	}
-	w, err := Open(one.files).walk(t.Context(), Environment{Sites: []gitops.Kustomization{k}, Sources: []gitops.Object{k.Source.Object}}, nil)
+	w, err := Open(one.files).walk(t.Context(), Environment{Sites: []gitops.Kustomization{k}, Sources: []gitops.Object{k.Source.Object}}, view{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -52,6 +53,8 @@ type Result struct {
 	AlsoFeeds []string          // the other environments among them
 	// Unchecked could not be built: whether the files feed them is not known.
 	Unchecked []Problem
+
+	places []string // ids of what differs in the application's own objects
 }
 
 // Plan works out a change of an environment and proves it by building everything that reads the files, before and after.
@@ -364,6 +367,7 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 		byFile[e.file] = append(byFile[e.file], manifest.Replacement{Scalar: e.scalar, Value: e.with(e.new)})
 		result.Edits = append(result.Edits, gitops.Edit{File: e.file, Line: e.scalar.Line, Path: e.scalar.Path, Kind: f.Version.Kind, Old: e.token(), New: e.new})
 	}
+	var anchored error // why the scalar cannot be changed alone
 	changed := map[string][]byte{}
 	for _, e := range result.Edits {
 		if changed[e.File] != nil {
@@ -374,6 +378,10 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 			return Result{}, err
 		}
 		content, err := parsed.file.ReplaceAll(byFile[e.File])
+		if isRefusal(err, gitops.Alias) {
+			anchored = err
+			content, err = replaceAnchored(parsed, byFile[e.File])
+		}
 		if err != nil {
 			return Result{}, withCandidate(inFile(e.File, err), f)
 		}
@@ -396,6 +404,9 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 		besides = append(besides, more...)
 	}
 	slices.Sort(result.AlsoFeeds)
+	if anchored != nil && !change.Shared && (len(besides) > 0 || !t.onlyVersions(ctx, env, f, result)) {
+		return result, withCandidate(inFile(f.File, anchored), f)
+	}
 	if len(besides) > 0 && !change.Shared {
 		edit := result.Edits[0]
 		reason := fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared.", edit.File, edit.Line)
@@ -405,6 +416,59 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 		return result, withCandidate(&gitops.Refusal{Code: gitops.Shared, Title: fmt.Sprintf("This would change more than %s in %s", f.Application.Name, env.Name), Reason: reason, Details: besides}, f)
 	}
 	return result, nil
+}
+
+// replaceAnchored changes a scalar with its aliases, and proves that nothing else differs.
+func replaceAnchored(parsed *text, all []manifest.Replacement) ([]byte, error) {
+	content, err := parsed.file.Trial(all)
+	if err != nil {
+		return nil, err
+	}
+	after, err := manifest.Parse(content)
+	if err != nil {
+		return nil, &gitops.Refusal{Code: gitops.Unproved, Reason: "the file would no longer parse", Cause: err}
+	}
+	i := 0
+	unproved := &gitops.Refusal{Code: gitops.Unproved, Reason: "more than the one value and its aliases would change"}
+	same := true
+	after.Scalars(func(now manifest.Scalar) bool {
+		if i >= len(parsed.scalars) || now.Path != parsed.scalars[i].Path {
+			same = false
+			return false
+		}
+		was := parsed.scalars[i]
+		i++
+		if now.Value != was.Value {
+			same = slices.ContainsFunc(all, func(r manifest.Replacement) bool {
+				return now.Value == r.Value && (was.Path == r.Scalar.Path || was.Value == r.Scalar.Value && isRefusal(was.Refusal(), gitops.Alias))
+			})
+		}
+		return same
+	})
+	if !same || i != len(parsed.scalars) || bytes.Count(content, []byte("\n")) != bytes.Count(parsed.raw, []byte("\n")) {
+		return nil, unproved
+	}
+	return content, nil
+}
+
+// onlyVersions says that everything that a change makes differ in its application is a version of it.
+func (t *Tree) onlyVersions(ctx context.Context, env Environment, f Field, result Result) bool {
+	w, err := t.base(ctx, env)
+	if err != nil {
+		return false
+	}
+	versions := map[string]bool{}
+	for _, r := range w.readings() {
+		if r.app == f.Application {
+			versions[r.id()], versions[r.digest.id()] = true, true
+		}
+	}
+	for _, place := range result.places {
+		if !versions[place] {
+			return false
+		}
+	}
+	return true
 }
 
 // effect builds an environment before and after, and returns what differs; besides is what of it is not meant.
@@ -473,6 +537,12 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 			}
 			differences(o.Fields, is.objects[i].Fields, "", func(path, old, now string) {
 				at := place{site: s.key(), object: o.Object, path: path}
+				if contentHash.MatchString(old) && contentHash.MatchString(now) && unhashed(old) == unhashed(now) {
+					return // the name of something generated
+				}
+				if own && !carriers[o.Object] {
+					result.places = append(result.places, at.id())
+				}
 				switch {
 				case own && at.id() == f.reading.id():
 					shown = true

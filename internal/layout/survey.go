@@ -56,6 +56,7 @@ func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment
 	if err != nil {
 		return nil, nil, err
 	}
+	fields = append(fields, t.remotes(w, app)...)
 	if len(others) > 0 {
 		if err := t.feeds(ctx, env, others, origins, fields); err != nil {
 			return nil, nil, err
@@ -64,7 +65,29 @@ func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment
 	slices.SortFunc(fields, func(a, b Field) int {
 		return cmp.Or(a.Application.Compare(b.Application), strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Path, b.Path))
 	})
-	return fields, w.problems, nil
+	return once(fields), w.problems, nil
+}
+
+// once leaves out what is the same scalar for the same application again: an alias, a variable.
+func once(fields []Field) []Field {
+	type id struct {
+		app        gitops.Key
+		file, path string
+	}
+	best := map[id]int{}
+	var all []Field
+	for _, f := range fields {
+		id := id{f.Application, f.File, f.Path}
+		i, again := best[id]
+		switch {
+		case !again || f.File == "":
+			best[id] = len(all)
+			all = append(all, f)
+		case strings.HasSuffix(f.Path, f.reading.path) && !strings.HasSuffix(all[i].Path, all[i].reading.path):
+			all[i] = f
+		}
+	}
+	return all
 }
 
 // named says whether a name means an application.
@@ -206,11 +229,41 @@ func (t *Tree) field(w *walk, r reading, numbers, digests []int, origins []origi
 		if o == nil {
 			continue
 		}
-		if err := o.scalar.Refusal(); err != nil && f.Refusal == nil {
+		if err := o.scalar.Refusal(); err != nil && f.Refusal == nil && !isRefusal(err, gitops.Alias) {
 			f.Refusal = inFile(o.file, err)
 		}
 	}
 	return f
+}
+
+// remoteVersion is the version in an address: of a release, a branch or a tag.
+var remoteVersion = regexp.MustCompile(`[?&](?:ref|version)=([A-Za-z0-9._+-]+)|/(?:releases/download|download|tree|blob|raw|archive|[^/]+/[^/]+)/(v?[0-9]+\.[0-9A-Za-z._+-]*[0-9A-Za-z])(?:/|$)`)
+
+// remotes are the versions of resources that are not in the repository. They are told, and not changed.
+func (t *Tree) remotes(w *walk, app string) (fields []Field) {
+	for _, s := range w.sites {
+		key := gitops.Key{Environment: w.environment.Name, Namespace: s.Namespace, Kind: "Kustomization", Name: cmp.Or(s.Name, nameOf(s.Path))}
+		if app != "" && !named(key, app) {
+			continue
+		}
+		for _, r := range s.remote {
+			m := remoteVersion.FindStringSubmatch(r.Reference)
+			parsed, err := t.parse(r.File)
+			if m == nil || err != nil {
+				continue
+			}
+			for _, scalar := range parsed.scalars {
+				if !strings.HasSuffix(scalar.Value, r.Reference) {
+					continue
+				}
+				fields = append(fields, Field{Application: key, Version: gitops.Version{Kind: gitops.Reference, Name: r.Reference, Object: object(key)},
+					File: r.File, Line: scalar.Line, Path: scalar.Path, Value: cmp.Or(m[1], m[2]), number: -1,
+					Refusal: &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("%s takes %s, which is not in this repository: what it would build cannot be shown.", r.File, r.Reference)}})
+				break
+			}
+		}
+	}
+	return fields
 }
 
 var variable = regexp.MustCompile(`\$\{([_A-Za-z][_A-Za-z0-9]*)`)

@@ -555,6 +555,14 @@ func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if entries, err := fs.ReadDir(t.files, beside); err == nil && own != "." {
+		for _, e := range entries { // an overlay whose Flux Kustomizations lie elsewhere
+			dir := path.Join(beside, e.Name())
+			if files, err := render.Files(ctx, t.files, gitops.Kustomization{Path: dir}); e.IsDir() && !roots[dir] && err == nil && t.overlay(dir) && t.mention(files) {
+				roots[dir] = true
+			}
+		}
+	}
 	delete(roots, own)
 	for root := range maps.Clone(roots) {
 		for _, s := range w.sites {
@@ -564,6 +572,24 @@ func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
 		}
 	}
 	return slices.Sorted(maps.Keys(roots)), ctx.Err()
+}
+
+// overlay says whether a directory has a kustomization.
+func (t *Tree) overlay(dir string) bool {
+	for _, name := range []string{"kustomization.yaml", "kustomization.yml", "Kustomization"} {
+		if info, err := fs.Stat(t.files, path.Join(dir, name)); err == nil && !info.IsDir() {
+			return true
+		}
+	}
+	return false
+}
+
+// mention says whether one of some files holds a Flux Kustomization.
+func (t *Tree) mention(files []string) bool {
+	return slices.ContainsFunc(files, func(file string) bool {
+		parsed, err := t.parse(file)
+		return err == nil && len(parsed.syncs) > 0
+	})
 }
 
 // within says whether a path is a directory or lies in it.

@@ -93,14 +93,16 @@ func TestBuildAtTheRoot(t *testing.T) {
 // Whatever would make kustomize look beyond the tree is refused before it runs.
 func TestBuildRefusesWhatIsElsewhere(t *testing.T) {
 	for name, kustomization := range map[string]string{
-		"remote component": "components: ['https://example.com/base?ref=v1']",
-		"remote patch":     "resources: [web.yaml]\npatches: [{path: 'https://example.com/p.yaml'}]",
-		"remote generator": "configMapGenerator: [{name: a, files: ['x=http://example.com/']}]",
-		"absolute":         "resources: [/etc/passwd]",
-		"outside":          "resources: [../../etc]",
-		"helm":             "helmCharts: [{name: a}]",
-		"exec plugin":      "generators: [web.yaml]",
-		"missing":          "resources: [gone.yaml]",
+		"remote component":  "components: ['https://example.com/base?ref=v1']",
+		"remote patch":      "resources: [web.yaml]\npatches: [{path: 'https://example.com/p.yaml'}]",
+		"outside generator": "configMapGenerator: [{name: a, files: ['x=../../etc/passwd']}]",
+		"absolute":          "resources: [/etc/passwd]",
+		"outside":           "resources: [../../etc]",
+		"helm":              "helmCharts: [{name: a}]",
+		"exec plugin":       "generators: [web.yaml]",
+		"transformer":       "transformers: [web.yaml]",
+		"patch transformer": "transformers: [\"{apiVersion: builtin, kind: PatchTransformer, metadata: {name: a}, path: /etc/passwd}\\n\"]",
+		"missing":           "resources: [gone.yaml]",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Build(t.Context(), tree(map[string]string{"app/kustomization.yaml": kustomization, "app/web.yaml": deployment}), gitops.Kustomization{Path: "app"})
@@ -114,18 +116,18 @@ func TestBuildRefusesWhatIsElsewhere(t *testing.T) {
 
 // Resources that lie elsewhere are left out and named; what is here is built without them.
 func TestBuildLeavesRemoteResourcesOut(t *testing.T) {
-	files := tree(map[string]string{"app/kustomization.yaml": "resources: [web.yaml, ../crds, 'https://example.com/base?ref=v1']",
+	files := tree(map[string]string{"app/kustomization.yaml": "resources: [web.yaml, ../crds, 'https://example.com/base?ref=v1']\nconfigMapGenerator: [{name: a, files: ['a.json=https://example.com/a.json']}]",
 		"app/web.yaml": deployment, "crds/kustomization.yaml": "bases: ['github.com/acme/crds//deploy?ref=v2', 'git@example.com:a/b.git']"})
 	built, err := Build(t.Context(), files, gitops.Kustomization{Path: "app"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Remote{{"app/kustomization.yaml", "https://example.com/base?ref=v1"},
+	want := []Remote{{"app/kustomization.yaml", "https://example.com/base?ref=v1"}, {"app/kustomization.yaml", "https://example.com/a.json"},
 		{"crds/kustomization.yaml", "github.com/acme/crds//deploy?ref=v2"}, {"crds/kustomization.yaml", "git@example.com:a/b.git"}}
 	if d := cmp.Diff(want, built.Remote); d != "" {
 		t.Error(d)
 	}
-	if len(built.Objects) != 1 {
+	if len(built.Objects) != 2 {
 		t.Errorf("got %v", built.Objects)
 	}
 }

@@ -20,7 +20,7 @@ type Variables struct {
 	Values map[string]string
 	// Hidden are those whose value is not to be read or not known: they stay ${NAME}. Values of the same name win.
 	Hidden map[string]bool
-	// Open says that there are more, of unknown names: what has no value stays ${NAME}.
+	// Open says that there are more, of unknown names: what has no value and no default stays ${NAME}.
 	Open bool
 }
 
@@ -67,6 +67,9 @@ func Substitute(objects []Object, v Variables, always bool) ([]Object, error) {
 	return filled, nil
 }
 
+// bare matches a variable without anything to do to it, and one that is escaped.
+var bare = regexp.MustCompile(`\$?\$\{[_A-Za-z][_A-Za-z0-9]*\}`)
+
 func disabled(fields map[string]any) bool {
 	metadata, _ := fields["metadata"].(map[string]any)
 	for _, key := range []string{"labels", "annotations"} {
@@ -92,9 +95,18 @@ func (v Variables) fill(o Object, longest int) (Object, error) {
 	if err := bounded(string(text), longest); err != nil {
 		return o, err
 	}
+	if v.Open {
+		text = bare.ReplaceAllFunc(text, func(use []byte) []byte {
+			name := string(use[2 : len(use)-1])
+			if _, known := v.Values[name]; known || use[1] == '$' || v.Hidden[name] {
+				return use
+			}
+			return append([]byte("$"), use...)
+		})
+	}
 	output, err := envsubst.Eval(string(text), func(name string) (string, bool) {
 		value, known := v.Values[name]
-		if !known && (v.Hidden[name] || v.Open) {
+		if !known && v.Hidden[name] {
 			return "${" + name + "}", true
 		}
 		return strings.ReplaceAll(value, "\n", ""), true

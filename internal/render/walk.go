@@ -226,6 +226,11 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	if err != nil {
 		return err
 	}
+	more, err := w.transformers(dir, file, k)
+	if err != nil {
+		return err
+	}
+	rules += more
 	patches, err := w.patches(dir, file, k)
 	if err != nil {
 		return err
@@ -255,8 +260,8 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	return nil
 }
 
-// kustomization reads one as kustomize reads it, so that nothing is there for it alone. Resources that lie elsewhere are
-// left out of what kustomize gets to see.
+// kustomization reads one as kustomize reads it, so that nothing is there for it alone. Resources and files of generators
+// that lie elsewhere are left out of what kustomize gets to see.
 func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, error) {
 	var k types.Kustomization
 	read := func(raw []byte) error {
@@ -267,39 +272,30 @@ func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, er
 		k.FixKustomization()
 		return nil
 	}
-	elsewhere := func(ref string) bool { // it can only be an address, of a file or of a repository
-		if plain(ref) || !address.MatchString(ref) {
-			return false
-		}
-		at := path.Join(path.Dir(file), ref)
-		_, err := fs.Stat(w.tree, at)
-		return !fs.ValidPath(at) || errors.Is(err, fs.ErrNotExist)
-	}
-	if err := read(raw); err != nil || !slices.ContainsFunc(k.Resources, elsewhere) {
+	if err := read(raw); err != nil {
 		return k, err
 	}
 	var fields map[string]any
 	if err := sigsyaml.Unmarshal(raw, &fields); err != nil {
 		return k, unreadable(file, "a kustomization", err)
 	}
-	left := 0
-	for _, key := range []string{"resources", "bases"} {
-		list, there := fields[key].([]any)
-		if !there {
-			continue
-		}
-		fields[key] = slices.DeleteFunc(list, func(v any) bool {
-			ref, _ := v.(string)
-			if elsewhere(ref) {
-				w.remote = append(w.remote, Remote{file, ref})
-				return true
-			}
-			left++
-			return false
-		})
-	}
-	if left == 0 {
+	before := len(w.remote)
+	w.strip(file, fields, "resources")
+	w.strip(file, fields, "bases")
+	if len(k.Resources) > 0 && len(w.remote) > before && isEmpty(fields["resources"]) && isEmpty(fields["bases"]) {
 		fields["buildMetadata"] = []any{"originAnnotations"} // an empty one does not build
+	}
+	for _, key := range []string{"configMapGenerator", "secretGenerator"} {
+		generators, _ := fields[key].([]any)
+		for _, g := range generators {
+			if g, ok := g.(map[string]any); ok {
+				w.strip(file, g, "files")
+				w.strip(file, g, "envs")
+			}
+		}
+	}
+	if len(w.remote) == before {
+		return k, nil
 	}
 	raw, err := sigsyaml.Marshal(fields)
 	if err != nil {
@@ -307,6 +303,36 @@ func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, er
 	}
 	w.files[file] = &fstest.MapFile{Data: raw, Mode: 0o644}
 	return k, read(raw)
+}
+
+func isEmpty(v any) bool {
+	list, _ := v.([]any)
+	return len(list) == 0
+}
+
+// strip leaves addresses out of a list. Of the files of a generator, an address may stand behind the name of its key.
+func (w *walker) strip(file string, fields map[string]any, key string) {
+	list, ok := fields[key].([]any)
+	if !ok {
+		return
+	}
+	fields[key] = slices.DeleteFunc(list, func(v any) bool {
+		entry, _ := v.(string)
+		ref := entry
+		if name, after, keyed := strings.Cut(entry, "="); keyed && key == "files" && !strings.Contains(name, "/") {
+			ref = after
+		}
+		if plain(ref) || !address.MatchString(ref) {
+			return false
+		}
+		if at := path.Join(path.Dir(file), ref); fs.ValidPath(at) {
+			if _, err := fs.Stat(w.tree, at); !errors.Is(err, fs.ErrNotExist) {
+				return false // it is in the tree, whatever it looks like
+			}
+		}
+		w.remote = append(w.remote, Remote{file, ref})
+		return true
+	})
 }
 
 var address = regexp.MustCompile(`^(git::)?(https?://|ssh://|git@|github\.com[/:])[^\s]+$`)
@@ -317,8 +343,8 @@ func supported(file string, k types.Kustomization) error {
 	switch {
 	case len(k.HelmCharts) > 0 || k.HelmGlobals != nil:
 		return outside(file, "renders Helm charts")
-	case len(k.Generators)+len(k.Transformers)+len(k.Validators) > 0:
-		return outside(file, "uses generators, transformers or validators of its own")
+	case len(k.Generators)+len(k.Validators) > 0:
+		return outside(file, "uses generators or validators of its own")
 	case len(k.Crds) > 0:
 		return tooMuch(file, "has crds, schemas of its own for kustomize")
 	case len(k.OpenAPI) > 0:
@@ -413,6 +439,47 @@ func (w *walker) configurations(dir string, k types.Kustomization) (rules int, e
 			for _, rule := range list {
 				rules += 1 + len(rule.FieldSpecs)
 			}
+		}
+	}
+	if rules > maxRules {
+		return 0, tooMuch(dir, fmt.Sprintf("has more than %d rules of its own for kustomize", maxRules))
+	}
+	return rules, nil
+}
+
+// builtin are the transformers of kustomize's own that read no files.
+var builtin = []string{"NamespaceTransformer", "PrefixTransformer", "SuffixTransformer", "LabelTransformer", "AnnotationsTransformer",
+	"ImageTagTransformer", "ReplicaCountTransformer"}
+
+// transformers reads those of kustomize's own that are configured like objects, inline or in files, and returns how many
+// rules they have. All others are refused.
+func (w *walker) transformers(dir, file string, k types.Kustomization) (rules int, err error) {
+	for _, entry := range k.Transformers {
+		at, raw := file, []byte(entry)
+		if !strings.Contains(entry, "\n") {
+			if at, err = w.resolve(dir, entry); err != nil {
+				return 0, err
+			}
+			if raw, err = w.read(at); err != nil {
+				return 0, err
+			}
+		}
+		if err := w.weigh(at, raw); err != nil {
+			return 0, err
+		}
+		for _, piece := range separator.Split("\n"+string(raw), -1) {
+			var one map[string]any
+			if err := sigsyaml.Unmarshal([]byte(piece), &one); err != nil {
+				return 0, unreadable(at, "a transformer", err)
+			}
+			if len(one) == 0 {
+				continue
+			}
+			if kind, _ := one["kind"].(string); one["apiVersion"] != "builtin" || !slices.Contains(builtin, kind) {
+				return 0, outside(file, "uses transformers of its own")
+			}
+			specs, _ := one["fieldSpecs"].([]any)
+			rules += 1 + len(specs)
 		}
 	}
 	if rules > maxRules {
