@@ -142,6 +142,13 @@ func choose(fields []Field, change Change) (Field, error) {
 		})
 	default:
 		meant = defaults(fields)
+		if strings.Contains(change.Version, "sha256:") { // charts have none
+			if pinned := slices.DeleteFunc(slices.Clone(fields), func(f Field) bool {
+				return f.Version.Kind != gitops.ImageTag && !strings.Contains(f.Value, "sha256:")
+			}); len(pinned) > 0 {
+				meant = pinned
+			}
+		}
 	}
 	meant = distinct(meant)
 	switch len(meant) {

@@ -147,7 +147,10 @@ func (v *verdict) plan(ctx context.Context, repository *operation.Repository, fi
 			return
 		}
 		switch r.Code {
-		case gitops.Ambiguous:
+		case gitops.Ambiguous, gitops.BadVersion, gitops.NotFound: // of another field, perhaps
+			if request.Field != "" {
+				return
+			}
 			request.Field = at.File + ":" + at.Path
 		case gitops.Shared:
 			request.Shared = true
