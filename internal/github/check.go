@@ -1,6 +1,7 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -14,17 +15,18 @@ import (
 
 // A kind of token, which decides where its permissions are set.
 type tokenKind struct {
-	name  string
-	where string // to change what it may do
+	name   string
+	where  string // to change what it may do
+	access string // to choose its repositories, and to accept what it may; empty: there too
 }
 
 // kinds of tokens by their beginning (GitHub's blog, "Behind GitHub's new authentication token formats").
 var tokenKinds = map[string]tokenKind{
-	"ghp_":        {"Classic personal access token", "/settings/tokens"},
-	"gho_":        {"OAuth token", "/settings/applications"},
-	"github_pat_": {"Fine-grained personal access token", "/settings/personal-access-tokens"},
-	"ghs_":        {"App installation token", "/settings/installations"},
-	"ghu_":        {"App user token", "/settings/installations"},
+	"ghp_":        {"Classic personal access token", "/settings/tokens", ""},
+	"gho_":        {"OAuth token", "/settings/applications", ""},
+	"github_pat_": {"Fine-grained personal access token", "/settings/personal-access-tokens", ""},
+	"ghs_":        {"App installation token", "/settings/apps", "/settings/installations"},
+	"ghu_":        {"App user token", "/settings/apps", "/settings/installations"},
 }
 
 func kindOf(token string) tokenKind {
@@ -33,7 +35,7 @@ func kindOf(token string) tokenKind {
 			return kind
 		}
 	}
-	return tokenKind{"Token of a kind that ferry does not know", "/settings/tokens"}
+	return tokenKind{"Token of a kind that ferry does not know", "/settings/tokens", ""}
 }
 
 // scoped says whether scopes decide what a token may do, instead of permissions.
@@ -139,7 +141,7 @@ func (p *prober) visible(ctx context.Context) (visible, writable bool) {
 	a, answered := answerOf(err)
 	switch {
 	case answered && a.status == http.StatusNotFound:
-		how := "give the token access to it: " + p.c.root + p.kind.where
+		how := "give the token access to it: " + p.c.root + cmp.Or(p.kind.access, p.kind.where)
 		if p.kind.scoped() {
 			how = "give the token's owner access to it and the token the scope repo: " + p.c.root + p.kind.where
 		}
@@ -213,7 +215,11 @@ func (p *prober) outcome(err error, doing, permission, level string, allowed boo
 		}
 		p.add(operation.Missing, "ferry's token may not %s. Give it the scope %s at %s", doing, scope, p.c.root+p.kind.where)
 	case refused:
-		p.add(operation.Missing, "ferry's token may not %s. Give it the repository permission %s (%s=%s) at %s", doing, permissionName(permission, level), permission, level, p.c.root+p.kind.where)
+		at := p.c.root + p.kind.where
+		if p.kind.access != "" {
+			at += ", and accept that at " + p.c.root + p.kind.access
+		}
+		p.add(operation.Missing, "ferry's token may not %s. Give it the repository permission %s (%s=%s) at %s", doing, permissionName(permission, level), permission, level, at)
 	case err == nil:
 		p.add(operation.Unknown, "Whether ferry may %s could not be known without writing.", doing)
 	default:

@@ -75,7 +75,7 @@ var printed = regexp.MustCompile(`\((\w+)=(\w+)\)`)
 func TestEachPermissionOfATokenIsNamed(t *testing.T) {
 	all := map[string]string{"contents": "write", "pull_requests": "write"}
 	for _, kind := range []struct{ token, login, where string }{
-		{"github_pat_c4nary", "ferry-bot", "/settings/personal-access-tokens"}, {"ghs_c4nary", "ferry[bot]", "/settings/installations"},
+		{"github_pat_c4nary", "ferry-bot", "/settings/personal-access-tokens"}, {"ghs_c4nary", "ferry[bot]", "/settings/apps, and accept that at "},
 	} {
 		c := checking(t, kind.token, kind.login)
 		c.hub.SetRights(kind.token, githubtest.Rights{Permissions: all})
