@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kubeshop/botkube/pkg/api"
@@ -153,6 +155,9 @@ func (c *Chat) show(ctx context.Context, name string, data any, q Question) []ap
 	if core, err := q.Core(); err == nil && core.Blueprints != nil { // a fault of the configuration was told, or was not asked about
 		messages, err := core.Blueprints(ctx).Messages(name, data, platform)
 		if err == nil {
+			err = c.agreed(messages, name, data, platform)
+		}
+		if err == nil {
 			return messages
 		}
 		c.Log.Warn("blueprint does not fit, ferry's own is used", "blueprint", name, "error", err)
@@ -166,6 +171,58 @@ func (c *Chat) show(ctx context.Context, name string, data any, q Question) []ap
 		}
 	}
 	return messages
+}
+
+// agreed refuses buttons that would write without a card and are not ferry's own: what they do could be another thing than
+// what they are called.
+func (c *Chat) agreed(messages []api.Message, name string, data any, platform blueprint.Platform) error {
+	theirs := confirmations(messages)
+	if len(theirs) == 0 {
+		return nil
+	}
+	messages, err := c.Blueprints.Messages(name, data, platform)
+	if err != nil {
+		return err
+	}
+	ours := confirmations(messages)
+	for _, r := range theirs {
+		if !slices.Contains(ours, r) {
+			return fmt.Errorf("a button would confirm a change that was not asked for: %s", gitops.Line(r))
+		}
+	}
+	return nil
+}
+
+// confirmations are what the buttons and lists of messages would have written at once.
+func confirmations(messages []api.Message) (all []gitops.Request) {
+	add := func(line string) {
+		request, err := command.Parse(strings.TrimPrefix(line, api.MessageBotNamePlaceholder))
+		var change gitops.Change
+		switch r := request.(type) {
+		case gitops.Promote:
+			change = r.Change
+		case gitops.Rollback:
+			change = r.Change
+		}
+		if err == nil && (change.Yes || change.Confirm != "") {
+			all = append(all, request)
+		}
+	}
+	for _, m := range messages {
+		for _, s := range m.Sections {
+			for _, b := range s.Buttons {
+				add(b.Command)
+			}
+			for _, l := range s.Selects.Items {
+				for _, g := range l.OptionGroups {
+					for _, o := range g.Options {
+						add(l.Command + " " + o.Value)
+					}
+				}
+			}
+		}
+	}
+	return all
 }
 
 var (

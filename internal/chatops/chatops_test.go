@@ -261,6 +261,40 @@ func TestOperatorsBlueprints(t *testing.T) {
 	}
 }
 
+// TestOperatorsButtons: none of them writes without a card but the one that ferry's own message has.
+func TestOperatorsButtons(t *testing.T) {
+	const list, help = "sections: [{header: Mine, buttons: [{name: List, command: list}]}]",
+		"sections: [{header: Mine, selects: [{name: Topic, command: promote podinfo@6.6.6 to, options: [{name: A, value: stage}, {name: B, value: prod}]}]}]"
+	for _, tc := range []struct {
+		line, name, text string
+		own              bool // ferry's is shown
+	}{
+		{"help", "help", list, false},
+		{"help", "help", help, false}, // which shows a card
+		{"help", "help", strings.Replace(help, "podinfo@6.6.6", "podinfo@6.6.6 --yes", 1), true},
+		{"help", "help", strings.Replace(list, "command: list", "command: promote podinfo@6.6.6 to prod --yes", 1), true},
+		{"help", "help", strings.Replace(list, "command: list", `command: 'rollback podinfo on prod {{ print "--y" "es" }}'`, 1), true},
+		{"promote podinfo@7.0.0 to prod", "card", strings.Replace(list, "command: list", `command: "{{ .Confirm }}"`, 1), false},
+		{"promote podinfo@7.0.0 to prod", "card", strings.Replace(list, "command: list",
+			`command: "promote podinfo@6.6.6 to prod --confirm `+strings.Repeat("0", 32)+` --until {{ .Until.Unix }}"`, 1), true},
+	} {
+		c, logged := chat(t)
+		set, err := c.Blueprints.With(tc.name, []byte(tc.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		core := func() (Core, error) {
+			core, err := made()
+			core.Blueprints = func(context.Context) *blueprint.Set { return set }
+			return core, err
+		}
+		got := c.Respond(t.Context(), Question{Line: tc.line, Interactive: true, Core: core})[0].Sections[0].Header
+		if (got != "Mine") != tc.own || tc.own != strings.Contains(logged.String(), "a button would confirm") {
+			t.Errorf("%s: %q\n%s", tc.text, got, logged)
+		}
+	}
+}
+
 func TestPrincipal(t *testing.T) {
 	for _, tc := range []struct {
 		mention, displayName, want string
