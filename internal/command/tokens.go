@@ -25,8 +25,6 @@ var (
 	links   = regexp.MustCompile(`<([A-Za-z][A-Za-z0-9+.-]*:[^<>|\s]*|#[A-Z0-9]+)(?:\|([^<>]*))?>`)
 	mention = regexp.MustCompile(`^\s*<@[A-Z0-9]+(\|[^<>]*)?>`) // of the bot, in Slack
 	quotes  = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'")
-	// Editors turn two dashes into one long one.
-	dashes = regexp.MustCompile(`(^|\s)[—–](\pL)`)
 )
 
 // literal stands for an apostrophe that groups nothing. No line holds this character: it is refused before.
@@ -50,7 +48,6 @@ func tokens(line string) ([]token, error) {
 		return nil, usage(fmt.Sprintf("The line holds the control character %U, which could hide what it says.", r))
 	}
 	line = quotes.Replace(apostrophes(single(line)))
-	line = dashes.ReplaceAllString(line, "$1--$2")
 
 	var (
 		words  []token
@@ -67,7 +64,7 @@ func tokens(line string) ([]token, error) {
 		word.Reset()
 		begun, quoted = false, false
 	}
-	for _, r := range line {
+	for i, r := range line {
 		switch {
 		case r == literal:
 			begun = true
@@ -86,6 +83,9 @@ func tokens(line string) ([]token, error) {
 			begun = true
 		case strings.ContainsRune(";&|<>`()", r):
 			return nil, usage(fmt.Sprintf("The character %c has no meaning here: ferry is not a shell. Put text that needs it in quotes.", r))
+		case !begun && strings.ContainsRune("—–", r) && startsWithLetter(line[i+utf8.RuneLen(r):]):
+			begun = true
+			word.WriteString("--") // editors turn two dashes into one long one
 		default:
 			begun = true
 			word.WriteRune(r)
@@ -97,6 +97,11 @@ func tokens(line string) ([]token, error) {
 	}
 	flush()
 	return words, nil
+}
+
+func startsWithLetter(text string) bool {
+	r, _ := utf8.DecodeRuneInString(text)
+	return unicode.IsLetter(r)
 }
 
 // single takes back what Botkube does to a line with an odd number of apostrophes: it doubles the first.
