@@ -130,15 +130,16 @@ var samples = sync.OnceValue(func() []sample {
 
 	commit := gitops.Commit{SHA: "3f2a1bc0000000000000000000000000000000aa", URL: "https://github.com/acme/fleet/commit/3f2a1bc"}
 	outcome := promotion.Outcome{State: promotion.Verified, Application: key, Kind: gitops.ChartVersion, From: "6.9.4", To: "7.0.0", Commit: commit, RequestedBy: "slack:U024BE7LH", Elapsed: 12300 * time.Millisecond,
-		Steps: []promotion.Step{{Name: "Commit", Done: true, Detail: "3f2a1bc on main"}, {Name: "GitRepository flux-system/fleet", Done: true}, {Name: "HelmRelease apps/podinfo", Done: true, Detail: "7.0.0"}},
-		Next:  []string{"list podinfo", "rollback podinfo on prod"}}
+		Steps: []promotion.Step{{Name: "GitRepository flux-system/fleet", Done: true, Detail: "has the commit"}, {Name: "Kustomization flux-system/apps", Done: true, Detail: "applied it"},
+			{Name: "HelmRelease apps/podinfo", Done: true, Detail: "deployed 7.0.0"}, {Name: "Deployment apps/podinfo", Done: true, Detail: "3 of 3 ready"}},
+		Next: []string{"list podinfo", "rollback podinfo on prod"}}
 	waiting := outcome
-	waiting.State, waiting.Reason, waiting.Next, waiting.Commit = promotion.WaitsForMerge, "Somebody has to merge the pull request.", []string{"status podinfo on prod"}, gitops.Commit{}
+	waiting.State, waiting.Reason, waiting.Next, waiting.Commit = promotion.WaitsForMerge, "It goes on when somebody has merged the pull request.", []string{"status podinfo on prod"}, gitops.Commit{}
 	waiting.PullRequest = gitops.PullRequest{Number: 7, URL: "https://github.com/acme/fleet/pull/7", State: "open"}
-	waiting.Steps = []promotion.Step{{Name: "Pull request #7", Detail: "waits for merge"}}
+	waiting.Steps = nil
 	failed := outcome
 	failed.State, failed.Reason, failed.Next = promotion.RolloutFailed, "podinfo-7d8: ImagePullBackOff: Back-off pulling image", []string{"status podinfo on prod", "rollback podinfo on prod"}
-	failed.Steps = append(append([]promotion.Step{}, outcome.Steps...), promotion.Step{Name: "Deployment apps/podinfo", Failed: true, Detail: "ImagePullBackOff"})
+	failed.Steps = append(append([]promotion.Step{}, outcome.Steps[:3]...), promotion.Step{Name: "Deployment apps/podinfo", Failed: true, Detail: "ImagePullBackOff"})
 	hostileOutcome := failed
 	hostileOutcome.Reason, hostileOutcome.RequestedBy, hostileOutcome.From, hostileOutcome.Warnings = hostile, hostile, hostile, []string{hostile}
 	hostileOutcome.Steps = []promotion.Step{{Name: hostile, Failed: true, Detail: hostile}}
@@ -162,7 +163,7 @@ var samples = sync.OnceValue(func() []sample {
 	fine := operation.Checkup{By: "slack:U024BE7LH", Environments: []string{"prod"}, Sections: []operation.Section{
 		{Title: "prod", Facts: []string{"Kubernetes v1.34.2", "Flux 2.6 or later"}, Findings: []operation.Finding{operation.Clock("the API server", 0)}},
 		{Title: "acme/fleet", Facts: []string{"prod: commit to main"}}}}
-	checkup := operation.Checkup{By: "name:root", Environments: []string{"stage", "prod"}, Sections: []operation.Section{
+	checkup := operation.Checkup{By: "slack:U024BE7LH", Environments: []string{"stage", "prod"}, Sections: []operation.Section{
 		operation.Observed("stage", operation.Cluster{Kubernetes: "v1.34.2", Skew: time.Minute, Subjects: []operation.Subject{{Kind: "Group", Name: "ferry"}},
 			Rights: []operation.Right{right("get", "deployments"), right("list", "deployments"), right("list", "replicasets")}}),
 		operation.Observed("prod", operation.Cluster{Err: &gitops.Refusal{Reason: "prod does not answer: connection refused."}}),

@@ -19,6 +19,30 @@ type demo struct {
 	Dir string `placeholder:"DIR" type:"path" help:"Where to keep the repository and the configuration; emptied first if it is a demo's. Default: ferry-demo in the user's cache directory."`
 }
 
+// What the demo says once it is ready, for a terminal of 80 columns.
+const (
+	real = `
+API servers, Flux and Helm are real. Nodes and pods are simulated: any image runs
+whose tag does not begin with bad.
+`
+	toTry = `
+Try:
+  list
+  diff stage
+  promote podinfo@7.0.0 to prod
+  rollback podinfo on prod
+  promote podinfo@7.2.0 to prod       its image is bad: fails after a minute
+  promote redis@1.1.0 to prod --pr    then merge 1, as somebody would on GitHub
+  check
+  quit
+
+From another terminal, with "ferry run -- list" for example:
+  export FERRY_CONFIG=%s
+  export KUBECONFIG=%s
+
+`
+)
+
 // Run sets up two environments and talks about them until the end of input. The repository stays for a look at its log,
 // until the next demo.
 func (d demo) Run(ctx context.Context, t terminal) error {
@@ -44,9 +68,9 @@ func (d demo) Run(ctx context.Context, t terminal) error {
 	}
 	defer f.Close()
 	say("ready; the repository is %s", f.GitDir)
-	say("API servers, Flux and Helm are real; nodes and pods are simulated, so that any image runs whose tag does not begin with bad")
+	fmt.Fprint(t.err, real)
 	if isTerminal(t.in) {
-		say("try: list · diff stage · promote podinfo@7.0.0 to prod · rollback podinfo on prod · promote podinfo@7.2.0 to prod (fails) · merge N (a pull request) · help · quit")
+		fmt.Fprintf(t.err, toTry, f.ConfigFile, f.HomeFile)
 	}
 	host, err := plugin{Config: []string{f.ConfigFile}, Kubeconfig: f.HomeFile}.start(ctx, t)
 	if err != nil {

@@ -1,6 +1,11 @@
 package main
 
-import "github.com/ferry-chatops/ferry/internal/localhost"
+import (
+	"slices"
+	"strings"
+
+	"github.com/ferry-chatops/ferry/internal/localhost"
+)
 
 var changeOptions = []string{
 	"--reason TEXT", "--pr", "--chart", "--image NAME", "--field FILE:PATH", "--shared", "--pin", "--drop-digest", "--yes", "--confirm HASH", "--until UNIX", "--help",
@@ -16,4 +21,12 @@ var grammar = localhost.Grammar{
 	{Line: "status [APP on ENV]", Options: []string{"--help"}},
 	{Line: "check [ENV]", Options: []string{"--help"}},
 	{Line: "help [VERB]"},
+}
+
+// forChat says whether a line of chat begins with the word, and no command here is called so.
+func forChat(word string) bool {
+	return word != "check" && slices.ContainsFunc(grammar, func(u localhost.Usage) bool {
+		verb, _, _ := strings.Cut(u.Line, " ")
+		return verb == word
+	})
 }

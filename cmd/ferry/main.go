@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -83,6 +85,9 @@ func run(ctx context.Context, args []string, t terminal) int {
 	if exited >= 0 { // help was shown
 		return exited
 	}
+	if err != nil && forChat(args[0]) {
+		err = fmt.Errorf("%s is a line for chat; here, write: ferry run -- %s", args[0], strings.Join(args, " "))
+	}
 	if err == nil {
 		err = chosen.Run()
 	}
@@ -129,8 +134,15 @@ type plugin struct {
 	GithubTokenFromGh bool `help:"Give the plugin the token of GitHub's command line tool as GH_TOKEN."`
 }
 
+// mention is how Slack, Discord, and Botkube for its automations, write who asks. The plugin takes whoever is written
+// otherwise for nobody that a platform vouches for.
+var mention = regexp.MustCompile(`^(?:<@!?[A-Z0-9]+>|Automation ".+")$`)
+
 // start starts the plugin; the caller closes the host.
 func (p plugin) start(ctx context.Context, t terminal) (*localhost.Host, error) {
+	if p.Mention != "" && !mention.MatchString(p.Mention) {
+		return nil, errors.New("--mention is written as in Slack, '<@U024BE7LH>', or as in Discord, '<@80351110224678912>'")
+	}
 	options := localhost.Options{
 		Plugins: p.Plugins, DisplayName: p.As, Mention: p.Mention, TextOnly: p.TextOnly, Log: io.Discard,
 	}

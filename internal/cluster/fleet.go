@@ -100,8 +100,8 @@ func New(home []byte, environments []Environment, secrets ...SecretRef) (*Fleet,
 	if len(home) == 0 {
 		return nil, &gitops.Refusal{
 			Code: gitops.Config,
-			Reason: "ferry was given no kubeconfig, so it can read no cluster. In a terminal, name one with --kubeconfig or KUBECONFIG. " +
-				"In Botkube, give the plugin an rbac block in the configuration:",
+			Reason: "ferry was given no kubeconfig of its home cluster. It needs that one even where every environment names its own: it says " +
+				"who ferry is in all of them. In a terminal, name it with --kubeconfig or KUBECONFIG. In Botkube, give the plugin an rbac block:",
 			Snippet: `context:
   rbac:
     group:

@@ -35,7 +35,7 @@ func kindOf(token string) tokenKind {
 			return kind
 		}
 	}
-	return tokenKind{"Token of a kind that ferry does not know", "/settings/tokens", ""}
+	return tokenKind{"Token (of a kind that is new to ferry)", "/settings/tokens", ""}
 }
 
 // scoped says whether scopes decide what a token may do, instead of permissions.

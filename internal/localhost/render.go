@@ -161,12 +161,7 @@ func (r *renderer) section(s api.Section) {
 			r.line(headerStyle, r.read(list.Title, true))
 		}
 		for _, item := range list.Items {
-			text := r.read(item, true)
-			mark, _, _ := strings.Cut(text, " ")
-			if _, ok := signs[mark]; !ok || r.width == 0 { // a sign is mark enough
-				text = "• " + text
-			}
-			r.prose(text, 2)
+			r.prose(r.mark(r.read(item, true)), 2)
 		}
 	}
 	if r.beside && len(s.Buttons)+len(s.Selects.Items) > 0 {
@@ -388,14 +383,31 @@ func (r *renderer) closeRow() {
 	}
 }
 
+// bullet is before each item of a list.
+const bullet = "• "
+
+// mark puts a bullet before an item that does not begin with a sign: on a terminal, that is mark enough.
+func (r *renderer) mark(item string) string {
+	mark, _, _ := strings.Cut(item, " ")
+	if _, ok := signs[mark]; ok && r.width > 0 {
+		return item
+	}
+	return bullet + item
+}
+
 func (r *renderer) plain(s string) { r.prose(s, 0) }
 
-// prose is text for reading; what goes on from a line is indented by so many blanks.
+// prose is text for reading; what goes on from a line is indented by so many blanks, below the text of a list's item.
 func (r *renderer) prose(s string, indent int) {
 	if s = strings.TrimRight(s, "\n"); s == "" {
 		return
 	}
 	for line := range strings.SplitSeq(s, "\n") {
+		indent := indent
+		if strings.HasPrefix(line, bullet) {
+			indent = len([]rune(bullet))
+			line = r.mark(strings.TrimPrefix(line, bullet))
+		}
 		r.write(r.spans(r.signed(strings.Join(fill(line, r.width, indent, ""), "\n"))) + "\n")
 	}
 }
@@ -422,16 +434,17 @@ func (r *renderer) style(style lipgloss.Style, s string) string {
 
 // signed colours the sign that a line, or a list's item, begins with.
 func (r *renderer) signed(line string) string {
-	bullet, text := "", line
-	if after, ok := strings.CutPrefix(line, "• "); ok {
-		bullet, text = "• ", after
-	}
+	text, listed := strings.CutPrefix(line, bullet)
 	mark, after, ok := strings.Cut(text, " ")
 	style, is := signs[mark]
 	if !ok || !is {
 		return line
 	}
-	return bullet + r.style(style, mark) + " " + after
+	before := ""
+	if listed {
+		before = bullet
+	}
+	return before + r.style(style, mark) + " " + after
 }
 
 // span is how Slack writes code within text.

@@ -131,6 +131,27 @@ Show one:
 	}
 }
 
+// What goes on from an item is below its text, whether Botkube has the item in a list or, without a title, as text.
+func TestItemsHang(t *testing.T) {
+	items := api.Message{Sections: []api.Section{{
+		Base:        api.Base{Body: api.Body{Plaintext: "• ✓ GitRepository flux-system/fleet\n• one two three four five"}},
+		BulletLists: api.BulletLists{{Title: "Mind", Items: []string{"✗ one two three four five", "one two three four five"}}},
+	}}}
+	want := `✓ GitRepository
+  flux-system/fleet
+• one two three four
+  five
+Mind
+✗ one two three four
+  five
+• one two three four
+  five
+`
+	if diff := cmp.Diff(want, (Answer{Messages: []api.Message{items}}).fit(false, 20).text); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRenderColoursDiffsOnly(t *testing.T) {
 	for block, coloured := range map[string]bool{"--- a\n+++ b\n-x\n+y": true, " x\n@@ -1 +1 @@\n+y": true, "- a list\n+ of things": false, "": false} {
 		text, _ := Answer{Messages: []api.Message{api.NewCodeBlockMessage(block, false)}}.Render(true)

@@ -59,6 +59,9 @@ func unknown(path, key string) string {
 	if line := inline[key]; line != "" {
 		return fmt.Sprintf("%s: secrets are never written here; put it into a file and write %s", at, line)
 	}
+	if at == "config" {
+		return `unknown field "config": write what stands below it, without it`
+	}
 	return fmt.Sprintf("unknown field %q", at)
 }
 

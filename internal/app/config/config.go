@@ -307,12 +307,12 @@ func merge(into, from map[string]any) {
 
 func wrong(faults []string) error {
 	return &gitops.Refusal{Code: gitops.Config, Title: "ferry's configuration is wrong",
-		Reason: "Botkube passes ferry a configuration with faults. Nothing is done before they are mended.", Details: faults}
+		Reason: "Its configuration has faults. Nothing is done before they are mended.", Details: faults}
 }
 
 func firstSteps() error {
 	return &gitops.Refusal{Code: gitops.Config, Title: "ferry has no configuration yet",
-		Reason: "Name the environments in the plugin's config, in Botkube's values under executors. This is enough to begin:",
+		Reason: "Name the environments in the plugin's config, in Botkube's values under executors; in a terminal, in ferry.yaml, without the line \"config:\". This is enough to begin:",
 		Snippet: `config:
   environments:
   - name: stage

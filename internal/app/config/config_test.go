@@ -145,6 +145,7 @@ var bad = map[string]struct {
 }{
 	"blueprints that are not pinned": {"environments: [{name: a}]\nblueprints: 'git::https://gh0-canary@git.example.com/x.git?ref=main'", []string{"blueprints: "}, false},
 	"unknown key":                    {"environments: [{name: a}]\nenvironment: x", []string{`unknown field "environment"`}, true},
+	"as in Botkube's values":         {"config: {environments: [{name: a}]}", []string{`unknown field "config": write what stands below it`, "environments: at least one is needed"}, true},
 	"unknown key inside":             {"environments: [{name: a}, {name: b, promotion: {confirms: optional}}]", []string{`unknown field "environments[1].promotion.confirms"`}, true},
 	"another case":                   {"environments: [{name: a}]\nGitHub: {}", []string{`unknown field "GitHub"`}, true},
 	"an inline token":                {"environments: [{name: a}]\ngithub: {auth: {token: gh0-canary}}", []string{"github.auth.token: secrets are never written here; put it into a file and write github: {auth: {tokenFile: "}, true},
