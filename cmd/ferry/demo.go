@@ -22,8 +22,8 @@ type demo struct {
 // What the demo says once it is ready, for a terminal of 80 columns.
 const (
 	real = `
-API servers, Flux and Helm are real. Nodes and pods are simulated: any image runs
-whose tag does not begin with bad.
+API servers, Flux and Helm are real. Nodes and pods are simulated: any image
+runs whose tag does not begin with bad.
 `
 	toTry = `
 Try:
