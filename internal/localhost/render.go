@@ -115,6 +115,7 @@ var signs = map[string]lipgloss.Style{
 	"…": lipgloss.NewStyle().Foreground(lipgloss.Yellow),
 	"‖": lipgloss.NewStyle().Foreground(lipgloss.Yellow),
 	"?": lipgloss.NewStyle().Foreground(lipgloss.Yellow),
+	"!": lipgloss.NewStyle().Foreground(lipgloss.Yellow),
 	"→": lipgloss.NewStyle().Foreground(lipgloss.Cyan),
 }
 
