@@ -66,6 +66,13 @@ func inFile(file string, err error) error {
 	if !errors.As(err, &r) {
 		return fmt.Errorf("edit %s: %w", file, err)
 	}
+	if r.Code == gitops.NotYAML {
+		code := gitops.NotYAML
+		if strings.Contains(r.Reason, "{{") {
+			code = gitops.Template
+		}
+		return &gitops.Refusal{Code: code, Reason: fmt.Sprintf("%s: %s.", file, strings.TrimSuffix(r.Reason, ".")), Cause: r.Cause}
+	}
 	return &gitops.Refusal{Code: r.Code, Reason: fmt.Sprintf("%s cannot be edited safely: %s.", file, strings.TrimSuffix(r.Reason, ".")), Cause: r.Cause}
 }
 
@@ -344,7 +351,7 @@ func leaves(v any, under string, visit func(path, text string)) {
 	case string:
 		visit(under, v)
 		var inner any
-		if strings.Contains(v, "\n") && len(dyesIn(v)) > 0 && yaml.Unmarshal([]byte(v), &inner) == nil {
+		if strings.ContainsAny(v, "\n:") && len(dyesIn(v)) > 0 && yaml.Unmarshal([]byte(v), &inner) == nil {
 			if _, isText := inner.(string); !isText {
 				leaves(inner, under+"|", visit)
 			}

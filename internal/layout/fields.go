@@ -388,7 +388,7 @@ func containerOf(path string) string {
 	parts := strings.Split(path, ".")
 	for i := len(parts) - 1; i >= 0; i-- {
 		switch p := parts[i]; {
-		case p == "image" || p == "tag" || imageKey.MatchString(p):
+		case p == "image" || p == "tag" || imageKey.MatchString(p) || tagKey.MatchString(p):
 		case p == "values" || p == "spec":
 			return ""
 		default:

@@ -131,6 +131,9 @@ func where(t *testing.T, opened *Tree, env Environment, others []Environment) st
 
 func told(err error) string {
 	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
+		if r.Code == gitops.Layout && len(r.Details) > 0 {
+			return fmt.Sprintf("%s: %s (%s)", r.Code, r.Reason, strings.Join(r.Details, "; "))
+		}
 		return fmt.Sprintf("%s: %s", r.Code, r.Reason)
 	}
 	return err.Error()

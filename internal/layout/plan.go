@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -93,15 +95,46 @@ func (t *Tree) missing(ctx context.Context, env Environment, app string, problem
 			}
 		}
 	}
+	refusal := &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("Nothing that is built for %s is called %s and has a version.", cmp.Or(env.Name, "this environment"), app)}
+	mentioned := t.mentions(app[strings.LastIndexByte(app, '/')+1:])
 	for _, p := range problems {
-		if r := (*gitops.Refusal)(nil); errors.As(p.Err, &r) && r.Code != gitops.NotInGit {
+		r := (*gitops.Refusal)(nil)
+		if !errors.As(p.Err, &r) {
+			continue
+		}
+		if r.Code != gitops.NotInGit && mentioned { // it may be in what is not built
 			return p.Err
 		}
+		refusal.Details = append(refusal.Details, fmt.Sprintf("%s: %s", p.Kustomization, r.Reason))
 	}
-	for _, p := range problems {
-		return p.Err
-	}
-	return &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("Nothing that is built for %s is called %s and has a version.", cmp.Or(env.Name, "this environment"), app)}
+	return refusal
+}
+
+// mentions says whether any file of the tree has a HelmRelease or workload of a name.
+func (t *Tree) mentions(name string) bool {
+	found := false
+	err := fs.WalkDir(t.files, ".", func(file string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !yamlFile(file) || path.Ext(file) == "" {
+			return nil //nolint:nilerr // what cannot be read mentions nothing
+		}
+		content, err := t.files.ReadFile(file)
+		if err != nil || !bytes.Contains(content, []byte(name)) {
+			return nil //nolint:nilerr // likewise
+		}
+		parsed, err := t.parse(file)
+		if err != nil {
+			return nil //nolint:nilerr // likewise
+		}
+		for d := range parsed.file.Len() {
+			kind := parsed.file.Text(d, "kind")
+			if parsed.file.Text(d, "metadata", "name") == name && (kind == "HelmRelease" || slices.Contains(workloads, kind)) {
+				found = true
+				return fs.SkipAll
+			}
+		}
+		return nil
+	})
+	return err == nil && found
 }
 
 // choose finds it among those of its application.
@@ -682,7 +715,7 @@ func differences(a, b any, under string, visit func(path, old, now string)) {
 			return
 		}
 	case string:
-		if y, ok := b.(string); ok && x != y && strings.Contains(x, "\n") {
+		if y, ok := b.(string); ok && x != y && strings.Contains(x, ":") {
 			var was, is map[string]any
 			if yaml.Unmarshal([]byte(x), &was) == nil && yaml.Unmarshal([]byte(y), &is) == nil && was != nil && is != nil {
 				differences(was, is, under+"|", visit)

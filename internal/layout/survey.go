@@ -51,11 +51,16 @@ func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment
 	if err != nil {
 		return nil, nil, err
 	}
-	readings := slices.DeleteFunc(w.readings(), func(r reading) bool { return app != "" && !named(r.app, app) })
+	all := w.readings()
+	readings := slices.DeleteFunc(slices.Clone(all), func(r reading) bool { return app != "" && !named(r.app, app) })
+	if slices.ContainsFunc(readings, func(r reading) bool { return r.version.Kind == gitops.Substitute }) {
+		readings = all // whether a variable ends in another application's version
+	}
 	fields, origins, err := t.locate(ctx, env, w, readings)
 	if err != nil {
 		return nil, nil, err
 	}
+	fields = slices.DeleteFunc(fields, func(f Field) bool { return app != "" && !named(f.Application, app) })
 	fields = append(fields, t.remotes(w, app)...)
 	if len(others) > 0 {
 		if err := t.feeds(ctx, env, others, origins, fields); err != nil {

@@ -231,8 +231,12 @@ func yamlFile(name string) bool {
 	return strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml") || strings.HasSuffix(base, ".json") || !strings.Contains(base, ".")
 }
 
-// firstLine is what a refusal tells of an error of kustomize's.
+// firstLine is what a refusal tells of an error of kustomize's: not the configuration that it quotes between backquotes.
 func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
+	text := err.Error()
+	if before, rest, quotes := strings.Cut(text, " with config: `"); quotes {
+		text = before + rest[strings.LastIndexByte(rest, '`')+1:]
+	}
+	line, _, _ := strings.Cut(text, "\n")
 	return line
 }

@@ -306,6 +306,15 @@ func (t *Tree) buildSite(ctx context.Context, s *site, now known, in view) {
 		s.objects = render.Mark(s.objects, s.Labels, s.Annotations)
 	}
 	if r := (*gitops.Refusal)(nil); s.err != nil && !errors.As(s.err, &r) {
+		for _, file := range s.files { // kustomize does not always say which
+			if !yamlFile(file) || path.Ext(file) == "" {
+				continue
+			}
+			if _, err := t.parse(file); isRefusal(err, gitops.NotYAML) || isRefusal(err, gitops.Template) {
+				s.err = err
+				return
+			}
+		}
 		s.err = &gitops.Refusal{Code: gitops.Layout, Cause: s.err, Reason: fmt.Sprintf("What Flux builds from %s does not build at this commit.", s.Path),
 			Details: []string{firstLine(s.err)}}
 	}

@@ -75,7 +75,7 @@ func tooMuch(what, why string) error {
 }
 
 func unreadable(file, as string, err error) error {
-	return &gitops.Refusal{Code: gitops.NotYAML, Reason: fmt.Sprintf("%s cannot be read as %s.", file, as), Cause: err}
+	return &gitops.Refusal{Code: gitops.NotYAML, Reason: fmt.Sprintf("%s cannot be read as %s: %s.", file, as, strings.SplitN(strings.TrimPrefix(err.Error(), "yaml: "), "\n", 2)[0]), Cause: err}
 }
 
 // load reads the files of the build of a Kustomization, its own spec added to the kustomization at its path.
