@@ -63,6 +63,7 @@ fix: ## format, and apply what the linter can mend
 
 generate: ## write the blueprints' schema and the golden files again
 	go test ./internal/blueprint ./blueprints -update
+	cd internal/hosttest && go test -count=1 -run TestGolden . -update
 
 demo: testenv build ## try ferry: two clusters with Flux, a repository, and a chat
 	@bin/ferry demo

@@ -7,11 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/kubeshop/botkube/pkg/bot/interactive"
 )
 
-var update = flag.Bool("update", false, "write what the pictures are drawn from anew")
+var update = flag.Bool("update", false, "write the golden files and what the pictures are drawn from anew")
 
 // pictured are the messages that the README shows in Slack, each with the line that Botkube puts before it.
 var pictured = map[string]string{
@@ -26,10 +24,6 @@ var pictured = map[string]string{
 
 // TestPictures holds what the pictures are drawn from to what Botkube makes of the present messages.
 func TestPictures(t *testing.T) {
-	type post struct {
-		Text   string          `json:"text,omitempty"`
-		Blocks json.RawMessage `json:"blocks,omitempty"`
-	}
 	left := len(pictured)
 	for _, a := range answers(t) {
 		echo, ok := pictured[a.Name]
@@ -37,25 +31,11 @@ func TestPictures(t *testing.T) {
 			continue
 		}
 		left--
-		var posts []post
-		for i, m := range a.Messages {
-			sent := asSent(t, m)
-			sent.Description = ""
-			if i == 0 {
-				sent.Description = echo
-			}
-			values := slackValues(t, interactive.CoreMessage(sent))
-			if blocks := values["blocks"]; blocks != "" {
-				posts = append(posts, post{Blocks: json.RawMessage(blocks)})
-			} else {
-				posts = append(posts, post{Text: values["text"]})
-			}
-		}
 		var got bytes.Buffer
 		encoder := json.NewEncoder(&got)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", " ")
-		if err := encoder.Encode(posts); err != nil {
+		if err := encoder.Encode(slackPosts(t, a, echo)); err != nil {
 			t.Fatal(err)
 		}
 		file := filepath.Join("..", "pictures", "testdata", a.Name+".json")
