@@ -295,15 +295,10 @@ func (t *Tree) buildSite(ctx context.Context, s *site, now known, in view) {
 			return
 		}
 	}
-	built, err := t.build(ctx, s.Kustomization, in.edition)
-	s.files, s.remote, s.err = built.Files, built.Remote, err
-	if err == nil {
-		s.objects = built.Objects
-		if s.Substitution != nil {
-			s.vars = now.variables(s.Kustomization)
-			s.objects, s.err = render.Substitute(built.Objects, s.vars, s.Substitution.Always)
+	for range maxRounds {
+		if t.fill(ctx, s, now, in); !s.settle() {
+			break
 		}
-		s.objects = render.Mark(s.objects, s.Labels, s.Annotations)
 	}
 	if r := (*gitops.Refusal)(nil); s.err != nil && !errors.As(s.err, &r) {
 		for _, file := range s.files { // kustomize does not always say which
@@ -318,6 +313,37 @@ func (t *Tree) buildSite(ctx context.Context, s *site, now known, in view) {
 		s.err = &gitops.Refusal{Code: gitops.Layout, Cause: s.err, Reason: fmt.Sprintf("What Flux builds from %s does not build at this commit.", s.Path),
 			Details: []string{firstLine(s.err)}}
 	}
+}
+
+// fill builds a site as its specification is so far.
+func (t *Tree) fill(ctx context.Context, s *site, now known, in view) {
+	built, err := t.build(ctx, s.Kustomization, in.edition)
+	s.objects, s.files, s.remote, s.err = nil, built.Files, built.Remote, err
+	if err != nil {
+		return
+	}
+	s.objects = built.Objects
+	if s.Substitution != nil {
+		s.vars = now.variables(s.Kustomization)
+		s.objects, s.err = render.Substitute(built.Objects, s.vars, s.Substitution.Always)
+	}
+	s.objects = render.Mark(s.objects, s.Labels, s.Annotations)
+}
+
+// settle takes over what a site itself builds of its own Kustomization, as that of a root may: Flux applies it and then
+// builds again. It is false if nothing changes.
+func (s *site) settle() bool {
+	for _, o := range s.objects {
+		k, _, ok := kustomization(o)
+		if !ok || s.Name == "" || (&site{Kustomization: k}).key() != s.key() || k.Path != s.Path {
+			continue
+		}
+		k.Source, k.Applied, k.Attempted, k.Condition = s.Source, s.Applied, s.Attempted, s.Condition
+		changed := !reflect.DeepEqual(k, s.Kustomization)
+		s.Kustomization = k
+		return changed
+	}
+	return false
 }
 
 // learn takes from what a site builds what others need.
