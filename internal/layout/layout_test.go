@@ -152,6 +152,8 @@ func plan(t *testing.T, opened *Tree, env Environment, others []Environment, lin
 			change.Image = words[i+1]
 		case "--field":
 			change.Field = words[i+1]
+		case "--override":
+			change.Override = true
 		case "--shared":
 			change.Shared = true
 		case "--pin":
@@ -185,8 +187,14 @@ func plan(t *testing.T, opened *Tree, env Environment, others []Environment, lin
 			t.Fatal(err)
 		}
 		old, now := bytes.Split(was, []byte("\n")), bytes.Split(f.Content, []byte("\n"))
-		if len(old) != len(now) {
-			t.Errorf("%s has another number of lines", f.Path)
+		if len(old) != len(now) { // something is added in one place
+			from := 0
+			for from < len(old) && bytes.Equal(old[from], now[from]) {
+				from++
+			}
+			for _, line := range now[from : from+len(now)-len(old)] {
+				fmt.Fprintf(&b, "+%s\n", line)
+			}
 			continue
 		}
 		for i := range old {

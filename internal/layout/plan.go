@@ -33,6 +33,7 @@ type Change struct {
 	Field string // FILE:PATH: this field is meant
 
 	Shared     bool // agreed that more changes than the one version
+	Override   bool // where others share the field, in the environment's own files
 	Pin        bool // agreed that one version replaces a range
 	DropDigest bool // agreed that a digest beside the tag goes
 }
@@ -263,6 +264,9 @@ func (t *Tree) PlanField(ctx context.Context, env Environment, others []Environm
 			return quoted, nil
 		}
 	}
+	if isRefusal(err, gitops.Shared) && change.Override {
+		return t.override(ctx, env, others, f, tag, digest, err)
+	}
 	return result, err
 }
 
@@ -428,11 +432,30 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 		changed[e.File] = content
 		result.Files = append(result.Files, gitops.File{Path: e.File, Content: content})
 	}
-	var besides []string
+	besides, err := t.effects(ctx, env, others, f, changed, tag, digest, &result)
+	if err != nil {
+		return Result{}, err
+	}
+	if anchored != nil && !change.Shared && (len(besides) > 0 || !t.onlyVersions(ctx, env, f, result)) {
+		return result, withCandidate(inFile(f.File, anchored), f)
+	}
+	if len(besides) > 0 && !change.Shared {
+		edit := result.Edits[0]
+		reason := fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared; to change this alone, --override.", edit.File, edit.Line)
+		if len(result.AlsoFeeds) > 0 {
+			reason = fmt.Sprintf("%s line %d also feeds %s. To change all of it, add --shared; to change this alone, --override.", edit.File, edit.Line, strings.Join(result.AlsoFeeds, ", "))
+		}
+		return result, withCandidate(&gitops.Refusal{Code: gitops.Shared, Title: fmt.Sprintf("This would change more than %s in %s", f.Application.Name, env.Name), Reason: reason, Details: besides}, f)
+	}
+	return result, nil
+}
+
+// effects builds every environment before and after, and returns what differs beside what is meant.
+func (t *Tree) effects(ctx context.Context, env Environment, others []Environment, f Field, changed map[string][]byte, tag, digest string, result *Result) (besides []string, err error) {
 	for _, e := range append([]Environment{env}, others...) {
-		effect, more, err := t.effect(ctx, e, e.Name == env.Name, f, changed, tag, digest, &result)
+		effect, more, err := t.effect(ctx, e, e.Name == env.Name, f, changed, tag, digest, result)
 		if err != nil {
-			return Result{}, err
+			return nil, err
 		}
 		if effect.Digest == "" {
 			continue
@@ -444,18 +467,7 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 		besides = append(besides, more...)
 	}
 	slices.Sort(result.AlsoFeeds)
-	if anchored != nil && !change.Shared && (len(besides) > 0 || !t.onlyVersions(ctx, env, f, result)) {
-		return result, withCandidate(inFile(f.File, anchored), f)
-	}
-	if len(besides) > 0 && !change.Shared {
-		edit := result.Edits[0]
-		reason := fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared.", edit.File, edit.Line)
-		if len(result.AlsoFeeds) > 0 {
-			reason = fmt.Sprintf("%s line %d also feeds %s. To change all of it, add --shared.", edit.File, edit.Line, strings.Join(result.AlsoFeeds, ", "))
-		}
-		return result, withCandidate(&gitops.Refusal{Code: gitops.Shared, Title: fmt.Sprintf("This would change more than %s in %s", f.Application.Name, env.Name), Reason: reason, Details: besides}, f)
-	}
-	return result, nil
+	return besides, nil
 }
 
 // replaceAnchored changes a scalar with its aliases, and proves that nothing else differs.
