@@ -8,7 +8,7 @@ import (
 )
 
 var changeOptions = []string{
-	"--reason TEXT", "--pr", "--chart", "--image NAME", "--field FILE:PATH", "--shared", "--pin", "--drop-digest", "--yes", "--confirm HASH", "--until UNIX", "--help",
+	"--reason TEXT", "--pr", "--chart", "--image NAME", "--field FILE:PATH", "--shared", "--override", "--pin", "--drop-digest", "--yes", "--confirm HASH", "--until UNIX", "--help",
 }
 
 // grammar is what the plugin of this version understands. A test holds it against the plugin's manual.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"runtime/debug"
 
 	"github.com/ferry-chatops/ferry/internal/app/offline"
@@ -26,6 +27,7 @@ type plan struct {
 	Image      string   `xor:"version" placeholder:"NAME" help:"This image's version is meant."`
 	Field      string   `placeholder:"FILE:PATH" help:"This field is meant, as where prints it."`
 	Shared     bool     `help:"Agreed that other environments change with it."`
+	Override   bool     `help:"Where other environments share the bytes, state the version in this one's own files."`
 	Pin        bool     `help:"Agreed that the version takes the place of a range."`
 	DropDigest bool     `help:"Agreed that a digest beside the tag goes."`
 	Write      bool     `help:"Write the files."`
@@ -41,14 +43,18 @@ func (w where) Run(ctx context.Context, t terminal) error {
 // Run tells what a promotion would write, and writes it if asked to.
 func (p plan) Run(ctx context.Context, t terminal) error {
 	return answered(offline.Plan(ctx, p.question(t, p.Output, p.Words), offline.Change{Chart: p.Chart, Image: p.Image, Field: p.Field,
-		Shared: p.Shared, Pin: p.Pin, DropDigest: p.DropDigest, Write: p.Write}))
+		Shared: p.Shared, Override: p.Override, Pin: p.Pin, DropDigest: p.DropDigest, Write: p.Write}))
 }
 
-// question also lets the process collect less garbage: it ends with the answer.
+// question also lets the process collect less garbage, since it ends with the answer, and takes standard error from kustomize,
+// which warns there for every file that it finds old-fashioned.
 func (c checkout) question(t terminal, output string, words []string) offline.Question {
 	const most = 300 << 20 // bytes
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(most)
+	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+		os.Stderr = null
+	}
 	return offline.Question{Tree: c.Tree, Path: c.Path, Words: words, Output: output, Colour: styled(t.out), Out: t.out, Err: t.err}
 }
 

@@ -422,6 +422,8 @@ func (p *parser) split(words []token) (gitops.Change, error) {
 	switch {
 	case c.Chart && c.Image != "":
 		return c, p.refuse("--chart and --image exclude each other: one version is changed at a time.")
+	case c.Shared && c.Override:
+		return c, p.refuse("--shared and --override exclude each other: the change is for all who share the file, or for one.")
 	case c.Confirm != "" && c.Until.IsZero():
 		return c, p.refuse("--confirm needs --until, the time when the confirmation expires.")
 	case c.Confirm == "" && !c.Until.IsZero():
@@ -436,6 +438,8 @@ func (p *parser) set(c *gitops.Change, option, value string) error {
 		c.Chart = true
 	case "--shared":
 		c.Shared = true
+	case "--override":
+		c.Override = true
 	case "--pin":
 		c.Pin = true
 	case "--drop-digest":

@@ -85,6 +85,7 @@ var changeOptions = []Option{
 	{"--field FILE:PATH", "This field is meant, one of those that the answer listed."},
 	{"--reason TEXT", "Why; it is kept in the commit. Put it in quotes if it has blanks."},
 	{"--shared", "Agree that other environments fed by the same file change too."},
+	{"--override", "Where other environments share the file, state the version in this one's own files."},
 	{"--pin", "Agree that one version takes the place of a range."},
 	{"--drop-digest", "Agree that the digest beside the tag goes."},
 	{"--pr", "Open a pull request even where ferry may commit."},

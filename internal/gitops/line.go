@@ -69,7 +69,7 @@ func options(c Change) []string {
 	for _, flag := range []struct {
 		set  bool
 		word string
-	}{{c.Chart, "--chart"}, {c.Shared, "--shared"}, {c.Pin, "--pin"}, {c.DropDigest, "--drop-digest"}, {c.PullRequest, "--pr"}, {c.Yes, "--yes"}} {
+	}{{c.Chart, "--chart"}, {c.Shared, "--shared"}, {c.Override, "--override"}, {c.Pin, "--pin"}, {c.DropDigest, "--drop-digest"}, {c.PullRequest, "--pr"}, {c.Yes, "--yes"}} {
 		if flag.set {
 			words = append(words, flag.word)
 		}

@@ -34,7 +34,7 @@ func (r *Repository) Plan(ctx context.Context, root string, request gitops.Promo
 	}
 	c := request.Change
 	result, err := r.tree.Plan(ctx, o.environment, o.others, layout.Change{Application: c.Application, Version: request.Version, Chart: c.Chart, Image: c.Image,
-		Field: c.Field, Shared: c.Shared, Pin: c.Pin, DropDigest: c.DropDigest})
+		Field: c.Field, Shared: c.Shared, Override: c.Override, Pin: c.Pin, DropDigest: c.DropDigest})
 	if err != nil {
 		return Planned{}, err
 	}

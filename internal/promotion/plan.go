@@ -91,7 +91,7 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 	}
 	own, others := p.environment(in.app.Environment)
 	result, err := p.tree.PlanField(ctx, own, others, field, layout.Change{Application: in.app.String(), Version: in.to,
-		Shared: in.asked.Shared, Pin: in.asked.Pin, DropDigest: in.asked.DropDigest})
+		Shared: in.asked.Shared, Override: in.asked.Override, Pin: in.asked.Pin, DropDigest: in.asked.DropDigest})
 	if r := (*gitops.Refusal)(nil); errors.As(err, &r) && r.Code == gitops.Shared {
 		again := in
 		again.asked.Shared = true

@@ -235,6 +235,11 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	if err != nil {
 		return err
 	}
+	if len(w.remote) > 0 {
+		if err := w.lenient(dir, file); err != nil {
+			return err
+		}
+	}
 	w.vars = w.vars || len(k.Vars) > 0
 	targets := len(w.targets)
 	replacements, err := w.replacements(dir, k)

@@ -22,8 +22,11 @@ import (
 )
 
 func main() {
-	log.SetOutput(io.Discard) // kustomize warns there
 	progress := log.New(os.Stderr, "", log.Ltime)
+	log.SetOutput(io.Discard) // kustomize warns there, and to standard error
+	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+		os.Stderr = null
+	}
 	repo := flag.String("repo", "", "directory of a checkout, or a bare repository")
 	roots := flag.String("roots", "", "directories that Flux syncs, with commas or blanks between them")
 	limit := flag.Int("limit", 0, "commits to replay, the newest first; 0: all")

@@ -97,7 +97,7 @@ func Where(ctx context.Context, q Question) error {
 
 // A Change is what plan has beyond a question.
 type Change struct {
-	Chart, Shared, Pin, DropDigest bool
+	Chart, Shared, Override, Pin, DropDigest bool
 
 	Image, Field string
 	Write        bool // write the files
@@ -127,7 +127,7 @@ func Plan(ctx context.Context, q Question, c Change) error {
 		}
 		planned, err := operation.Open(files).Plan(ctx, root, gitops.Promote{Version: version, Change: gitops.Change{
 			Application: application, Environment: environment, Chart: c.Chart, Image: c.Image, Field: c.Field,
-			Shared: c.Shared, Pin: c.Pin, DropDigest: c.DropDigest}})
+			Shared: c.Shared, Override: c.Override, Pin: c.Pin, DropDigest: c.DropDigest}})
 		if err == nil && c.Write {
 			err = checkout.Write(planned.Content, planned.Before)
 		}

@@ -1,0 +1,109 @@
+package render
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strings"
+	"testing/fstest"
+
+	"go.yaml.in/yaml/v3"
+	sigsyaml "sigs.k8s.io/yaml"
+)
+
+// lenient gives every strategic merge patch of a kustomization that names its object by itself a target that says the same.
+// Kustomize ignores a patch whose target is not there, and fails at one without a target: and where resources are left
+// out, because they lie elsewhere, so may be what is patched.
+func (w *walker) lenient(dir, file string) error {
+	var fields map[string]any
+	if err := sigsyaml.Unmarshal(w.files[file].Data, &fields); err != nil {
+		return unreadable(file, "a kustomization", err)
+	}
+	var all []any // in the order in which kustomize applies them
+	merges, _ := fields["patchesStrategicMerge"].([]any)
+	for _, m := range merges {
+		text, _ := m.(string)
+		if _, ok := w.files[path.Join(dir, text)]; ok && plain(text) {
+			all = append(all, map[string]any{"path": text})
+		} else {
+			all = append(all, map[string]any{"patch": text})
+		}
+	}
+	patches, _ := fields["patches"].([]any)
+	all = append(all, patches...)
+	var targeted []any
+	for _, p := range all {
+		entry, _ := p.(map[string]any)
+		if entry == nil || entry["target"] != nil {
+			targeted = append(targeted, p)
+			continue
+		}
+		text, _ := entry["patch"].(string)
+		if at, _ := entry["path"].(string); at != "" && w.files[path.Join(dir, at)] != nil {
+			text = string(w.files[path.Join(dir, at)].Data)
+		}
+		objects, ok := documents(text)
+		if !ok {
+			targeted = append(targeted, p)
+			continue
+		}
+		for _, o := range objects {
+			part, err := sigsyaml.Marshal(o)
+			if err != nil {
+				return fmt.Errorf("encode a patch of %s: %w", file, err)
+			}
+			one := map[string]any{"patch": string(part), "target": selector(o)}
+			if options := entry["options"]; options != nil {
+				one["options"] = options
+			}
+			targeted = append(targeted, one)
+		}
+	}
+	if len(targeted) == 0 {
+		return nil
+	}
+	delete(fields, "patchesStrategicMerge")
+	fields["patches"] = targeted
+	raw, err := sigsyaml.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", file, err)
+	}
+	w.files[file] = &fstest.MapFile{Data: raw, Mode: 0o644}
+	return nil
+}
+
+// documents are those of a patch, if each of them names an object.
+func documents(text string) (objects []map[string]any, ok bool) {
+	for d := yaml.NewDecoder(bytes.NewReader([]byte(text))); ; {
+		var o map[string]any
+		err := d.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			return objects, len(objects) > 0
+		}
+		metadata, _ := o["metadata"].(map[string]any)
+		if name, _ := metadata["name"].(string); err != nil || name == "" || o["kind"] == nil {
+			return nil, false
+		}
+		objects = append(objects, o)
+	}
+}
+
+// selector is the target that stands for what a patch says of its object.
+func selector(o map[string]any) map[string]any {
+	metadata, _ := o["metadata"].(map[string]any)
+	target := map[string]any{"kind": o["kind"], "name": regexp.QuoteMeta(fmt.Sprint(metadata["name"]))}
+	if namespace, _ := metadata["namespace"].(string); namespace != "" {
+		target["namespace"] = regexp.QuoteMeta(namespace)
+	}
+	version, _ := o["apiVersion"].(string)
+	if group, after, ok := strings.Cut(version, "/"); ok {
+		target["group"], version = group, after
+	}
+	if version != "" {
+		target["version"] = version
+	}
+	return target
+}
