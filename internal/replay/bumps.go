@@ -206,7 +206,8 @@ func (c *comparer) scalar(a, b *yaml.Node, keys []string, line int) error {
 		return nil
 	}
 	const quotes = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle
-	if a.Line != b.Line || a.Style&quotes != b.Style&quotes || !isVersion(keys, a.Value) || !isVersion(keys, b.Value) {
+	if a.Line != b.Line || a.Style&quotes != b.Style&quotes || b.ShortTag() != "!!str" || // a number, which ferry puts in quotes
+		!isVersion(keys, a.Value) || !isVersion(keys, b.Value) {
 		return errOther
 	}
 	c.found = append(c.found, bump{file: c.file, line: line + a.Line, path: strings.Join(keys, "."), keys: keys, old: a.Value, new: b.Value, kind: c.field(keys, a.Value), name: c.name})
