@@ -93,9 +93,12 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 	result, err := p.tree.PlanField(ctx, own, others, field, layout.Change{Application: in.app.String(), Version: in.to,
 		Shared: in.asked.Shared, Override: in.asked.Override, Pin: in.asked.Pin, DropDigest: in.asked.DropDigest})
 	if r := (*gitops.Refusal)(nil); errors.As(err, &r) && r.Code == gitops.Shared {
-		again := in
-		again.asked.Shared = true
-		r.Next = []string{again.line(in.to)}
+		all, own := in, in
+		all.asked.Shared, all.asked.Override = true, false
+		own.asked.Override = true
+		if r.Next = []string{all.line(in.to)}; !in.asked.Override && !in.rollback {
+			r.Next = append(r.Next, own.line(in.to))
+		}
 	}
 	if err != nil {
 		return gitops.Plan{}, err
