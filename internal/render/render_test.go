@@ -114,6 +114,38 @@ func TestBuildRefusesWhatIsElsewhere(t *testing.T) {
 	}
 }
 
+// Transformers may be listed by a kustomization of their own, which may do nothing else.
+func TestBuildWithTransformersOfADirectory(t *testing.T) {
+	files := map[string]string{
+		"app/kustomization.yaml":      "resources: [web.yaml]\ntransformers: [./more]",
+		"app/web.yaml":                deployment,
+		"app/more/kustomization.yaml": "resources: [../../common]",
+		"common/kustomization.yaml":   "resources: [image.yaml]",
+		"common/image.yaml":           "apiVersion: builtin\nkind: ImageTagTransformer\nmetadata: {name: a}\nimageTag: {name: example/web, newTag: 5.0.0}",
+	}
+	built, err := Build(t.Context(), tree(files), gitops.Kustomization{Path: "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := image(t, built.Objects); got != "example/web:5.0.0" {
+		t.Errorf("image is %s", got)
+	}
+	for name, kustomization := range map[string]string{
+		"patches":    "resources: [image.yaml]\npatches: [{patch: '- {op: replace, path: /kind, value: Other}'}]",
+		"itself":     "resources: [../app/more]",
+		"other kind": "resources: [../app/web.yaml]",
+		"outside":    "resources: [../../etc]",
+		"nothing":    "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			files["common/kustomization.yaml"] = kustomization
+			if _, err := Build(t.Context(), tree(files), gitops.Kustomization{Path: "app"}); err == nil {
+				t.Error("it is built")
+			}
+		})
+	}
+}
+
 // Resources that lie elsewhere are left out and named; what is here is built without them.
 func TestBuildLeavesRemoteResourcesOut(t *testing.T) {
 	files := tree(map[string]string{"app/kustomization.yaml": "resources: [web.yaml, ../crds, 'https://example.com/base?ref=v1']\nconfigMapGenerator: [{name: a, files: ['a.json=https://example.com/a.json']}]",

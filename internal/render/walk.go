@@ -456,39 +456,91 @@ func (w *walker) configurations(dir string, k types.Kustomization) (rules int, e
 var builtin = []string{"NamespaceTransformer", "PrefixTransformer", "SuffixTransformer", "LabelTransformer", "AnnotationsTransformer",
 	"ImageTagTransformer", "ReplicaCountTransformer"}
 
-// transformers reads those of kustomize's own that are configured like objects, inline or in files, and returns how many
-// rules they have. All others are refused.
+// transformers reads those of kustomize's own that are configured like objects, inline, in files or in directories with a
+// kustomization that lists files, and returns how many rules they have. All others are refused.
 func (w *walker) transformers(dir, file string, k types.Kustomization) (rules int, err error) {
 	for _, entry := range k.Transformers {
-		at, raw := file, []byte(entry)
-		if !strings.Contains(entry, "\n") {
-			if at, err = w.resolve(dir, entry); err != nil {
-				return 0, err
-			}
-			if raw, err = w.read(at); err != nil {
-				return 0, err
-			}
+		var n int
+		if strings.Contains(entry, "\n") {
+			n, err = w.transformer(file, []byte(entry))
+		} else {
+			n, err = w.transformersAt(dir, entry, nil)
 		}
-		if err := w.weigh(at, raw); err != nil {
+		if err != nil {
 			return 0, err
 		}
-		for _, piece := range separator.Split("\n"+string(raw), -1) {
-			var one map[string]any
-			if err := sigsyaml.Unmarshal([]byte(piece), &one); err != nil {
-				return 0, unreadable(at, "a transformer", err)
-			}
-			if len(one) == 0 {
-				continue
-			}
-			if kind, _ := one["kind"].(string); one["apiVersion"] != "builtin" || !slices.Contains(builtin, kind) {
-				return 0, outside(file, "uses transformers of its own")
-			}
-			specs, _ := one["fieldSpecs"].([]any)
-			rules += 1 + len(specs)
-		}
+		rules += n
 	}
 	if rules > maxRules {
 		return 0, tooMuch(dir, fmt.Sprintf("has more than %d rules of its own for kustomize", maxRules))
+	}
+	return rules, nil
+}
+
+// transformersAt reads those of a file or directory. parents are the directories on the way to it.
+func (w *walker) transformersAt(dir, ref string, parents []string) (rules int, err error) {
+	at, err := w.resolve(dir, ref)
+	if err != nil {
+		return 0, err
+	}
+	directory := isDir(w.tree, at)
+	file := at
+	if directory {
+		if w.visits++; w.visits > maxVisits || len(parents) > maxNest || slices.Contains(parents, at) {
+			return 0, tooMuch(at, "is a kustomization of transformers that contains itself, or too many others")
+		}
+		if file = kustomizationFile(w.tree, at); file == "" {
+			return 0, outside(at, "has no kustomization")
+		}
+	}
+	raw, err := w.read(file)
+	if err != nil {
+		return 0, err
+	}
+	if !directory {
+		return w.transformer(file, raw)
+	}
+	if err := w.weigh(file, raw); err != nil {
+		return 0, err
+	}
+	var fields map[string]any
+	var k types.Kustomization
+	if err := errors.Join(sigsyaml.Unmarshal(raw, &fields), k.Unmarshal(raw)); err != nil {
+		return 0, unreadable(file, "a kustomization", err)
+	}
+	for key := range fields {
+		if !slices.Contains([]string{"apiVersion", "kind", "metadata", "resources"}, key) {
+			return 0, outside(file, "makes transformers of its own")
+		}
+	}
+	for _, resource := range k.Resources {
+		n, err := w.transformersAt(at, resource, append(slices.Clone(parents), at))
+		if err != nil {
+			return 0, err
+		}
+		rules += n
+	}
+	return rules, nil
+}
+
+// transformer reads the transformers of a text.
+func (w *walker) transformer(file string, raw []byte) (rules int, err error) {
+	if err := w.weigh(file, raw); err != nil {
+		return 0, err
+	}
+	for _, piece := range separator.Split("\n"+string(raw), -1) {
+		var one map[string]any
+		if err := sigsyaml.Unmarshal([]byte(piece), &one); err != nil {
+			return 0, unreadable(file, "a transformer", err)
+		}
+		if len(one) == 0 {
+			continue
+		}
+		if kind, _ := one["kind"].(string); one["apiVersion"] != "builtin" || !slices.Contains(builtin, kind) {
+			return 0, outside(file, "uses transformers of its own")
+		}
+		specs, _ := one["fieldSpecs"].([]any)
+		rules += 1 + len(specs)
 	}
 	return rules, nil
 }
