@@ -415,7 +415,23 @@ func (w *walker) generated(dir string, k types.Kustomization) error {
 			w.variables += strings.Count(string(raw), "$(")
 		}
 	}
+	for _, g := range k.SecretGenerator {
+		for _, ref := range g.EnvSources {
+			w.decrypt(path.Join(dir, ref))
+		}
+	}
 	return nil
+}
+
+// encrypted are the lines that SOPS adds to an environment file. kustomize-controller decrypts the files of Secrets before
+// it builds, and two with the same keys do not build.
+var encrypted = regexp.MustCompile(`(?m)^sops_[a-z_0-9]+=.*(\n|$)`)
+
+// decrypt takes away what decrypting would; the values stay as they are.
+func (w *walker) decrypt(file string) {
+	if f := w.files[file]; f != nil && encrypted.Match(f.Data) {
+		w.files[file] = &fstest.MapFile{Data: encrypted.ReplaceAll(f.Data, nil), Mode: f.Mode}
+	}
 }
 
 // configurations reads a kustomization's own rules of where names, images and the like stand, and returns how many there
