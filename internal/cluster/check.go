@@ -165,11 +165,9 @@ func (p *prober) identify(ctx context.Context, f *Fleet, config *rest.Config) (b
 			p.found.Subjects = append(p.found.Subjects, operation.Subject{Kind: "Group", Name: g})
 		}
 		return true, nil
-	case err == nil && slices.Contains([]string{"", anonymous}, review.Status.UserInfo.Username): // whose rights are everybody's
-		return false, &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf("%s does not know who ferry is. Put the token of a service account into its kubeconfig.", p.environment)}
 	case err == nil:
-		p.found.Subjects = []operation.Subject{subject(review.Status.UserInfo.Username)}
-		return true, nil
+		err := p.known(review)
+		return err == nil, err
 	case !apierrors.IsForbidden(err) || as.UserName == "":
 		return false, refusal(ctx, p.environment, "create", "selfsubjectreviews", "", err)
 	}
@@ -183,7 +181,9 @@ func (p *prober) identify(ctx context.Context, f *Fleet, config *rest.Config) (b
 	if err := p.Create(ctx, &review); err != nil {
 		return false, refusal(ctx, p.environment, "create", "selfsubjectreviews", "", err)
 	}
-	p.found.Subjects = []operation.Subject{subject(review.Status.UserInfo.Username)}
+	if err := p.known(review); err != nil {
+		return false, err
+	}
 	rights := []operation.Right{{Verb: "impersonate", Resource: "users", Name: as.UserName}}
 	if s := subject(as.UserName); s.Kind == "ServiceAccount" {
 		rights = []operation.Right{{Verb: "impersonate", Resource: "serviceaccounts", Namespace: s.Namespace, Name: s.Name}}
@@ -196,6 +196,16 @@ func (p *prober) identify(ctx context.Context, f *Fleet, config *rest.Config) (b
 		err = hidden // it is not for impersonating
 	}
 	return false, err
+}
+
+// known takes the reviewed user for whom roles are. It refuses one without a credential, whose rights would be everybody's.
+func (p *prober) known(review authenticationv1.SelfSubjectReview) error {
+	user := review.Status.UserInfo.Username
+	if user == "" || user == anonymous {
+		return &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf("%s does not know who ferry is. Put the token of a service account into its kubeconfig.", p.environment)}
+	}
+	p.found.Subjects = []operation.Subject{subject(user)}
+	return nil
 }
 
 // anonymous is whom API servers call those without a credential.

@@ -226,12 +226,19 @@ func TestRightsAreForSomebody(t *testing.T) {
 			fmt.Fprint(w, `{"gitVersion": "v1.34.2"}`)
 			return
 		}
+		if r.Header.Get("Impersonate-User") != "" {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}`)
+			return
+		}
 		fmt.Fprint(w, `{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "status": {"userInfo": {"username": "system:anonymous"}}}`)
 	}))
 	defer server.Close()
-	c := newFleet(t, kubeconfig(server.URL, ""), Environment{Name: "prod"}).Probe(t.Context(), "prod")[0]
-	if r := refused(t, c.Err, gitops.Denied); r.Reason != "prod does not know who ferry is. Put the token of a service account into its kubeconfig." || len(c.Subjects)+len(c.Rights) > 0 {
-		t.Errorf("%+v: %v", c, r)
+	for _, user := range []string{"", `"as": "ferry"`} { // itself, and where it may not be whom it impersonates
+		c := newFleet(t, kubeconfig(server.URL, user), Environment{Name: "prod"}).Probe(t.Context(), "prod")[0]
+		if r := refused(t, c.Err, gitops.Denied); r.Reason != "prod does not know who ferry is. Put the token of a service account into its kubeconfig." || len(c.Subjects)+len(c.Rights) > 0 {
+			t.Errorf("{%s}: %+v: %v", user, c, r)
+		}
 	}
 }
 
