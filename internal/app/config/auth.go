@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
@@ -42,22 +43,30 @@ var secret = regexp.MustCompile(`^\s*(gh[pousr]_[A-Za-z0-9]{20}|github_pat_|----
 
 const elsewhere = "secrets are never written here: name the file, the environment variable or the Secret that holds it"
 
-// inline are keys under which others, Botkube's own plugins among them, take a secret, and what to write instead.
-var inline = map[string]string{
-	"token": tokenLine, "accessToken": tokenLine, "personalAccessToken": tokenLine, "password": tokenLine,
-	"privateKey": keyLine, "key": keyLine, "kubeconfig": "cluster: {kubeconfigFile: /etc/ferry/prod}",
-}
+// inline are keys under which others, Botkube's own plugins among them, take a secret.
+var inline = []string{"token", "accessToken", "personalAccessToken", "password", "privateKey", "key", "kubeconfig"}
 
-const (
-	tokenLine = "github: {auth: {tokenFile: /etc/ferry/github-token}}"
-	keyLine   = "github: {auth: {app: {id: 1, installationID: 2, keyFile: /etc/ferry/app.pem}}}"
-)
+var inEnvironment = regexp.MustCompile(`^environments\[[0-9]+\](\.cluster|\.flux)?$`)
+
+// instead is what to write for a secret that was found at a path: in an environment and its clusters it is one of a
+// cluster, elsewhere one of GitHub's.
+func instead(path, key string) string {
+	switch m := inEnvironment.FindStringSubmatch(path); {
+	case m != nil && m[1] == ".flux":
+		return "flux: {kubeconfigFile: /etc/ferry/prod}"
+	case m != nil || key == "kubeconfig":
+		return "cluster: {kubeconfigFile: /etc/ferry/prod}"
+	case key == "key" || key == "privateKey":
+		return "github: {auth: {app: {id: 1, installationID: 2, keyFile: /etc/ferry/app.pem}}}"
+	}
+	return "github: {auth: {tokenFile: /etc/ferry/github-token}}"
+}
 
 // unknown is the fault of a key that there is not.
 func unknown(path, key string) string {
 	at := strings.TrimPrefix(path+"."+key, ".")
-	if line := inline[key]; line != "" {
-		return fmt.Sprintf("%s: secrets are never written here; put it into a file and write %s", at, line)
+	if slices.Contains(inline, key) {
+		return fmt.Sprintf("%s: secrets are never written here; put it into a file and write %s", at, instead(path, key))
 	}
 	if at == "config" {
 		return `unknown field "config": write what stands below it, without it`
