@@ -113,6 +113,10 @@ type Platform struct {
 	Interactive bool
 	// Plugin is the first word of every command: "ferry".
 	Plugin string
+	// Replaces, if not empty, has the answer take the place of the message whose button was pressed, on an interactive
+	// platform. It is one message then: the posts behind that one stay, and more would be added with every press. This is
+	// the command that shows what is left out.
+	Replaces string
 }
 
 // A Set holds blueprints by name.
@@ -211,7 +215,7 @@ func (s *Set) Messages(name string, data any, p Platform) ([]api.Message, error)
 	}
 	var messages []api.Message
 	if p.Interactive {
-		messages = a.blocks(p.Plugin)
+		messages = a.blocks(p)
 	} else {
 		messages = []api.Message{a.text(p.Plugin)}
 	}

@@ -187,6 +187,33 @@ func TestLongDetailBecomesPages(t *testing.T) {
 	}
 }
 
+// TestAnAnswerThatReplacesIsOneMessage: of what has details it says how to see them, and keeps the limits.
+func TestAnAnswerThatReplacesIsOneMessage(t *testing.T) {
+	p := slack
+	p.Replaces = "status podinfo on prod"
+	const note = "… the details are left out. `ferry status podinfo on prod` shows them."
+	for text, want := range map[string]bool{
+		"sections: [{header: x}]": false,
+		"sections: [{header: x}]\ndetails: [{title: Diff, code: '{{ . }}'}]":                                                 true,
+		"sections: [{header: x, code: '{{ . }}'}]":                                                                           true,
+		"sections: [{header: x, bulletList: {items: [{text: '{{ . }}'}]}}]\ndetails: [{title: Diff, code: '{{ . }}'}]":       true,
+		"sections: [" + strings.Repeat("{header: x, description: y}, ", 60) + "]\ndetails: [{title: Diff, code: '{{ . }}'}]": true,
+	} {
+		m := show(t, text, strings.Repeat("a long line\n", 400), p)
+		if len(m) != 1 || !m[0].ReplaceOriginal || size(m[0]) > maxMessage || count(m[0]) > maxBlocks {
+			t.Fatalf("%.60s: %d messages, replaces %v, %d bytes, %d blocks", text, len(m), m[0].ReplaceOriginal, size(m[0]), count(m[0]))
+		}
+		last := m[0].Sections[len(m[0].Sections)-1].Context
+		if got := len(last) > 0 && last[len(last)-1].Text == note; got != want {
+			t.Errorf("%.60s: says what is left out: %v, want %v", text, got, want)
+		}
+		p := p
+		if p.Interactive = false; show(t, text, "x", p)[0].ReplaceOriginal {
+			t.Errorf("%.60s: replaces where there are no buttons", text)
+		}
+	}
+}
+
 func TestTooManyPagesSayWhatIsLeftOut(t *testing.T) {
 	code := strings.Repeat(strings.Repeat("x", 99)+"\n", 1000)
 	m := show(t, "sections: [{header: x}]\ndetails: [{code: '{{ . }}', more: Ask for one.}]", code, slack)

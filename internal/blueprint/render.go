@@ -39,7 +39,7 @@ const (
 )
 
 // blocks writes the answer for Slack.
-func (a answer) blocks(plugin string) []api.Message {
+func (a answer) blocks(p Platform) []api.Message {
 	sections, details := a.sections, a.details
 	hidden := max(len(sections)-maxBlocks, 0) // sections that are not shown
 	sections = sections[:len(sections)-hidden]
@@ -48,12 +48,19 @@ func (a answer) blocks(plugin string) []api.Message {
 	}
 	typed := true
 	for {
-		summary := api.Message{Sections: encode(sections, plugin, typed)}
+		summary := api.Message{Sections: encode(sections, p.Plugin, typed), ReplaceOriginal: p.Replaces != ""}
 		if last := len(summary.Sections) - 1; hidden > 0 && last >= 0 {
 			summary.Sections[last].Context = append(summary.Sections[last].Context, api.ContextItem{Text: fmt.Sprintf("… and %d more, not shown here", hidden)})
 		}
+		alone := p.Replaces != ""
+		if last := len(summary.Sections) - 1; alone && len(details) > 0 && last >= 0 {
+			summary.Sections[last].Context = append(summary.Sections[last].Context, api.ContextItem{Text: "… the details are left out. `" + typedLine(p.Plugin, p.Replaces) + "` shows them."})
+		}
 		if size(summary) <= maxMessage && count(summary) <= maxBlocks {
 			messages := []api.Message{summary}
+			if alone {
+				return messages
+			}
 			for i, d := range details {
 				left := maxMessages - len(messages) - (len(details) - i - 1)
 				messages = append(messages, d.pages(max(left, 1))...)

@@ -70,10 +70,12 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 	if err != nil {
 		blueprint, data = "refusal", c.refusal(ctx, err, verb)
 	}
-	messages := c.show(ctx, blueprint, data, q)
-	if s, ok := request.(gitops.Status); ok && err == nil && q.Interactive { // a refusal leaves what was known
-		messages[0].ReplaceOriginal = s.Refresh
+	replaces := ""
+	if s, ok := request.(gitops.Status); ok && err == nil && s.Refresh { // a refusal leaves what was known
+		s.Refresh = false
+		replaces = gitops.Line(s)
 	}
+	messages := c.show(ctx, blueprint, data, q, replaces)
 	c.Log.Debug("answered", "verb", verb, "blueprint", blueprint, "messages", len(messages), "took", c.Now().Sub(begin))
 	return messages
 }
@@ -150,8 +152,9 @@ func (c *Chat) refusal(ctx context.Context, err error, verb string) *gitops.Refu
 	return &gitops.Refusal{Code: gitops.Internal, Reason: "Something went wrong that ferry has no word for. Its log has the details.", Next: []string{"list"}}
 }
 
-func (c *Chat) show(ctx context.Context, name string, data any, q Question) []api.Message {
-	platform := blueprint.Platform{Interactive: q.Interactive, Plugin: "ferry"}
+// show renders data by a blueprint. replaces is blueprint.Platform's.
+func (c *Chat) show(ctx context.Context, name string, data any, q Question, replaces string) []api.Message {
+	platform := blueprint.Platform{Interactive: q.Interactive, Plugin: "ferry", Replaces: replaces}
 	if core, err := q.Core(); err == nil && core.Blueprints != nil { // a fault of the configuration was told, or was not asked about
 		messages, err := core.Blueprints(ctx).Messages(name, data, platform)
 		if err == nil {
@@ -165,6 +168,7 @@ func (c *Chat) show(ctx context.Context, name string, data any, q Question) []ap
 	messages, err := c.Blueprints.Messages(name, data, platform)
 	if err != nil {
 		c.Log.Error("render", "blueprint", name, "error", err)
+		platform.Replaces = ""
 		fault := &gitops.Refusal{Code: gitops.Internal, Reason: "The answer could not be shown. If you asked for a change, look whether it was made.", Next: []string{"status"}}
 		if messages, err = c.Blueprints.Messages("refusal", fault, platform); err != nil {
 			return []api.Message{api.NewPlaintextMessage(fault.Reason, false)}

@@ -221,12 +221,12 @@ func TestFaultsAreNotShownRaw(t *testing.T) {
 func TestBlueprintThatDoesNotFit(t *testing.T) {
 	c, logged := chat(t)
 	asked := Question{Interactive: true, Core: made}
-	messages := c.show(t.Context(), "list", "no listing", asked)
+	messages := c.show(t.Context(), "list", "no listing", asked, "")
 	if shown := text(t, messages); !strings.Contains(shown, "could not be shown") || messages[0].Type != blueprint.Refused || !strings.Contains(logged.String(), "blueprint=list") {
 		t.Errorf("%s\n%s", shown, logged)
 	}
 	c.Blueprints = &blueprint.Set{}
-	if messages = c.show(t.Context(), "list", "no listing", asked); len(messages) != 1 || messages[0].IsEmpty() {
+	if messages = c.show(t.Context(), "list", "no listing", asked, ""); len(messages) != 1 || messages[0].IsEmpty() {
 		t.Errorf("without any blueprint: %+v", messages)
 	}
 }
