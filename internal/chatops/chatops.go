@@ -75,6 +75,9 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 		s.Refresh = false
 		replaces = gitops.Line(s)
 	}
+	if found, ok := data.(operation.Checkup); ok {
+		c.unworded(found, verb)
+	}
 	messages := c.show(ctx, blueprint, data, q, replaces)
 	c.Log.Debug("answered", "verb", verb, "blueprint", blueprint, "messages", len(messages), "took", c.Now().Sub(begin))
 	return messages
@@ -150,6 +153,20 @@ func (c *Chat) refusal(ctx context.Context, err error, verb string) *gitops.Refu
 			Reason: "Something that ferry asked did not answer in time. Look what was done before you repeat a change.", Next: []string{"status"}}
 	}
 	return &gitops.Refusal{Code: gitops.Internal, Reason: "Something went wrong that ferry has no word for. Its log has the details.", Next: []string{"list"}}
+}
+
+// unworded logs why something could not be found out where the answer does not say so, each cause once.
+func (c *Chat) unworded(found operation.Checkup, verb string) {
+	logged := map[string]bool{}
+	for _, s := range found.Sections {
+		for _, f := range s.Findings {
+			if f.Cause == nil || logged[f.Cause.Error()] {
+				continue
+			}
+			logged[f.Cause.Error()] = true
+			c.Log.Warn("not found out", "verb", verb, "section", s.Title, "error", f.Cause)
+		}
+	}
 }
 
 // show renders data by a blueprint. replaces is blueprint.Platform's.

@@ -21,6 +21,7 @@ import (
 	"github.com/ferry-chatops/ferry/blueprints"
 	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
 )
 
 var update = flag.Bool("update", false, "write the messages in testdata anew")
@@ -214,6 +215,46 @@ func TestFaultsAreNotShownRaw(t *testing.T) {
 		}
 		if strings.Contains(logged.String(), canary) != tc.logged {
 			t.Errorf("%s logs\n%s", name, logged)
+		}
+	}
+}
+
+// failing are clusters of which one thing cannot be said, by a plain error.
+type failing struct {
+	*fleet
+	err error
+}
+
+func (f failing) Probe(context.Context, string) []operation.Cluster {
+	return []operation.Cluster{{Err: f.err}}
+}
+func (f failing) Kustomizations(context.Context, string) ([]gitops.Kustomization, error) {
+	return nil, f.err
+}
+
+// TestCheckLogsWhatItDoesNotSay: the cause of a finding that has no word for it, once.
+func TestCheckLogsWhatItDoesNotSay(t *testing.T) {
+	const canary = "gh0-canary"
+	for name, test := range map[string]struct {
+		err    error
+		logged int
+	}{
+		"any error":             {errors.New(canary), 1},
+		"a refusal":             {&gitops.Refusal{Code: gitops.Unreachable, Reason: "It is down."}, 0},
+		"a refusal for a cause": {&gitops.Refusal{Code: gitops.Unreachable, Reason: "It is down.", Cause: errors.New(canary)}, 1},
+	} {
+		c, logged := chat(t)
+		f := failing{environments(), test.err}
+		service := service(f.fleet)
+		service.Cluster = f
+		answer := text(t, c.Respond(t.Context(), Question{Line: "check prod", Interactive: true, Core: func() (Core, error) {
+			return Core{Fleet: f, Promotions: service, Clusters: f, GitHub: hub{}}, nil
+		}}))
+		if strings.Contains(answer, canary) || !strings.Contains(answer, "could not be read from Flux") {
+			t.Errorf("%s shows\n%s", name, answer)
+		}
+		if n := strings.Count(logged.String(), canary); n != test.logged || strings.Count(logged.String(), "level=WARN") != n {
+			t.Errorf("%s is logged %d times, want %d:\n%s", name, n, test.logged, logged)
 		}
 	}
 }

@@ -224,7 +224,8 @@ func (p *prober) outcome(err error, doing, permission, level string, allowed boo
 		p.add(operation.Unknown, "Whether ferry may %s could not be known without writing.", doing)
 	default:
 		f := operation.Failure(p.refuse(doing, err))
-		p.add(operation.Unknown, "Whether ferry may %s could not be found out. %s", doing, f.Text)
+		p.found.Findings = append(p.found.Findings, operation.Finding{State: operation.Unknown, Cause: f.Cause,
+			Text: fmt.Sprintf("Whether ferry may %s could not be found out. %s", doing, f.Text)})
 	}
 }
 

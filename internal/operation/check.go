@@ -79,9 +79,14 @@ type Finding struct {
 	Text  string `json:"text"`           // what it is, and what is to be done about it
 	Fix   string `json:"fix,omitempty"`  // to copy
 	With  string `json:"with,omitempty"` // what the fix is for
+	Cause error  `json:"-"`              // for the log alone: what is not worded for people
 }
 
 func works(text string) Finding { return Finding{State: Works, Text: text} }
+
+func missing(text, fix, with string) Finding {
+	return Finding{State: Missing, Text: text, Fix: fix, With: with}
+}
 
 // State says how a Finding stands.
 type State string
@@ -229,16 +234,24 @@ func Clock(whose string, skew time.Duration) Finding {
 	if skew < 0 {
 		word = "behind"
 	}
-	return Finding{Mind, fmt.Sprintf("The clock of %s is %s %s ours. One of both is wrong: set them by NTP.", whose, skew.Abs().Round(time.Second), word), "", ""}
+	return Finding{State: Mind, Text: fmt.Sprintf("The clock of %s is %s %s ours. One of both is wrong: set them by NTP.", whose, skew.Abs().Round(time.Second), word)}
 }
 
 // Failure words an error as something that is missing.
 func Failure(err error) Finding {
-	f := Finding{State: Missing, Text: reason(err)}
+	f := Finding{State: Missing, Text: reason(err), Cause: Unworded(err)}
 	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
 		f.Fix, f.With = cmp.Or(r.Snippet, strings.Join(r.Details, "\n")), withShell
 	}
 	return f
+}
+
+// Unworded is an error of which people are not told everything: one that is no Refusal, or has a cause. Otherwise it is nil.
+func Unworded(err error) error {
+	if r, ok := errors.AsType[*gitops.Refusal](err); ok && r.Cause == nil {
+		return nil
+	}
+	return err
 }
 
 // flux words which versions of Flux's custom resources there are. Flux 2.3 is the first with helm.toolkit v2 and HelmChart
@@ -267,16 +280,16 @@ func flux(apis []API) (fact string, findings []Finding) {
 	}
 	switch {
 	case !present:
-		return "no Flux", []Finding{{Missing, "Flux is not installed: the cluster has none of its custom resources.", "flux install", withShell}}
+		return "no Flux", []Finding{missing("Flux is not installed: the cluster has none of its custom resources.", "flux install", withShell)}
 	case older:
-		return "an old Flux", []Finding{{Missing, "Flux is older than 2.3, which is the first that ferry works with. Upgrade it.", "flux install", withShell}}
+		return "an old Flux", []Finding{missing("Flux is older than 2.3, which is the first that ferry works with. Upgrade it.", "flux install", withShell)}
 	}
 	for _, a := range apis {
 		if len(a.Serves) > 0 {
 			findings = append(findings, works("The custom resource "+a.Resource+" is there."))
 			continue
 		}
-		f := Finding{Missing, fmt.Sprintf("The custom resource %s.%s is not there.", a.Resource, a.Group), "flux install", withShell}
+		f := missing(fmt.Sprintf("The custom resource %s.%s is not there.", a.Resource, a.Group), "flux install", withShell)
 		if a.Without != "" {
 			f.State, f.Text = Mind, f.Text+" "+a.Without
 		}
@@ -295,27 +308,27 @@ func flux(apis []API) (fact string, findings []Finding) {
 
 // rights words what ferry may do in a cluster, and writes the roles that grant what it may not.
 func rights(title, of string, c Cluster) (findings []Finding) {
-	missing := map[string][]Right{} // by what ferry does without them
+	denied := map[string][]Right{} // by what ferry does without them
 	var withouts []string
 	for _, r := range c.Rights {
 		if r.Allowed {
 			findings = append(findings, works("ferry may "+r.String()+"."))
 			continue
 		}
-		if missing[r.Without] == nil {
+		if denied[r.Without] == nil {
 			withouts = append(withouts, r.Without)
 		}
-		missing[r.Without] = append(missing[r.Without], r)
+		denied[r.Without] = append(denied[r.Without], r)
 	}
 	slices.Sort(withouts) // what is needed first
 	for _, without := range withouts {
 		var lines []string
-		for _, g := range grants(missing[without]) {
+		for _, g := range grants(denied[without]) {
 			for _, rule := range g.rules {
 				lines = append(lines, rule.words(g.namespaces))
 			}
 		}
-		f := Finding{Missing, fmt.Sprintf("ferry may not %s%s.", strings.Join(lines, "; "), strings.Replace(of, " of ", ", in ", 1)), roles(title, c.Subjects, missing[without]), withKubectl}
+		f := missing(fmt.Sprintf("ferry may not %s%s.", strings.Join(lines, "; "), strings.Replace(of, " of ", ", in ", 1)), roles(title, c.Subjects, denied[without]), withKubectl)
 		if without != "" {
 			f.State, f.Text, f.Fix = Mind, f.Text+" "+without, "# Optional. "+without+"\n"+f.Fix
 		}
@@ -340,8 +353,8 @@ func who(changes Changes, environments []string, by string) Section {
 		s.Findings = append(s.Findings, works(fmt.Sprintf("%s in ferry's configuration says who may change %s.", access.Rule, e)))
 		unverified := slices.DeleteFunc(slices.Clone(access.Principals), func(p string) bool { return !strings.HasPrefix(p, unverifiedKind) })
 		if len(unverified) > 0 {
-			s.Findings = append(s.Findings, Finding{Mind, fmt.Sprintf("%s lets %s change %s: names that no platform vouches for. Write slack:ID or discord:ID instead where you can.",
-				access.Rule, enumerate(unverified), e), "", ""})
+			s.Findings = append(s.Findings, Finding{State: Mind, Text: fmt.Sprintf("%s lets %s change %s: names that no platform vouches for. Write slack:ID or discord:ID instead where you can.",
+				access.Rule, enumerate(unverified), e)})
 		}
 	}
 	s.Facts = []string{"You may change none of these"}
@@ -353,8 +366,8 @@ func who(changes Changes, environments []string, by string) Section {
 		if gitops.ValidPrincipal(by) != nil { // whom no rule can name
 			somebody = "slack:U024BE7LH"
 		}
-		s.Findings = append(s.Findings, Finding{Mind, fmt.Sprintf("Anybody in a channel with ferry may change %s: its configuration has no access rule.", enumerate(open)),
-			fmt.Sprintf("access:\n  default: [%q]", somebody), withConfig})
+		s.Findings = append(s.Findings, Finding{State: Mind, Text: fmt.Sprintf("Anybody in a channel with ferry may change %s: its configuration has no access rule.", enumerate(open)),
+			Fix: fmt.Sprintf("access:\n  default: [%q]", somebody), With: withConfig})
 	}
 	return s
 }

@@ -36,9 +36,10 @@ func (s *Service) Origins(ctx context.Context, environment string) (origins []op
 	all, err := s.Cluster.Kustomizations(ctx, environment)
 	if err != nil {
 		if settings.Repository != "" && settings.Branch != "" {
-			return []operation.Origin{{Repository: settings.Repository, Branch: settings.Branch}}, nil
+			return []operation.Origin{{Repository: settings.Repository, Branch: settings.Branch}}, []operation.Finding{{State: operation.Unknown,
+				Text: fmt.Sprintf("Whether Flux follows the configured repository %s could not be read from Flux.", settings.Repository), Cause: operation.Unworded(err)}}
 		}
-		return nil, []operation.Finding{{State: operation.Unknown,
+		return nil, []operation.Finding{{State: operation.Unknown, Cause: operation.Unworded(err),
 			Text: "Which repository it follows could not be read from Flux, so that was not looked at."}}
 	}
 	var tagged []string
@@ -92,7 +93,7 @@ func (s *Service) Way(ctx context.Context, environment string, origin operation.
 
 // failure is that of finding out the way of a change. What is wrong with the repository is told elsewhere.
 func failure(err error) operation.Finding {
-	f := operation.Finding{State: operation.Unknown, Text: "Whether changes go by commit or by pull request could not be found out."}
+	f := operation.Finding{State: operation.Unknown, Cause: operation.Unworded(err), Text: "Whether changes go by commit or by pull request could not be found out."}
 	if r, ok := errors.AsType[*gitops.Refusal](err); ok {
 		f.Text += " " + r.Reason
 	}
