@@ -187,14 +187,21 @@ func plan(t *testing.T, opened *Tree, env Environment, others []Environment, lin
 			t.Fatal(err)
 		}
 		old, now := bytes.Split(was, []byte("\n")), bytes.Split(f.Content, []byte("\n"))
-		if len(old) != len(now) { // something is added in one place
-			from := 0
-			for from < len(old) && bytes.Equal(old[from], now[from]) {
-				from++
+		if added := len(now) - len(old); added != 0 && change.Override {
+			at := 0
+			for at < len(old) && bytes.Equal(old[at], now[at]) {
+				at++
 			}
-			for _, line := range now[from : from+len(now)-len(old)] {
+			if !bytes.Equal(bytes.Join(old[at:], nil), bytes.Join(now[at+added:], nil)) {
+				t.Errorf("%s changed besides what was added:\n%s", f.Path, f.Content)
+			}
+			for _, line := range now[at : at+added] {
 				fmt.Fprintf(&b, "+%s\n", line)
 			}
+			continue
+		}
+		if len(old) != len(now) {
+			t.Errorf("%s has another number of lines", f.Path)
 			continue
 		}
 		for i := range old {

@@ -33,7 +33,7 @@ type Change struct {
 	Field string // FILE:PATH: this field is meant
 
 	Shared     bool // agreed that more changes than the one version
-	Override   bool // where others share the field, in the environment's own files
+	Override   bool // where more would change, add to a file that only this environment reads
 	Pin        bool // agreed that one version replaces a range
 	DropDigest bool // agreed that a digest beside the tag goes
 }
@@ -56,6 +56,8 @@ type Result struct {
 	AlsoFeeds []string          // the other environments among them
 	// Unchecked could not be built: whether the files feed them is not known.
 	Unchecked []Problem
+	// Override are, with a refusal Shared, the edits that Change.Override would make; none where there is no place for it.
+	Override []gitops.Edit
 
 	places []string // ids of what differs in the application's own objects
 }
@@ -260,12 +262,12 @@ func (t *Tree) PlanField(ctx context.Context, env Environment, others []Environm
 	if result, err = t.prove(ctx, env, others, f, result, tag, digest, change); isRefusal(err, gitops.Unproved) && f.substituted(t, ctx, env) {
 		// Filling in loses the quotes: those within the value stay.
 		quoted, quotedErr := t.prove(ctx, env, others, f, Result{Field: f, From: f.Value, To: tag, Effects: map[string]Effect{}}, `"`+tag+`"`, digest, change)
-		if quotedErr == nil {
-			return quoted, nil
+		if quotedErr == nil || isRefusal(quotedErr, gitops.Shared) {
+			result, err = quoted, quotedErr
 		}
 	}
-	if isRefusal(err, gitops.Shared) && change.Override {
-		return t.override(ctx, env, others, f, tag, digest, err)
+	if isRefusal(err, gitops.Shared) {
+		return t.alone(ctx, env, others, f, tag, digest, change, result, err)
 	}
 	return result, err
 }
@@ -441,9 +443,9 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 	}
 	if len(besides) > 0 && !change.Shared {
 		edit := result.Edits[0]
-		reason := fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared; to change this alone, --override.", edit.File, edit.Line)
+		reason := fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared.", edit.File, edit.Line)
 		if len(result.AlsoFeeds) > 0 {
-			reason = fmt.Sprintf("%s line %d also feeds %s. To change all of it, add --shared; to change this alone, --override.", edit.File, edit.Line, strings.Join(result.AlsoFeeds, ", "))
+			reason = fmt.Sprintf("%s line %d also feeds %s. To change all of it, add --shared.", edit.File, edit.Line, strings.Join(result.AlsoFeeds, ", "))
 		}
 		return result, withCandidate(&gitops.Refusal{Code: gitops.Shared, Title: fmt.Sprintf("This would change more than %s in %s", f.Application.Name, env.Name), Reason: reason, Details: besides}, f)
 	}
@@ -603,7 +605,7 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 							Reason: fmt.Sprintf("After the edit, %s would state %s, not %s.", o.Object, cmp.Or(now, "no version"), want)})
 					}
 				case own && f.reading.digest.path != "" && at.id() == f.reading.digest.id():
-				case own && carriers[o.Object] && follows(old, now, f, tag):
+				case own && carriers[o.Object] && (follows(old, now, f, tag) || f.overridden && handsOn.MatchString(path)):
 				case own && o.Object == f.reading.object && follows(old, now, f, tag):
 				default:
 					line := render.Masked(o.Object, path, old, now)

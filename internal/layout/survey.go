@@ -33,6 +33,8 @@ type Field struct {
 	origin  origin
 	digest  *origin // of the digest that stands beside it in a scalar of its own
 	number  int     // of its dye
+
+	overridden bool // something else is to decide
 }
 
 // Name is what --image takes: the container, or else the image.

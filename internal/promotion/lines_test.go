@@ -39,6 +39,7 @@ func TestLinesThatAnswersOffer(t *testing.T) {
 				"--pr"),
 			Shared: often(3), PullRequest: often(4), Yes: often(4),
 		}
+		c.Override = !c.Shared && often(4)
 		switch {
 		case often(8):
 			c.Chart = true
@@ -82,7 +83,7 @@ func TestLinesThatAnswersOffer(t *testing.T) {
 			if got.Environment != c.Environment && err == nil && by != "refusal" || got.Yes || got.Chart != c.Chart {
 				t.Errorf("%s: %s offers %s", line, by, next)
 			}
-			if c.Image != "" && got.Image != c.Image || keeps && (got.Image != c.Image || got.Reason != c.Reason || c.Shared && !got.Shared) {
+			if c.Image != "" && got.Image != c.Image || keeps && (got.Image != c.Image || got.Reason != c.Reason || c.Shared && !got.Shared || c.Override && !got.Override && !got.Shared) {
 				t.Errorf("%s: %s offers %s", line, by, next)
 			}
 			if by != "card" && got.Confirm != "" {
@@ -105,7 +106,7 @@ func TestLinesThatAnswersOffer(t *testing.T) {
 				continue
 			}
 			if got, _ := change(parsed); parsed.Verb() != asked.Verb() || got.Application != c.Application || got.Confirm != card.Plan.Hash() || !got.Until.Equal(card.Until) ||
-				got.PullRequest != card.Plan.PullRequest || got.Shared != c.Shared {
+				got.PullRequest != card.Plan.PullRequest || got.Shared != c.Shared || got.Override != c.Override {
 				t.Errorf("%s: the card's line is %s", line, card.Confirm)
 			}
 			if after := w.refs(); after != refs {

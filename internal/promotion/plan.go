@@ -93,11 +93,12 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 	result, err := p.tree.PlanField(ctx, own, others, field, layout.Change{Application: in.app.String(), Version: in.to,
 		Shared: in.asked.Shared, Override: in.asked.Override, Pin: in.asked.Pin, DropDigest: in.asked.DropDigest})
 	if r := (*gitops.Refusal)(nil); errors.As(err, &r) && r.Code == gitops.Shared {
-		all, own := in, in
-		all.asked.Shared, all.asked.Override = true, false
-		own.asked.Override = true
-		if r.Next = []string{all.line(in.to)}; !in.asked.Override && !in.rollback {
-			r.Next = append(r.Next, own.line(in.to))
+		again := in
+		again.asked.Shared, again.asked.Override = true, false
+		r.Next = []string{again.line(in.to)}
+		if len(result.Override) > 0 && !in.rollback {
+			again.asked.Shared, again.asked.Override = false, true
+			r.Next = []string{again.line(in.to), r.Next[0]}
 		}
 	}
 	if err != nil {

@@ -364,6 +364,26 @@ func TestSharedNamesWhatElseChanges(t *testing.T) {
 	}
 }
 
+// What others share stays, and the environment's own kustomization states another version. Going back states the former
+// version there.
+func TestOverrideLeavesTheOthersAsTheyAre(t *testing.T) {
+	w := newWorld(t)
+	if r := w.refusal("promote cache@1.1.0 to prod"); cmp.Diff([]string{"promote cache@1.1.0 to prod --override", "promote cache@1.1.0 to prod --shared"}, r.Next) != "" {
+		t.Errorf("next %q", r.Next)
+	}
+	card := w.card("promote cache@1.1.0 to prod --override")
+	want := []gitops.Edit{{File: "apps/prod/kustomization.yaml", Line: 12, Path: "patches[1].patch|spec.chart.spec.version", Kind: gitops.ChartVersion, Old: "1.0.0", New: "1.1.0"}}
+	if d := cmp.Diff(want, card.Plan.Edits); d != "" || len(card.Plan.Shared) > 0 || !strings.Contains(card.Confirm, " --override") || len(card.Changes()) != 1 {
+		t.Errorf("card %+v: %s", card, d)
+	}
+	w.expect(w.confirmed("promote cache@1.1.0 to prod --override"), promotion.Verified, "1.0.0", "1.1.0")
+	there, err := w.cluster.Application(t.Context(), gitops.Key{Environment: "stage", Namespace: "apps", Kind: "HelmRelease", Name: "cache"})
+	if err != nil || there.Versions[0].Value != "1.0.0" {
+		t.Errorf("stage runs %+v, %v", there.Versions, err)
+	}
+	w.expect(w.confirmed("rollback cache on prod"), promotion.Verified, "1.1.0", "1.0.0")
+}
+
 // What changes elsewhere too is asked for there, and is not claimed to have come.
 func TestSharedChangeReachesTheOthers(t *testing.T) {
 	w := newWorld(t)

@@ -137,7 +137,11 @@ func (s *Service) releases(ctx context.Context, p place, key gitops.Key, field l
 		}
 		version, ok := field.StatedIn(content)
 		if !ok {
-			break // the field came with the commit after this one
+			// The field came with the commit after this one. Where that was ours, it says what was inherited until then.
+			if n := len(releases); n > 0 && releases[n-1].ours && releases[n-1].trailers.From != "" {
+				releases = append(releases, release{version: releases[n-1].trailers.From, since: c})
+			}
+			break
 		}
 		trailers, ours := s.trailersIn(c, viewer)
 		r := release{version: version, since: c, trailers: trailers, ours: ours}
