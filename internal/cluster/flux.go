@@ -119,11 +119,19 @@ func (s *snapshot) kustomization(k *kustomizev1.Kustomization) gitops.Kustomizat
 		Substitution:            substitution(k.Spec.PostBuild),
 		Labels:                  common.Labels,
 		Annotations:             common.Annotations,
+		DependsOn:               dependencies(k),
 		Source:                  s.source(sourceOf(k)),
 		Applied:                 k.Status.LastAppliedRevision,
 		Attempted:               k.Status.LastAttemptedRevision,
 		Condition:               condition(k.Generation, k.Status.ObservedGeneration, k.Spec.Suspend, k.Status.Conditions),
 	}
+}
+
+func dependencies(k *kustomizev1.Kustomization) (all []gitops.Object) {
+	for _, d := range k.Spec.DependsOn {
+		all = append(all, gitops.Object{Kind: kustomizations.name, Namespace: cmp.Or(d.Namespace, k.Namespace), Name: d.Name})
+	}
+	return all
 }
 
 func substitution(build *kustomizev1.PostBuild) *gitops.Substitution {

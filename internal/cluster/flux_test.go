@@ -104,6 +104,7 @@ func TestKustomization(t *testing.T) {
 			Patches:   []kustomize.Patch{{Patch: "[]", Target: &kustomize.Selector{Kind: "HelmRelease"}}},
 			PostBuild: &kustomizev1.PostBuild{Substitute: map[string]string{"A": "b"}},
 			SourceRef: kustomizev1.CrossNamespaceSourceReference{Kind: "GitRepository", Name: "fleet"},
+			DependsOn: []kustomizev1.DependencyReference{{Name: "infra"}, {Namespace: "other", Name: "crds"}},
 			Suspend:   true,
 		},
 		Status: kustomizev1.KustomizationStatus{LastAppliedRevision: "main@sha1:a", LastAttemptedRevision: "main@sha1:b"},
@@ -119,6 +120,7 @@ func TestKustomization(t *testing.T) {
 	unseen := gitops.Condition{Status: "Unknown", Reason: "Progressing", Message: "Flux has not looked at its newest state yet", Suspended: true}
 	want := gitops.Kustomization{
 		Namespace: "flux-system", Name: "apps", Path: "apps/prod", TargetNamespace: "shop", Components: []string{"../c"},
+		DependsOn:    []gitops.Object{{Kind: "Kustomization", Namespace: "flux-system", Name: "infra"}, {Kind: "Kustomization", Namespace: "other", Name: "crds"}},
 		Images:       []map[string]any{{"name": "podinfo", "newTag": "7.0.0"}},
 		Patches:      []map[string]any{{"patch": "[]", "target": map[string]any{"kind": "HelmRelease"}}},
 		Substitution: &gitops.Substitution{Values: map[string]string{"A": "b"}}, Applied: "main@sha1:a", Attempted: "main@sha1:b", Condition: unseen,

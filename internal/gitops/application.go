@@ -119,6 +119,8 @@ type Kustomization struct {
 	// Labels and Annotations are put on every object at last (commonMetadata).
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// DependsOn are the Kustomizations that it waits for.
+	DependsOn []Object `json:"dependsOn,omitempty"`
 
 	Source    Source    `json:"source"`
 	Applied   string    `json:"applied"`   // status.lastAppliedRevision

@@ -82,7 +82,7 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 	for _, object := range paused {
 		warnings = append(warnings, fmt.Sprintf("%s is suspended: Flux does nothing with this change until it is resumed.", object))
 	}
-	warnings = append(warnings, s.open(ctx, p, in)...)
+	warnings = append(warnings, s.besides(ctx, p, in, plan)...)
 	card := func(note string) Result {
 		until := s.Now().Add(cardLife).Truncate(time.Second)
 		return Result{Card: &Card{
@@ -201,21 +201,6 @@ func (s *Service) mode(ctx context.Context, p place, settings Settings, asked bo
 		return Auto, commit, nil
 	}
 	return PullRequest, fmt.Sprintf("%s, because of its rule %s", request, rule), nil
-}
-
-// open warns of pull requests of ours for the same application that nobody merged yet.
-func (s *Service) open(ctx context.Context, p place, in intent) (warnings []string) {
-	requests, err := s.requests(ctx, p, in.app.Key)
-	if err != nil {
-		s.Log.Warn("list pull requests", "error", err)
-		return nil
-	}
-	for _, r := range requests {
-		if r.State == "open" {
-			warnings = append(warnings, fmt.Sprintf("Pull request #%d for it is still open: %s", r.Number, r.URL))
-		}
-	}
-	return warnings
 }
 
 func branchPrefix(k gitops.Key) string { return fmt.Sprintf("ferry/%s/%s/", k.Environment, k.Name) }

@@ -212,11 +212,15 @@ func (s *Service) checkVersion(ctx context.Context, in intent) (warning string, 
 	return "", refusal
 }
 
-// direction compares versions where they have an order.
+// direction compares versions where they have an order; what is said of a digest beside them has none.
 func direction(from, to string) string {
+	from, _, _ = strings.Cut(from, "@")
+	to, _, _ = strings.Cut(to, "@")
 	a, errA := semver.NewVersion(from)
 	b, errB := semver.NewVersion(to)
 	switch {
+	case from == to:
+		return "same version"
 	case errA != nil || errB != nil:
 		return "change"
 	case a.LessThan(b):

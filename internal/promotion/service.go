@@ -115,6 +115,7 @@ type place struct {
 	tree       *layout.Tree
 	all        []layout.Environment // that follow the branch
 	unread     []string             // environments whose Kustomizations could not be listed
+	after      []gitops.Object      // the Kustomizations that wait for the application's
 }
 
 // environment is the one of a name, and the others.
@@ -136,7 +137,14 @@ func (s *Service) place(ctx context.Context, app gitops.Application, settings Se
 	if err != nil {
 		return place{}, err
 	}
-	p.all, p.unread = s.followers(ctx, p.name, p.branch)
+	var listed map[string][]gitops.Kustomization
+	p.all, p.unread, listed = s.followers(ctx, p.name, p.branch)
+	owner := gitops.Object{Kind: "Kustomization", Namespace: app.Owner.Namespace, Name: app.Owner.Name}
+	for _, k := range listed[app.Environment] {
+		if slices.Contains(k.DependsOn, owner) {
+			p.after = append(p.after, gitops.Object{Kind: "Kustomization", Namespace: k.Namespace, Name: k.Name})
+		}
+	}
 	if slices.Contains(p.unread, app.Environment) {
 		return place{}, &gitops.Refusal{Code: gitops.Unreachable, Title: app.Environment + " cannot be read",
 			Reason: fmt.Sprintf("The Flux Kustomizations of %s could not be listed.", app.Environment), Next: []string{"list " + app.Name}}
@@ -202,8 +210,10 @@ func (s *Service) follows(source gitops.Source, settings Settings) (name, branch
 	}
 }
 
-// followers lists the environments with Flux Kustomizations that follow a branch, and those that could not be asked.
-func (s *Service) followers(ctx context.Context, repository, branch string) (all []layout.Environment, unread []string) {
+// followers lists the environments with Flux Kustomizations that follow a branch, those that could not be asked, and all
+// Kustomizations of the others.
+func (s *Service) followers(ctx context.Context, repository, branch string) (all []layout.Environment, unread []string, listed map[string][]gitops.Kustomization) {
+	listed = map[string][]gitops.Kustomization{}
 	answers := make([][]gitops.Kustomization, len(s.Settings))
 	failures := operation.Together(len(s.Settings), func(i int) (err error) {
 		answers[i], err = s.Cluster.Kustomizations(ctx, s.Settings[i].Environment)
@@ -214,6 +224,7 @@ func (s *Service) followers(ctx context.Context, repository, branch string) (all
 			s.Log.Warn("list Kustomizations", "environment", e.Environment, "error", failures[i])
 			unread = append(unread, e.Environment)
 		}
+		listed[e.Environment] = answers[i]
 		env := layout.Environment{Name: e.Environment, Namespaces: e.Namespaces}
 		for _, k := range answers[i] {
 			if name, of, ok := s.follows(k.Source, e); ok && strings.EqualFold(name, repository) && of == branch {
@@ -227,7 +238,7 @@ func (s *Service) followers(ctx context.Context, repository, branch string) (all
 			all = append(all, env)
 		}
 	}
-	return all, unread
+	return all, unread, listed
 }
 
 // repositoryName reads owner/name from the URL of a Flux source: https://host/owner/name(.git), ssh://git@host/… or the

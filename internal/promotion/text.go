@@ -24,13 +24,29 @@ func (c Card) Blast() string {
 		files[e.File] = true
 	}
 	text := fmt.Sprintf("%s in %s", count(len(c.Plan.Edits), "line changes", "lines change"), count(len(files), "file", "files"))
+	if n := objects(c.Plan.Rendered); n > 1 {
+		text += fmt.Sprintf(", and %d objects in %s", n, c.Plan.Application.Environment)
+	}
 	if len(c.Plan.Shared) > 0 {
-		return text + ". It also reaches " + strings.Join(c.Plan.Shared, ", ") + "."
+		var others []string
+		for _, environment := range c.Plan.Shared {
+			others = append(others, fmt.Sprintf("%s (%s)", environment, count(objects(c.Plan.Elsewhere[environment]), "object", "objects")))
+		}
+		return text + ". It also reaches " + strings.Join(others, ", ") + "."
 	}
 	if len(c.Plan.Blind) > 0 {
 		return text + "; what else it feeds could not all be read."
 	}
 	return text + "; only " + c.Plan.Application.Environment + " is fed by it."
+}
+
+// objects counts those that change.
+func objects(changes []gitops.Rendered) int {
+	seen := map[gitops.Object]bool{}
+	for _, r := range changes {
+		seen[r.Object] = true
+	}
+	return len(seen)
 }
 
 // Changes are the rendered changes, a line each.

@@ -18,6 +18,8 @@ type Cluster interface {
 	Application(ctx context.Context, key gitops.Key) (gitops.Application, error)
 	// Kustomizations returns all Flux Kustomizations of an environment.
 	Kustomizations(ctx context.Context, environment string) ([]gitops.Kustomization, error)
+	// Automations returns the image automations of an environment; none where there are none.
+	Automations(ctx context.Context, environment string) ([]gitops.ImageAutomation, error)
 	// Reconcile asks Flux to look again at the application's source, Kustomization and HelmRelease now, in this order.
 	// Without the right to annotate it returns a Refusal of code Denied.
 	Reconcile(ctx context.Context, app gitops.Application) error
@@ -71,7 +73,7 @@ type Card struct {
 	Rollback bool
 	// Basis says where a rollback's target comes from: "Git history of apps/prod/podinfo.yaml and Helm's history".
 	Basis     string
-	Direction string // upgrade, downgrade or change
+	Direction string // upgrade, downgrade, same version, or change where versions have no order
 	Mode      string // "commit to main", "pull request to main, because …"
 	// Note says why this is a card though a change was asked for; empty for a plain card.
 	Note     string

@@ -458,7 +458,10 @@ type cluster struct {
 	denied   bool              // Flux may not be asked
 	fails    string            // version whose rollout fails
 	change   func(*gitops.Application)
-	silent   []string // environments that do not answer
+	silent   []string                            // environments that do not answer
+	robots   map[string][]gitops.ImageAutomation // by environment
+	blind    error                               // why they cannot be listed
+	after    map[string]string                   // the Kustomization that one of a name depends on
 	// namespaces are those of an environment, where several share a cluster.
 	namespaces map[string][]string
 }
@@ -468,8 +471,13 @@ var _ promotion.Cluster = (*cluster)(nil)
 func (c *cluster) kustomization(environment, path string) gitops.Kustomization {
 	ready := gitops.Condition{Status: "True", Reason: "ReconciliationSucceeded"}
 	revision := "main@sha1:" + c.revision[environment]
+	name := strings.Split(path, "/")[0]
+	var after []gitops.Object
+	if on := c.after[name]; on != "" {
+		after = []gitops.Object{{Kind: "Kustomization", Namespace: "flux-system", Name: on}}
+	}
 	return gitops.Kustomization{
-		Namespace: "flux-system", Name: strings.Split(path, "/")[0], Path: path, Applied: revision, Attempted: revision, Condition: ready,
+		Namespace: "flux-system", Name: name, Path: path, Applied: revision, Attempted: revision, Condition: ready, DependsOn: after,
 		Source: gitops.Source{Object: gitops.Object{Kind: "GitRepository", Namespace: "flux-system", Name: "fleet"}, URL: c.url, Branch: "main", Revision: revision, Condition: ready},
 	}
 }
@@ -641,6 +649,12 @@ func (c *cluster) Kustomizations(_ context.Context, environment string) ([]gitop
 		all = append(all, c.kustomization(environment, path))
 	}
 	return all, nil
+}
+
+func (c *cluster) Automations(_ context.Context, environment string) ([]gitops.ImageAutomation, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.robots[environment], c.blind
 }
 
 func (c *cluster) Reconcile(ctx context.Context, app gitops.Application) error {
