@@ -283,3 +283,11 @@ func (a Application) Aliases() []string {
 	}
 	return names
 }
+
+// A Located field is one that the configuration names for an application, in the words of where.
+type Located struct {
+	Application string
+	Namespace   string // empty: any
+	Kind        VersionKind
+	File, Path  string
+}

@@ -144,22 +144,91 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 	return plan, nil
 }
 
-// locate finds the field in Git that is meant.
+// locate finds the field in Git that is meant: the one that the line names, or the configuration, or the version's own.
 func (in intent) locate(ctx context.Context, p place) (layout.Field, error) {
 	own, _ := p.environment(in.app.Environment)
-	if in.asked.Field == "" {
-		return p.tree.Locate(ctx, own, in.app.Key, in.version)
+	if in.asked.Field != "" {
+		field, err := p.tree.Choose(ctx, own, layout.Change{Application: in.app.Kind + "/" + in.app.String(), Field: in.asked.Field})
+		if err == nil && (field.Version.Kind == gitops.ImageTag) != (in.version.Kind == gitops.ImageTag) {
+			err = &gitops.Refusal{Code: gitops.Ambiguous, Candidates: []gitops.Candidate{field.Candidate()},
+				Reason: fmt.Sprintf("%s holds the %s version of %s, and the %s version is meant. Say which with --chart or --image NAME.",
+					in.asked.Field, field.Version.Kind, in.app.Name, in.version.Kind)}
+		}
+		if err != nil {
+			return layout.Field{}, err
+		}
+		return field, field.Refusal
 	}
-	field, err := p.tree.Choose(ctx, own, layout.Change{Application: in.app.Kind + "/" + in.app.String(), Field: in.asked.Field})
-	if err == nil && (field.Version.Kind == gitops.ImageTag) != (in.version.Kind == gitops.ImageTag) {
-		err = &gitops.Refusal{Code: gitops.Ambiguous, Candidates: []gitops.Candidate{field.Candidate()},
-			Reason: fmt.Sprintf("%s holds the %s version of %s, and the %s version is meant. Say which with --chart or --image NAME.",
-				in.asked.Field, field.Version.Kind, in.app.Name, in.version.Kind)}
+	for _, l := range in.settings.located(in.app.Key) {
+		if (l.Kind == gitops.ImageTag) != (in.version.Kind == gitops.ImageTag) {
+			continue
+		}
+		field, err := configured(ctx, p, in.app.Key, l)
+		if err != nil {
+			return layout.Field{}, err
+		}
+		if holds(field, in.version) {
+			return field, field.Refusal
+		}
 	}
+	return p.tree.Locate(ctx, own, in.app.Key, in.version)
+}
+
+// located are the fields that the configuration names for an application.
+func (s Settings) located(key gitops.Key) (fields []gitops.Located) {
+	for _, l := range s.Fields {
+		if l.Application == key.Name && (l.Namespace == "" || l.Namespace == key.Namespace) {
+			fields = append(fields, l)
+		}
+	}
+	return fields
+}
+
+// configured finds a field that the configuration names, among those that hold a version of the application.
+func configured(ctx context.Context, p place, key gitops.Key, l gitops.Located) (layout.Field, error) {
+	own, _ := p.environment(key.Environment)
+	field, err := p.tree.Choose(ctx, own, layout.Change{Application: key.Kind + "/" + key.String(), Field: l.File + ":" + l.Path})
+	if err == nil && field.Version.Kind != l.Kind {
+		err = &gitops.Refusal{Code: gitops.NotFound, Candidates: []gitops.Candidate{field.Candidate()},
+			Reason: fmt.Sprintf("%s:%s holds the %s version of %s, not the %s version.", l.File, l.Path, field.Version.Kind, key.Name, l.Kind)}
+	}
+	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
+		of := *r
+		of.Title = "The configuration names another field"
+		of.Reason += fmt.Sprintf(" The entry for %s under applications in ferry's configuration says so.", key.Name)
+		return layout.Field{}, &of
+	}
+	return field, err
+}
+
+// holds says whether a field holds a version that the application has.
+func holds(f layout.Field, v gitops.Version) bool {
+	image := f.Version.Kind == gitops.ImageTag
+	return image == (v.Kind == gitops.ImageTag) && (!image || f.Version.Container == v.Container)
+}
+
+// version returns the one that a line means: by its options, or the field that the configuration names, or else the
+// application's own.
+func (s *Service) version(ctx context.Context, app gitops.Application, asked gitops.Change, settings Settings) (gitops.Version, error) {
+	fields := settings.located(app.Key)
+	if len(fields) != 1 || asked.Chart || asked.Image != "" || asked.Field != "" {
+		return app.Select(asked.Chart, asked.Image)
+	}
+	p, err := s.place(ctx, app, settings)
 	if err != nil {
-		return layout.Field{}, err
+		return gitops.Version{}, err
 	}
-	return field, field.Refusal
+	field, err := configured(ctx, p, app.Key, fields[0])
+	if err != nil {
+		return gitops.Version{}, err
+	}
+	for _, v := range app.Versions {
+		if holds(field, v) {
+			return v, nil
+		}
+	}
+	return gitops.Version{}, &gitops.Refusal{Code: gitops.NotFound, Candidates: []gitops.Candidate{field.Candidate()},
+		Reason: fmt.Sprintf("%s:%s, which ferry's configuration names for %s, holds a version that it does not run in %s.", field.File, field.Path, app.Name, app.Environment)}
 }
 
 // checkVersion asks the chart's source whether it has the version. A source that cannot be read is a warning.
@@ -281,7 +350,7 @@ func (s *Service) resolve(ctx context.Context, request gitops.Promote) (intent, 
 	if err != nil {
 		return intent{}, err
 	}
-	version, err := app.Select(request.Chart, request.Image)
+	version, err := s.version(ctx, app, request.Change, settings)
 	if err != nil {
 		return intent{}, err
 	}

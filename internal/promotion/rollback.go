@@ -58,7 +58,7 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	if err != nil {
 		return Result{}, err
 	}
-	version, err := app.Select(request.Chart, request.Image)
+	version, err := s.version(ctx, app, request.Change, settings)
 	if err != nil {
 		return Result{}, err
 	}

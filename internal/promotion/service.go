@@ -41,6 +41,8 @@ type Settings struct {
 	ConfirmOptional bool          // --yes may skip the card
 	Wait            time.Duration // how long an answer waits for the end
 	Timeout         time.Duration // when verification gives up
+	// Fields decide the versions of their applications, whatever else would be found.
+	Fields []gitops.Located
 }
 
 // A Service changes versions. Its fields are set once; methods may be called side by side.

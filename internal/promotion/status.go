@@ -79,7 +79,7 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	if merged.SHA != "" {
 		outcome.PullRequest = pr
 	}
-	if in.version, err = s.changed(ctx, app, commit, trailers, p); err != nil {
+	if in.version, err = s.changed(ctx, app, commit, trailers, p, settings); err != nil {
 		return Outcome{}, err
 	}
 	outcome.Kind, outcome.Of = in.version.Kind, in.of()
@@ -112,14 +112,14 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 
 // changed returns the version field that a commit of ours was about. A commit's trailers do not name it, so where the
 // application has several fields in Git, it is the one that states the commit's version since that commit.
-func (s *Service) changed(ctx context.Context, app gitops.Application, commit gitops.Commit, trailers gitops.Trailers, p place) (gitops.Version, error) {
+func (s *Service) changed(ctx context.Context, app gitops.Application, commit gitops.Commit, trailers gitops.Trailers, p place, settings Settings) (gitops.Version, error) {
 	type candidate struct {
 		version gitops.Version
 		field   layout.Field
 	}
 	var candidates []candidate
 	for _, v := range app.Versions {
-		if field, err := (intent{app: app, version: v}).locate(ctx, p); err == nil {
+		if field, err := (intent{app: app, version: v, settings: settings}).locate(ctx, p); err == nil {
 			candidates = append(candidates, candidate{v, field})
 		}
 	}

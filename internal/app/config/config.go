@@ -28,6 +28,7 @@ type Config struct {
 	Repository   Repository    `json:"repository,omitzero" jsonschema:"the Git repository of all environments; read from Flux's GitRepository objects where absent"`
 	GitHub       GitHub        `json:"github,omitzero" jsonschema:"access to GitHub"`
 	Blueprints   string        `json:"blueprints,omitempty" jsonschema:"messages in the place of ferry's own: the absolute path of a folder, git::https://HOST/REPOSITORY.git//FOLDER?ref=COMMIT, or https://HOST/FILE.tar.gz//FOLDER?checksum=sha256:SUM"`
+	Applications []Application `json:"applications,omitzero" jsonschema:"the fields that decide versions, where ferry finds several of an application or takes another; in the words of ferry where"`
 	Access       *Access       `json:"access,omitempty" jsonschema:"who may promote and roll back; anybody in a bound channel where absent. Reading is for all"`
 }
 
@@ -51,6 +52,19 @@ type Environment struct {
 	// Impersonate says as whom ferry acts in the environment's clusters.
 	Impersonate Impersonate `json:"impersonate,omitempty" jsonschema:"host (default): the user and groups of the host's kubeconfig, so that rights that Botkube gives a channel hold there too; none: the environment's own credential as it is"`
 }
+
+// Application names the field that decides a version of one, as ferry where prints it.
+type Application struct {
+	Application string `json:"application" jsonschema:"its name"`
+	Namespace   string `json:"namespace,omitempty" jsonschema:"its namespace; any where absent"`
+	Environment string `json:"environment,omitempty" jsonschema:"the environment that it is in; all where absent"`
+	Kind        Kind   `json:"kind" jsonschema:"what the version counts"`
+	File        string `json:"file" jsonschema:"the file in the repository"`
+	Path        string `json:"path" jsonschema:"the field in the file"`
+}
+
+// Kind is what a version counts.
+type Kind string
 
 // Cluster says how to reach one. All empty: the host's own kubeconfig.
 type Cluster struct {
@@ -101,6 +115,7 @@ var (
 	modes        = []any{"auto", "commit", "pullRequest"}
 	confirms     = []any{"required", "optional"}
 	impersonates = []any{"host", "none"}
+	kinds        = []any{string(gitops.ChartVersion), string(gitops.ImageTag), string(gitops.Reference), string(gitops.Substitute), string(gitops.Artifact)}
 )
 
 // GitHub says which GitHub, what of it and as whom.
@@ -398,6 +413,24 @@ func (c Config) faults() (faults []string) {
 			fault(at+".promotion.timeout", "a rollout takes some time: write more than 0s")
 		}
 	}
+	for i, a := range c.Applications {
+		at := fmt.Sprintf("applications[%d]", i)
+		for _, needed := range [][2]string{{"application", a.Application}, {"kind", string(a.Kind)}, {"file", a.File}, {"path", a.Path}} {
+			if needed[1] == "" {
+				fault(at+"."+needed[0], "it is needed: write what ferry where prints")
+			}
+		}
+		choice(at+".kind", string(a.Kind), kinds)
+		if a.Namespace != "" && !namespaceName.MatchString(a.Namespace) {
+			fault(at+".namespace", "%q is no name of a namespace", a.Namespace)
+		}
+		if a.Environment != "" && !seen[a.Environment] {
+			fault(at+".environment", "%q is no environment of this configuration", a.Environment)
+		}
+		if slices.ContainsFunc(c.Applications[:i], a.meets) {
+			fault(at, "an entry before it is about the same application, environment and kind")
+		}
+	}
 	repository("repository", c.Repository)
 	if c.Blueprints != "" {
 		if _, err := source.Parse(c.Blueprints); err != nil {
@@ -414,6 +447,22 @@ func (c Config) faults() (faults []string) {
 	}
 	c.GitHub.Auth.faults(fault)
 	return faults
+}
+
+// meets says that two entries may be about the same field.
+func (a Application) meets(b Application) bool {
+	same := func(x, y string) bool { return x == "" || y == "" || x == y }
+	return a.Application == b.Application && a.Kind == b.Kind && same(a.Namespace, b.Namespace) && same(a.Environment, b.Environment)
+}
+
+// Fields are those that the configuration names for the environment of an index.
+func (c Config) Fields(environment int) (fields []gitops.Located) {
+	for _, a := range c.Applications {
+		if a.Environment == "" || a.Environment == c.Environments[environment].Name {
+			fields = append(fields, gitops.Located{Application: a.Application, Namespace: a.Namespace, Kind: gitops.VersionKind(a.Kind), File: a.File, Path: a.Path})
+		}
+	}
+	return fields
 }
 
 // Rule says who may change the environment of an index: its own promoters, or those by default, or anybody.
@@ -433,6 +482,7 @@ func Schema() (string, error) {
 		reflect.TypeFor[Mode]():        {Type: "string", Enum: modes},
 		reflect.TypeFor[Confirm]():     {Type: "string", Enum: confirms},
 		reflect.TypeFor[Impersonate](): {Type: "string", Enum: impersonates},
+		reflect.TypeFor[Kind]():        {Type: "string", Enum: kinds},
 		reflect.TypeFor[Principals]():  {Type: "array", Items: &jsonschema.Schema{Type: "string", Pattern: `^(slack:([UW][A-Z0-9]+|\*)|discord:([0-9]+|\*)|(automation|name):[^*]+)$`}},
 		reflect.TypeFor[Duration]():    {Type: "string", Pattern: durationPattern},
 	}})

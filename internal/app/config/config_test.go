@@ -39,6 +39,9 @@ github:
   repositories: [acme/apps]
   auth: {tokenFile: /etc/ferry/github-token}
 blueprints: /etc/ferry/blueprints
+applications:
+- {application: orders, namespace: shop, environment: prod, kind: chart, file: apps/prod/orders.yaml, path: spec.chart.spec.version}
+- {application: web, kind: image, file: web.yaml, path: "Deployment/web/web:spec.template.spec.containers[0].image"}
 access: {default: ["slack:*", "discord:*", "name:jane"]}
 `
 
@@ -67,6 +70,9 @@ func TestLoad(t *testing.T) {
 		GitHub:     GitHub{BaseURL: "https://github.example.com", Repositories: []string{"acme/apps"}, Auth: Auth{TokenFile: "/etc/ferry/github-token"}},
 		Access:     &Access{Default: Principals{"slack:*", "discord:*", "name:jane"}},
 		Blueprints: "/etc/ferry/blueprints",
+		Applications: []Application{
+			{Application: "orders", Namespace: "shop", Environment: "prod", Kind: "chart", File: "apps/prod/orders.yaml", Path: "spec.chart.spec.version"},
+			{Application: "web", Kind: "image", File: "web.yaml", Path: "Deployment/web/web:spec.template.spec.containers[0].image"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
@@ -74,6 +80,13 @@ func TestLoad(t *testing.T) {
 	if got.Environments[0].Promotion.Wait.Or(15*time.Second) != 15*time.Second || got.Environments[1].Promotion.Timeout.Or(time.Minute) != 90*time.Minute ||
 		got.Environments[2].Promotion.Wait.Or(15*time.Second) != 0 {
 		t.Error("defaults")
+	}
+	web := gitops.Located{Application: "web", Kind: gitops.ImageTag, File: "web.yaml", Path: "Deployment/web/web:spec.template.spec.containers[0].image"}
+	orders := gitops.Located{Application: "orders", Namespace: "shop", Kind: gitops.ChartVersion, File: "apps/prod/orders.yaml", Path: "spec.chart.spec.version"}
+	for i, want := range [][]gitops.Located{{web}, {orders, web}, {web}} {
+		if diff := cmp.Diff(want, got.Fields(i)); diff != "" {
+			t.Errorf("fields of %s: %s", got.Environments[i].Name, diff)
+		}
 	}
 }
 
@@ -186,39 +199,42 @@ var bad = map[string]struct {
 	"a name twice":                   {"environments: [{name: a}, {name: a}]", []string{`environments[1].name: "a" is there twice`}, false},
 	"two kubeconfigs": {"environments: [{name: a, cluster: {kubeconfigFile: /a, secretRef: {namespace: a, name: b}}}]",
 		[]string{"environments[0].cluster: kubeconfigFile and secretRef exclude each other"}, false},
-	"half a secret":         {"environments: [{name: a, flux: {cluster: {secretRef: {name: b}}}}]", []string{"environments[0].flux.cluster.secretRef: namespace and name are needed"}, true},
-	"a repository's URL":    {"environments: [{name: a}]\nrepository: {name: https://bot:gh0-canary@github.com/acme/fleet}", []string{"repository.name: write OWNER/NAME"}, false},
-	"an environment's repo": {"environments: [{name: a, repository: {name: fleet}}]", []string{"environments[0].repository.name: write OWNER/NAME"}, false},
-	"unknown mode":          {"environments: [{name: a, promotion: {mode: push}}]", []string{`environments[0].promotion.mode: "push" is none of auto commit pullRequest`}, true},
-	"unknown confirm":       {"environments: [{name: a, promotion: {confirm: \"no\"}}]", []string{`environments[0].promotion.confirm: "no" is none of required optional`}, true},
-	"a wildcard for names":  {"environments: [{name: a}]\naccess: {default: [\"slack:*\", \"name:*\"]}", []string{`access.default[1]: "name:*" has a *`}, true},
-	"a mention":             {"environments: [{name: a, promotion: {promoters: [\"<@U024BE7LH>\"]}}]", []string{"environments[0].promotion.promoters[0]: somebody is written as"}, true},
-	"no id":                 {"environments: [{name: a, promotion: {promoters: [slack:jane]}}]", []string{`environments[0].promotion.promoters[0]: "slack:jane" has no id of slack`}, true},
-	"a map for somebody":    {"environments: [{name: a}]\naccess: {default: [name: jane]}", []string{"access.default[0]: a text, "}, true},
-	"one, not a list":       {"environments: [{name: a}]\naccess: {default: slack:U1}", []string{"access.default: a list, with a dash before each entry, belongs here, not a text"}, true},
-	"promoters left empty":  {"environments: [{name: a, promotion: {promoters: }}]", []string{"environments[0].promotion.promoters: say who may"}, true},
-	"access left empty":     {"environments: [{name: a}]\naccess:\n# default: [slack:U1]", []string{"access: say who may"}, false},
-	"a default left empty":  {"environments: [{name: a}]\naccess:\n  default:\n  # - slack:U1", []string{"access.default: say who may"}, true},
-	"access without one":    {"environments: [{name: a}]\naccess: {}", []string{"access.default: say who may"}, true},
-	"nobody in a list":      {"environments: [{name: a}]\naccess: {default: [null]}", []string{`access.default[0]: somebody is written as`}, true},
-	"two tokens":            {"environments: [{name: a}]\ngithub: {auth: {tokenFile: /a, tokenEnv: A}}", []string{"github.auth: tokenFile, tokenEnv, tokenSecret and app exclude each other"}, false},
-	"a number of seconds":   {"environments: [{name: a, promotion: {wait: 15}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not as a number"}, true},
-	"no duration":           {"environments: [{name: a, promotion: {wait: soon}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not \"soon\""}, true},
-	"a tiny duration":       {"environments: [{name: a, promotion: {timeout: 1us}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"1us\""}, true},
-	"a signed duration":     {"environments: [{name: a, promotion: {timeout: +1m}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"+1m\""}, true},
-	"what cannot be seen":   {"environments: [{name: a, cluster: {context: \"pr\\u200bod\"}}]", []string{"environments[0].cluster.context: there are characters in it that cannot be seen"}, false},
-	"a negative duration":   {"environments: [{name: a, promotion: {timeout: -1m}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"-1m\""}, true},
-	"a long wait":           {"environments: [{name: a, promotion: {wait: 5m1s}}]", []string{"environments[0].promotion.wait: an answer waits for five minutes at most"}, false},
-	"no time at all":        {"environments: [{name: a, promotion: {timeout: 0s}}]", []string{"environments[0].promotion.timeout: a rollout takes some time"}, false},
-	"an empty map":          {"environments: {}", []string{"environments: a list, with a dash before each entry, belongs here, not a map"}, true},
-	"a list for a map":      {"environments: {stage: {}}", []string{"environments: a list, with a dash before each entry, belongs here, not a map"}, true},
-	"a map for a text":      {"environments: [{name: {a: b}}]", []string{"environments[0].name: a text, in quotes if it looks like a number or like yes or no, belongs here, not a map"}, true},
-	"a word that is none":   {"environments: [{name: a, promotion: {confirm: no}}]", []string{"environments[0].promotion.confirm: a text, in quotes if it looks like a number or like yes or no, belongs here, not a boolean"}, true},
-	"a number for a text":   {"environments: [{name: a}, {name: 8}]", []string{"environments[1].name: a text, in quotes if it looks like a number or like yes or no, belongs here, not a number"}, true},
-	"a text for a map":      {"environments: [{name: a, cluster: stage}]", []string{"environments[0].cluster: a map belongs here, not a text"}, true},
-	"no map":                {"- name: stage", []string{"document 1 is a list; a map with environments and github belongs there"}, true},
-	"no YAML":               {"environments: [", []string{"document 1 cannot be read: yaml: line 1: "}, false},
-	"a key twice":           {"environments: [{name: a}]\nenvironments: [{name: b}]", []string{"document 1 cannot be read: yaml: unmarshal errors: line 2: key \"environments\" already set in map"}, false},
+	"half a secret":            {"environments: [{name: a, flux: {cluster: {secretRef: {name: b}}}}]", []string{"environments[0].flux.cluster.secretRef: namespace and name are needed"}, true},
+	"a repository's URL":       {"environments: [{name: a}]\nrepository: {name: https://bot:gh0-canary@github.com/acme/fleet}", []string{"repository.name: write OWNER/NAME"}, false},
+	"an environment's repo":    {"environments: [{name: a, repository: {name: fleet}}]", []string{"environments[0].repository.name: write OWNER/NAME"}, false},
+	"unknown mode":             {"environments: [{name: a, promotion: {mode: push}}]", []string{`environments[0].promotion.mode: "push" is none of auto commit pullRequest`}, true},
+	"unknown confirm":          {"environments: [{name: a, promotion: {confirm: \"no\"}}]", []string{`environments[0].promotion.confirm: "no" is none of required optional`}, true},
+	"a wildcard for names":     {"environments: [{name: a}]\naccess: {default: [\"slack:*\", \"name:*\"]}", []string{`access.default[1]: "name:*" has a *`}, true},
+	"a mention":                {"environments: [{name: a, promotion: {promoters: [\"<@U024BE7LH>\"]}}]", []string{"environments[0].promotion.promoters[0]: somebody is written as"}, true},
+	"no id":                    {"environments: [{name: a, promotion: {promoters: [slack:jane]}}]", []string{`environments[0].promotion.promoters[0]: "slack:jane" has no id of slack`}, true},
+	"a map for somebody":       {"environments: [{name: a}]\naccess: {default: [name: jane]}", []string{"access.default[0]: a text, "}, true},
+	"one, not a list":          {"environments: [{name: a}]\naccess: {default: slack:U1}", []string{"access.default: a list, with a dash before each entry, belongs here, not a text"}, true},
+	"promoters left empty":     {"environments: [{name: a, promotion: {promoters: }}]", []string{"environments[0].promotion.promoters: say who may"}, true},
+	"access left empty":        {"environments: [{name: a}]\naccess:\n# default: [slack:U1]", []string{"access: say who may"}, false},
+	"a default left empty":     {"environments: [{name: a}]\naccess:\n  default:\n  # - slack:U1", []string{"access.default: say who may"}, true},
+	"access without one":       {"environments: [{name: a}]\naccess: {}", []string{"access.default: say who may"}, true},
+	"nobody in a list":         {"environments: [{name: a}]\naccess: {default: [null]}", []string{`access.default[0]: somebody is written as`}, true},
+	"two tokens":               {"environments: [{name: a}]\ngithub: {auth: {tokenFile: /a, tokenEnv: A}}", []string{"github.auth: tokenFile, tokenEnv, tokenSecret and app exclude each other"}, false},
+	"a number of seconds":      {"environments: [{name: a, promotion: {wait: 15}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not as a number"}, true},
+	"no duration":              {"environments: [{name: a, promotion: {wait: soon}}]", []string{"environments[0].promotion.wait: a duration is written like 15s or 2m, not \"soon\""}, true},
+	"a tiny duration":          {"environments: [{name: a, promotion: {timeout: 1us}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"1us\""}, true},
+	"a signed duration":        {"environments: [{name: a, promotion: {timeout: +1m}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"+1m\""}, true},
+	"what cannot be seen":      {"environments: [{name: a, cluster: {context: \"pr\\u200bod\"}}]", []string{"environments[0].cluster.context: there are characters in it that cannot be seen"}, false},
+	"a negative duration":      {"environments: [{name: a, promotion: {timeout: -1m}}]", []string{"environments[0].promotion.timeout: a duration is written like 15s or 2m, not \"-1m\""}, true},
+	"a long wait":              {"environments: [{name: a, promotion: {wait: 5m1s}}]", []string{"environments[0].promotion.wait: an answer waits for five minutes at most"}, false},
+	"no time at all":           {"environments: [{name: a, promotion: {timeout: 0s}}]", []string{"environments[0].promotion.timeout: a rollout takes some time"}, false},
+	"an empty map":             {"environments: {}", []string{"environments: a list, with a dash before each entry, belongs here, not a map"}, true},
+	"a list for a map":         {"environments: {stage: {}}", []string{"environments: a list, with a dash before each entry, belongs here, not a map"}, true},
+	"a map for a text":         {"environments: [{name: {a: b}}]", []string{"environments[0].name: a text, in quotes if it looks like a number or like yes or no, belongs here, not a map"}, true},
+	"a word that is none":      {"environments: [{name: a, promotion: {confirm: no}}]", []string{"environments[0].promotion.confirm: a text, in quotes if it looks like a number or like yes or no, belongs here, not a boolean"}, true},
+	"a number for a text":      {"environments: [{name: a}, {name: 8}]", []string{"environments[1].name: a text, in quotes if it looks like a number or like yes or no, belongs here, not a number"}, true},
+	"a text for a map":         {"environments: [{name: a, cluster: stage}]", []string{"environments[0].cluster: a map belongs here, not a text"}, true},
+	"no map":                   {"- name: stage", []string{"document 1 is a list; a map with environments and github belongs there"}, true},
+	"no YAML":                  {"environments: [", []string{"document 1 cannot be read: yaml: line 1: "}, false},
+	"a key twice":              {"environments: [{name: a}]\nenvironments: [{name: b}]", []string{"document 1 cannot be read: yaml: unmarshal errors: line 2: key \"environments\" already set in map"}, false},
+	"half an application":      {"environments: [{name: a}]\napplications: [{application: orders, kind: chart}]", []string{"applications[0].file: it is needed", "applications[0].path: it is needed"}, true},
+	"an application elsewhere": {"environments: [{name: a}]\napplications: [{application: o, environment: b, namespace: No, kind: tag, file: f, path: p, line: 3}]", []string{`unknown field "applications[0].line"`, `applications[0].environment: "b" is no environment`, `applications[0].namespace: "No" is no name`, `applications[0].kind: "tag" is none of chart image`}, true},
+	"an application twice":     {"environments: [{name: a}]\napplications: [{application: o, kind: chart, file: f, path: p}, {application: o, environment: a, kind: chart, file: g, path: p}]", []string{"applications[1]: an entry before it is about the same"}, false},
 	"many at once": {"colour: red\nenvironments: [{name: pr, size: 3, promotion: {mode: x, confirm: never}}, {name: a}, {name: a}]\ngithub: {auth: {tokenFile: a, tokenEnv: b}}", []string{
 		`unknown field "colour"`, `unknown field "environments[0].size"`, `environments[0].name: "pr" is`, "environments[0].promotion.mode", "environments[0].promotion.confirm",
 		`environments[2].name: "a" is there twice`, "github.auth: "}, true},

@@ -210,7 +210,7 @@ func settings(c config.Config) []promotion.Settings {
 		all = append(all, promotion.Settings{
 			Environment: e.Name, Namespaces: namespaces(e), Repository: cmp.Or(e.Repository.Name, c.Repository.Name), Branch: cmp.Or(e.Repository.Branch, c.Repository.Branch),
 			Mode: cmp.Or(promotion.Mode(e.Promotion.Mode), promotion.Auto), ConfirmOptional: e.Promotion.Confirm == "optional", Access: c.Rule(i),
-			Wait: e.Promotion.Wait.Or(15 * time.Second), Timeout: e.Promotion.Timeout.Or(15 * time.Minute),
+			Wait: e.Promotion.Wait.Or(15 * time.Second), Timeout: e.Promotion.Timeout.Or(15 * time.Minute), Fields: c.Fields(i),
 		})
 	}
 	return all
