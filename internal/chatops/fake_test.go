@@ -77,6 +77,10 @@ func (f *fleet) Kustomizations(_ context.Context, environment string) ([]gitops.
 	return []gitops.Kustomization{kustomization(environment)}, nil
 }
 
+func (*fleet) Automations(context.Context, string) ([]gitops.ImageAutomation, error) {
+	return nil, nil
+}
+
 func (*fleet) Reconcile(context.Context, gitops.Application) error { return nil }
 func (*fleet) Home(context.Context) (string, error)                { return "home", nil }
 

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
@@ -37,13 +39,26 @@ func Changes(before, after []Object) (changes []gitops.Rendered, digest string) 
 	for _, o := range before {
 		gone[identify(o)] = o
 	}
+	var came []Object
 	for _, o := range after {
 		if was, ok := gone[identify(o)]; ok {
 			c.compare(o.Object, "", was.Fields, o.Fields, false)
+			delete(gone, identify(o))
 		} else {
-			c.add(gitops.Rendered{Object: o.Object, New: "created"}, nil, o.Fields)
+			came = append(came, o)
 		}
-		delete(gone, identify(o))
+	}
+	for _, o := range came {
+		renamed := slices.IndexFunc(before, func(was Object) bool {
+			_, went := gone[identify(was)]
+			return went && was.Kind == o.Kind && was.Namespace == o.Namespace && generated(was) != "" && generated(was) == generated(o)
+		})
+		if renamed < 0 {
+			c.add(gitops.Rendered{Object: o.Object, New: "created"}, nil, o.Fields)
+			continue
+		}
+		c.compare(o.Object, "", before[renamed].Fields, o.Fields, false)
+		delete(gone, identify(before[renamed]))
 	}
 	for _, o := range gone {
 		c.add(gitops.Rendered{Object: o.Object, New: "deleted"}, o.Fields, nil)
@@ -54,12 +69,24 @@ func Changes(before, after []Object) (changes []gitops.Rendered, digest string) 
 	slices.SortFunc(c, func(a, b change) int {
 		return cmp.Or(strings.Compare(a.shown.Object.String(), b.shown.Object.String()), strings.Compare(a.shown.Path, b.shown.Path), strings.Compare(a.values, b.values))
 	})
-	hash := sha256.New()
+	sum := sha256.New()
 	for _, one := range c {
 		changes = append(changes, one.shown)
-		fmt.Fprintf(hash, "%q %q %q\n", one.shown.Object, one.shown.Path, one.values)
+		fmt.Fprintf(sum, "%q %q %q\n", one.shown.Object, one.shown.Path, one.values)
 	}
-	return changes, hex.EncodeToString(hash.Sum(nil))
+	return changes, hex.EncodeToString(sum.Sum(nil))
+}
+
+// hash of its content that kustomize ends the name of a generated ConfigMap or Secret with.
+var hash = regexp.MustCompile(`-[bcdfghkmt2456789]{10}$`)
+
+// generated is the name of a generated object without the hash of its content; empty for others.
+func generated(o Object) string {
+	at := hash.FindStringIndex(o.Name)
+	if at == nil || o.Kind != "ConfigMap" && o.Kind != "Secret" {
+		return ""
+	}
+	return o.Name[:at[0]]
 }
 
 // A change is one as it is shown, and its values before and after as they are.
@@ -84,7 +111,11 @@ func (c *comparison) compare(object gitops.Object, at string, a, b any, secret b
 			secret = secret || secretItem(x) || secretItem(y)
 			for k := range keys {
 				under := secret || secretName(k) || at == "" && object.Kind == "Secret" && slices.Contains(secretFields, k)
-				c.compare(object, strings.TrimPrefix(at+"."+k, "."), x[k], y[k], under)
+				path := at + "." + k
+				if at == "" || strings.HasSuffix(at, "|") {
+					path = at + k
+				}
+				c.compare(object, path, x[k], y[k], under)
 			}
 			return
 		}
@@ -99,6 +130,13 @@ func (c *comparison) compare(object gitops.Object, at string, a, b any, secret b
 	if encode(a) == encode(b) {
 		return
 	}
+	if x, y := document(a), document(b); x != nil && y != nil && !secret {
+		var within comparison
+		if within.compare(object, at+"|", x, y, false); len(within) > 0 { // else only its spelling differs
+			*c = append(*c, within...)
+			return
+		}
+	}
 	show := func(v any) string {
 		if secret && v != nil {
 			return masked
@@ -106,6 +144,19 @@ func (c *comparison) compare(object gitops.Object, at string, a, b any, secret b
 		return text(mask(v))
 	}
 	c.add(gitops.Rendered{Object: object, Path: at, Old: show(a), New: show(b)}, a, b)
+}
+
+// document reads YAML within a text of several lines; nil where there is none.
+func document(v any) map[string]any {
+	text, ok := v.(string)
+	if !ok || !strings.Contains(text, "\n") {
+		return nil
+	}
+	var m map[string]any
+	if err := yaml.Unmarshal([]byte(text), &m); err != nil {
+		return nil
+	}
+	return m
 }
 
 // secretFields of a Secret hold what is secret, below whatever names.

@@ -268,7 +268,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 
 // startFlux installs the custom resources and starts the controllers of Flux.
 func (c *Cluster) startFlux(ctx context.Context) error {
-	if err := c.applyCRDs(ctx); err != nil {
+	if err := c.applyCRDs(ctx, "flux-crds"); err != nil {
 		return err
 	}
 	if err := c.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "flux-system"}}); err != nil {
@@ -332,8 +332,15 @@ func (c *Cluster) sourceController() program {
 	return p
 }
 
-func (c *Cluster) applyCRDs(ctx context.Context) error {
-	files, err := filepath.Glob(filepath.Join(c.env.tools.Path("flux-crds"), "*.yaml"))
+// InstallImageAutomation installs the custom resources of Flux's image automation, without its controllers: what they
+// would write into an object's status is the caller's to write.
+func (c *Cluster) InstallImageAutomation(ctx context.Context) error {
+	return c.applyCRDs(ctx, "flux-image-crds")
+}
+
+// applyCRDs applies the custom resources in a tool's folder.
+func (c *Cluster) applyCRDs(ctx context.Context, tool string) error {
+	files, err := filepath.Glob(filepath.Join(c.env.tools.Path(tool), "*.yaml"))
 	if err != nil {
 		return fmt.Errorf("list Flux's custom resources: %w", err)
 	}

@@ -112,10 +112,13 @@ func (b builder) provide(ctx context.Context, t tool) error {
 		return fmt.Errorf("open the folder to its readers: %w", err)
 	}
 	start := time.Now()
-	if t.pkg == "" {
-		err = b.copyFiles(ctx, t, tmp)
-	} else {
+	switch {
+	case t.pkg != "":
 		err = b.program(ctx, t, tmp)
+	case t.types != nil:
+		err = b.generate(ctx, t, tmp)
+	default:
+		err = b.copyFiles(ctx, t, tmp)
 	}
 	if err != nil {
 		return err
@@ -191,6 +194,16 @@ func (b builder) run(cmd *exec.Cmd, t tool) error {
 			fmt.Fprintf(b.progress, "%s: still building, %s\n", b.step, time.Since(start).Round(time.Second))
 		}
 	}
+}
+
+// generate writes a folder's custom resources, as the controllers' own builds do.
+func (b builder) generate(ctx context.Context, t tool, dir string) error {
+	fmt.Fprintf(b.progress, "%s: generating, up to %s with nothing compiled before\n", b.step, t.takes)
+	args := []string{"tool", "controller-gen", "crd"}
+	for _, pkg := range t.types {
+		args = append(args, "paths="+pkg)
+	}
+	return b.run(exec.CommandContext(ctx, "go", append(args, "output:crd:dir="+dir)...), t)
 }
 
 // copyFiles takes a folder's files from the module cache, so that running needs none.

@@ -47,6 +47,7 @@ type tool struct {
 	fits    string        // of a program: what `--version` of an installed one must print; empty: installed ones are not looked for
 
 	files []string // of a folder: MODULE:GLOB
+	types []string // of a folder: packages with the types that its custom resources are generated from
 }
 
 // A fork is a copy of a module with a file added that its release build generates and the published module lacks. The
@@ -75,13 +76,16 @@ var all = []tool{
 		"github.com/fluxcd/kustomize-controller:config/crd/bases/*.yaml",
 		"github.com/fluxcd/helm-controller:config/crd/bases/*.yaml",
 	}},
+	{name: "flux-image-crds", module: "fluximage", takes: time.Minute, types: []string{
+		"github.com/fluxcd/image-automation-controller/api/...", "github.com/fluxcd/image-reflector-controller/api/...",
+	}},
 	{name: "kwok-stages", module: "kwok", files: []string{"sigs.k8s.io/kwok:kustomize/stage/pod/fast/pod-*.yaml"}},
 }
 
 // Set is where the tools are.
 type Set struct{ paths map[string]string }
 
-// Path is a program's file or, for "flux-crds" and "kwok-stages", a folder of YAML files. A name that is not in the
+// Path is a program's file or, for "flux-crds", "flux-image-crds" and "kwok-stages", a folder of YAML files. A name that is not in the
 // set is a mistake of the caller and panics.
 func (s *Set) Path(name string) string {
 	path, ok := s.paths[name]
@@ -164,6 +168,9 @@ func (t tool) key() string {
 	}
 	if t.pkg == "" {
 		fmt.Fprintln(h, t.files)
+		for _, pkg := range t.types {
+			fmt.Fprintln(h, pkg)
+		}
 	} else {
 		fmt.Fprintln(h, t.pkg, t.buildFlags(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		if t.fork != (fork{}) {

@@ -45,6 +45,7 @@ func TestKeyDependsOnWhatDecidesTheBytes(t *testing.T) {
 		"a fork":          {name: "a", module: "kube", pkg: "p", fork: fork{module: "m", file: "f", content: "c"}},
 		"another fork":    {name: "a", module: "kube", pkg: "p", fork: fork{module: "m", file: "f", content: "d"}},
 		"a folder":        {name: "a", module: "kube", files: []string{"m:*.yaml"}},
+		"another folder":  {name: "a", module: "kube", types: []string{"m/api"}},
 	} {
 		if same, ok := keys[other.key()]; ok {
 			t.Errorf("%s has the key of %s", what, same)
