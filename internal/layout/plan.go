@@ -323,7 +323,7 @@ func (f Field) next(change Change) (tag, digest string, err error) {
 		}
 	}
 	path := f.reading.path
-	ranged := strings.HasSuffix(path, "spec.version") || strings.HasSuffix(path, "ref.semver")
+	ranged := f.Version.Kind != gitops.ImageTag && (strings.HasSuffix(path, "spec.version") || strings.HasSuffix(path, "ref.semver"))
 	askedTag, askedDigest, _ := strings.Cut(asked, "@")
 	if strings.HasPrefix(asked, "sha256:") {
 		askedTag, askedDigest = "", asked
@@ -605,6 +605,7 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 							Reason: fmt.Sprintf("After the edit, %s would state %s, not %s.", o.Object, cmp.Or(now, "no version"), want)})
 					}
 				case own && f.reading.digest.path != "" && at.id() == f.reading.digest.id():
+					shown = shown || tag == f.origin.token() && now == digest
 				case own && carriers[o.Object] && (follows(old, now, f, tag) || f.overridden && handsOn.MatchString(path)):
 				case own && o.Object == f.reading.object && follows(old, now, f, tag):
 				default:
