@@ -144,7 +144,7 @@ func (t *Tree) mentions(name string) bool {
 func choose(fields []Field, change Change) (Field, error) {
 	if change.Field != "" {
 		for _, f := range fields {
-			if f.File+":"+f.Path == change.Field {
+			if f.File+":"+f.Path == change.Field || f.digest != nil && f.digest.file+":"+f.digest.scalar.Path == change.Field {
 				return f, nil
 			}
 		}
