@@ -215,7 +215,7 @@ func TestCheckNamesEachMissingRight(t *testing.T) {
 		count             int // of rights
 	}{
 		// 3 × list, get; replicasets, pods; 6 × list, get and 5 × patch; kube-system
-		"the whole cluster": {"{name: stage}", file, 8 + 17 + 1},
+		"the whole cluster": {"{name: stage, promotion: {confirm: optional, wait: 1m}}", file, 8 + 17 + 1},
 		// one role each for podinfo, web and flux-system, and one for what both with Flux's objects may lack
 		"some namespaces": {"{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", file, 8 + 12 + 8 + 12 + 5 + 1},
 		// and get and patch where the source is
@@ -250,6 +250,13 @@ func TestCheckNamesEachMissingRight(t *testing.T) {
 			c.fine("everything that was printed")
 			if list := c.ask("list"); list[0].Type == blueprint.Refused || strings.Contains(fmt.Sprint(list), "may not") {
 				t.Errorf("with all that was printed, list answers %v", list)
+			}
+			if name == "the whole cluster" { // once: it takes some seconds
+				for _, line := range []string{"promote podinfo@6.9.2 to stage --yes", "status podinfo on stage", "rollback podinfo on stage --yes"} {
+					if answer := c.ask(line); !strings.Contains(fmt.Sprint(answer), ": Verified") {
+						t.Errorf("with all that was printed, %s answers %v", line, answer)
+					}
+				}
 			}
 			atoms := c.printed(bytes.Join(applied, []byte("\n---\n")))
 			if len(atoms) != test.count {
