@@ -102,8 +102,6 @@ var fluxDifferences = map[string]map[string]string{
 	"crds-field": {"": "refused: such schemas change what kustomize does in the whole process"},
 }
 
-const unknown = "what a ConfigMap may hold that nobody builds stays as it is written; a dry run of the flux command takes it for empty"
-
 func TestBuildIsWhatFluxBuilds(t *testing.T) {
 	all := fluxTrees(t)
 	for name := range fluxDifferences {

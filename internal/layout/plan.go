@@ -168,7 +168,7 @@ func choose(fields []Field, change Change) (Field, error) {
 	if slices.ContainsFunc(fields, func(f Field) bool { return f.Application != fields[0].Application }) {
 		return Field{}, candidates(gitops.Ambiguous, fmt.Sprintf("There are several applications called %s. Say which with NAMESPACE/NAME.", change.Application), fields)
 	}
-	meant := fields
+	var meant []Field
 	switch {
 	case change.Chart:
 		meant = slices.DeleteFunc(slices.Clone(fields), func(f Field) bool { return f.Version.Kind == gitops.ImageTag || f.Version.Kind == gitops.Substitute })
@@ -259,7 +259,7 @@ func (t *Tree) PlanField(ctx context.Context, env Environment, others []Environm
 	if tag == f.origin.token() && (f.digest == nil || digest == f.digest.token()) {
 		return result, nil
 	}
-	if result, err = t.prove(ctx, env, others, f, result, tag, digest, change); isRefusal(err, gitops.Unproved) && f.substituted(t, ctx, env) {
+	if result, err = t.prove(ctx, env, others, f, result, tag, digest, change); isRefusal(err, gitops.Unproved) && f.substituted(ctx, t, env) {
 		// Filling in loses the quotes: those within the value stay.
 		quoted, quotedErr := t.prove(ctx, env, others, f, Result{Field: f, From: f.Value, To: tag, Effects: map[string]Effect{}}, `"`+tag+`"`, digest, change)
 		if quotedErr == nil || isRefusal(quotedErr, gitops.Shared) {
@@ -283,7 +283,7 @@ func withCandidate(err error, f Field) error {
 }
 
 // substituted says whether a field's version comes through a variable.
-func (f Field) substituted(t *Tree, ctx context.Context, env Environment) bool {
+func (f Field) substituted(ctx context.Context, t *Tree, env Environment) bool {
 	w, err := t.base(ctx, env)
 	if err != nil {
 		return false

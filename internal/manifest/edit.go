@@ -298,7 +298,7 @@ func closing(text []byte, quote, escape byte) int {
 func (f *File) encode(style yaml.Style, flow bool, value string) string {
 	single := style&yaml.SingleQuotedStyle != 0
 	if style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
-		if plain(value) && !(flow && (strings.ContainsAny(value, ",[]{}") || f.json())) {
+		if plain(value) && (!flow || !strings.ContainsAny(value, ",[]{}") && !f.json()) {
 			return value
 		}
 		single = f.quotes[yaml.SingleQuotedStyle] && !f.quotes[yaml.DoubleQuotedStyle]

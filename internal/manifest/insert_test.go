@@ -4,8 +4,9 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
 func TestAppendAndInsert(t *testing.T) {

@@ -18,7 +18,6 @@ type film struct {
 	Cluster
 	begin  time.Time
 	frames []frame
-	mu     sync.Mutex
 	looks  atomic.Int64
 }
 
