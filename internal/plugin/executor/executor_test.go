@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -238,5 +240,27 @@ func TestMetadataAndHelp(t *testing.T) {
 	help, err := host.Help(t.Context())
 	if err != nil || help.BaseBody.Plaintext != "ferry help false" {
 		t.Errorf("help %q, %v", help.BaseBody.Plaintext, err)
+	}
+}
+
+// The host logs as an error whatever a library writes to standard error.
+func TestWhatLibrariesWriteIsDropped(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := os.Stderr
+	os.Stderr = file
+	t.Cleanup(func() { os.Stderr = own })
+	host, _ := connect(t, func(context.Context, Input) []api.Message {
+		fmt.Fprintln(os.Stderr, "# Warning: 'commonLabels' is deprecated.")
+		return []api.Message{api.NewPlaintextMessage("done", false)}
+	}, slog.New(slog.DiscardHandler))
+	if _, err := host.Execute(t.Context(), botkube.ExecuteInput{Command: "ferry list"}); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(file.Name())
+	if err != nil || strings.Contains(string(written), "Warning") {
+		t.Errorf("%s, %v", written, err)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime/debug"
+	"sync"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/kubeshop/botkube/pkg/api"
@@ -30,7 +32,7 @@ func serveConfig(e *Executor) *goplugin.ServeConfig {
 			MagicCookieValue: api.HandshakeConfig.MagicCookieValue,
 		},
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(maxRequest), grpc.ChainUnaryInterceptor(survive(e.log), complete))...)
+			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(maxRequest), grpc.ChainUnaryInterceptor(survive(e.log), hush(), complete))...)
 		},
 	}
 }
@@ -44,6 +46,21 @@ func survive(log *slog.Logger) grpc.UnaryServerInterceptor {
 				response, err = nil, status.Error(codes.Internal, "ferry made a mistake; its log has the details")
 			}
 		}()
+		return handler(ctx, request)
+	}
+}
+
+// hush drops, from the first call on, what libraries write for people: kustomize warns on standard error of fields that a
+// repository had better not use, and the host logs each such line as an error. Sooner it cannot be done, since go-plugin
+// sets os.Stderr itself when it starts to serve.
+func hush() grpc.UnaryServerInterceptor {
+	once := sync.OnceFunc(func() {
+		if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+			os.Stderr = null
+		}
+	})
+	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		once()
 		return handler(ctx, request)
 	}
 }
