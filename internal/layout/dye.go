@@ -305,7 +305,7 @@ func (w *walk) broken(after *walk) map[string]bool {
 // above says whether a site builds one of others.
 func (w *walk) above(s *site, others map[string]bool) bool {
 	for _, o := range s.objects {
-		if k, _, ok := kustomization(o); ok && others[k.Namespace+"/"+k.Name] {
+		if k, ok := kustomization(o); ok && others[k.Namespace+"/"+k.Name] {
 			return true
 		}
 	}

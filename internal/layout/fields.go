@@ -217,7 +217,7 @@ func (c *catalogue) source(app gitops.Key, kind gitops.VersionKind, source gitop
 
 // followed reads what a Flux Kustomization is applied from, where that is not this repository.
 func (c *catalogue) followed(app gitops.Key, o render.Object) {
-	k, _, ok := kustomization(o)
+	k, ok := kustomization(o)
 	if !ok {
 		return
 	}

@@ -239,7 +239,7 @@ func fluxBuilt(t *testing.T, one fluxTree) (objects []render.Object, err error) 
 	}
 	named := fluxObject(t, one)
 	root.Object = gitops.Object{Kind: named.Kind, Namespace: named.Namespace, Name: named.Name}
-	k, _, ok := kustomization(root)
+	k, ok := kustomization(root)
 	if !ok {
 		t.Fatal("flux.yaml is no Flux Kustomization")
 	}

@@ -660,7 +660,7 @@ func (w *walk) carriers(f Field) map[gitops.Object]bool {
 	for _, s := range w.sites {
 		byKey[s.key()] = s
 		for _, o := range s.objects {
-			if k, _, ok := kustomization(o); ok {
+			if k, ok := kustomization(o); ok {
 				if key := k.Namespace + "/" + k.Name; above[key] == "" {
 					above[key] = s.key()
 				}

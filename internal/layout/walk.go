@@ -172,7 +172,7 @@ func (t *Tree) walk(ctx context.Context, env Environment, in view) (*walk, error
 func (w *walk) self() (gitops.Kustomization, bool) {
 	root := w.sites[0]
 	for _, o := range root.objects {
-		if k, _, ok := kustomization(o); ok && k.Path == root.Path && k.Name != "" {
+		if k, ok := kustomization(o); ok && k.Path == root.Path && k.Name != "" {
 			return k, true
 		}
 	}
@@ -194,7 +194,7 @@ func (t *Tree) start(ctx context.Context, env Environment, in view) ([]gitops.Ku
 	built := map[string]bool{}
 	for _, s := range sites {
 		for _, o := range s.objects {
-			if k, _, ok := kustomization(o); ok && (&site{Kustomization: k}).key() != s.key() {
+			if k, ok := kustomization(o); ok && (&site{Kustomization: k}).key() != s.key() {
 				built[(&site{Kustomization: k}).key()] = true
 			}
 		}
@@ -234,11 +234,10 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 		for _, s := range sites {
 			w.learn(s)
 			for _, o := range s.objects {
-				k, suspended, ok := kustomization(o)
+				k, ok := kustomization(o)
 				if !ok || k.Name == "" || k.Namespace+"/"+k.Name == s.key() {
 					continue
 				}
-				_ = suspended
 				if err := judge.follows(k); err != nil {
 					if !seen[k.Namespace+"/"+k.Name] {
 						seen[k.Namespace+"/"+k.Name] = true
@@ -334,7 +333,7 @@ func (t *Tree) fill(ctx context.Context, s *site, now known, in view) {
 // builds again. It is false if nothing changes.
 func (s *site) settle() bool {
 	for _, o := range s.objects {
-		k, _, ok := kustomization(o)
+		k, ok := kustomization(o)
 		if !ok || s.Name == "" || (&site{Kustomization: k}).key() != s.key() || k.Path != s.Path {
 			continue
 		}
@@ -374,7 +373,7 @@ func (w *walk) learn(s *site) {
 				}
 			}
 		case group == "kustomize.toolkit.fluxcd.io":
-			if k, _, ok := kustomization(o); ok && k.Path == w.sites[0].Path && k.Source.Kind == "GitRepository" {
+			if k, ok := kustomization(o); ok && k.Path == w.sites[0].Path && k.Source.Kind == "GitRepository" {
 				w.known.anchor = k.Source.Object
 			}
 		}
@@ -474,18 +473,18 @@ func repositoryURL(address string) string {
 }
 
 // kustomization reads a Flux Kustomization.
-func kustomization(o render.Object) (k gitops.Kustomization, suspended, ok bool) {
+func kustomization(o render.Object) (k gitops.Kustomization, ok bool) {
 	if o.Kind != "Kustomization" || group(o) != "kustomize.toolkit.fluxcd.io" {
-		return k, false, false
+		return k, false
 	}
 	raw, err := json.Marshal(o.Fields["spec"])
 	if err != nil {
-		return k, false, false
+		return k, false
 	}
 	var spec struct {
 		Path, TargetNamespace, NamePrefix, NameSuffix string
 		Components                                    []string
-		IgnoreMissingComponents, Suspend              bool
+		IgnoreMissingComponents                       bool
 		CommonMetadata                                struct{ Labels, Annotations map[string]string }
 		Images, Patches                               []map[string]any
 		SourceRef                                     struct{ Kind, Namespace, Name string }
@@ -496,7 +495,7 @@ func kustomization(o render.Object) (k gitops.Kustomization, suspended, ok bool)
 		}
 	}
 	if err := json.Unmarshal(raw, &spec); err != nil {
-		return k, false, false // Kubernetes does not take it either
+		return k, false // Kubernetes does not take it either
 	}
 	k = gitops.Kustomization{
 		Namespace: o.Namespace, Name: o.Name, Path: cleanPath(spec.Path), TargetNamespace: spec.TargetNamespace,
@@ -513,7 +512,7 @@ func kustomization(o render.Object) (k gitops.Kustomization, suspended, ok bool)
 			k.Substitution.Values[name] = scalar(value)
 		}
 	}
-	return k, spec.Suspend, true
+	return k, true
 }
 
 // group is the API group of an object; that of the core is empty.

@@ -7,9 +7,23 @@ import (
 )
 
 // Patch writes the difference of a file before and after as git diff does, for git apply; before is nil where the file is
-// new. It pairs lines by number between the first and the last that differ, unless their count changes: exact for edits
-// that replace lines or add some in one place.
+// new.
 func Patch(file string, before, after []byte) string {
+	hunks := Unified(file, before, after, func(lines []string) []string { return lines })
+	if hunks == "" {
+		return ""
+	}
+	mode := ""
+	if before == nil {
+		mode = "new file mode 100644\n"
+	}
+	return fmt.Sprintf("diff --git %s %s\n%s%s", gitName("a/"+file), gitName("b/"+file), mode, hunks)
+}
+
+// Unified writes the difference as diff -u does; show may replace the text of lines, not how many there are. It pairs lines
+// by number between the first and the last that differ, unless their count changes: exact for edits that replace lines or
+// add some in one place.
+func Unified(file string, before, after []byte, show func(lines []string) []string) string {
 	const around = 3
 	a, b := lines(before), lines(after)
 	head, tail := 0, 0
@@ -24,9 +38,7 @@ func Patch(file string, before, after []byte) string {
 	}
 	var out strings.Builder
 	old, name := gitName("a/"+file), gitName("b/"+file)
-	fmt.Fprintf(&out, "diff --git %s %s\n", old, name)
 	if before == nil {
-		out.WriteString("new file mode 100644\n")
 		old = "/dev/null"
 	}
 	fmt.Fprintf(&out, "--- %s\n+++ %s\n", old, name)
@@ -46,6 +58,7 @@ func Patch(file string, before, after []byte) string {
 			}
 		}
 	}
+	a, b = show(a), show(b)
 	for len(changes) > 0 {
 		n := 1
 		for n < len(changes) && changes[n].fromA-changes[n-1].toA <= 2*around {

@@ -1,44 +1,23 @@
 package promotion
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/ferry-chatops/ferry/internal/operation"
 )
 
-// unified writes the difference of two texts as one hunk with three lines around it, as diff -u does. An edit touches
-// neighbouring lines only, so what lies between the first and the last difference is shown whole.
+// unified writes the difference of two texts for people: without what is secret, and without carriage returns.
 func unified(file string, before, after []byte) string {
-	const around = 3
-	a, b := strings.SplitAfter(string(before), "\n"), strings.SplitAfter(string(after), "\n")
-	head := 0
-	for head < min(len(a), len(b)) && a[head] == b[head] {
-		head++
-	}
-	tail := 0
-	for tail < min(len(a), len(b))-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
-		tail++
-	}
-	from, endA, endB := max(0, head-around), min(len(a), len(a)-tail+around), min(len(b), len(b)-tail+around)
-	a, b = masked(a), masked(b)
-	var out strings.Builder
-	fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n@@ -%s +%s @@\n", file, file, span(from, a[from:endA]), span(from, b[from:endB]))
-	write := func(sign string, list []string) {
-		for _, l := range list {
-			if l == "" { // what follows the last line end
-				continue
-			}
-			out.WriteString(sign + strings.TrimRight(l, "\r\n") + "\n")
-			if !strings.HasSuffix(l, "\n") {
-				out.WriteString("\\ No newline at end of file\n")
+	return operation.Unified(file, before, after, func(lines []string) []string {
+		shown := masked(lines)
+		for i, l := range shown {
+			if text, ok := strings.CutSuffix(l, "\r\n"); ok {
+				shown[i] = text + "\n"
 			}
 		}
-	}
-	write(" ", a[from:head])
-	write("-", a[head:len(a)-tail])
-	write("+", b[head:len(b)-tail])
-	write(" ", a[len(a)-tail:endA])
-	return out.String()
+		return shown
+	})
 }
 
 // What neighbouring lines may hold of secrets, by the names that people give them. A diff is read in chat and in pull
@@ -115,16 +94,4 @@ func maskedValues(line string) (shown string, below int) {
 			return done.String() + mask, column
 		}
 	}
-}
-
-// span gives the first line of a hunk and how many there are; diff leaves out a count of one.
-func span(from int, list []string) string {
-	n := len(list)
-	if n > 0 && list[n-1] == "" {
-		n--
-	}
-	if n == 1 {
-		return fmt.Sprint(from + 1)
-	}
-	return fmt.Sprintf("%d,%d", from+1, n)
 }

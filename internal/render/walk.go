@@ -164,6 +164,14 @@ func (w *walker) read(file string) ([]byte, error) {
 	return raw, nil
 }
 
+// take reads the file that a reference from a directory means.
+func (w *walker) take(dir, ref string) (at string, raw []byte, err error) {
+	if at, err = w.resolve(dir, ref); err == nil {
+		raw, err = w.read(at)
+	}
+	return at, raw, err
+}
+
 // directory visits a kustomization. parents are those on the way to it; a component is applied to the documents that
 // came before it too, of which above is the number when its parent began.
 func (w *walker) directory(dir string, parents []string, component bool, above int) error {
@@ -403,11 +411,7 @@ func (w *walker) generated(dir string, k types.Kustomization) error {
 			refs = append(refs, after)
 		}
 		for _, ref := range refs {
-			at, err := w.resolve(dir, ref)
-			if err != nil {
-				return err
-			}
-			raw, err := w.read(at)
+			_, raw, err := w.take(dir, ref)
 			if err != nil {
 				return err
 			}
@@ -438,11 +442,7 @@ func (w *walker) decrypt(file string) {
 // are. Rules for variables are refused.
 func (w *walker) configurations(dir string, k types.Kustomization) (rules int, err error) {
 	for _, ref := range k.Configurations {
-		at, err := w.resolve(dir, ref)
-		if err != nil {
-			return 0, err
-		}
-		raw, err := w.read(at)
+		at, raw, err := w.take(dir, ref)
 		if err != nil {
 			return 0, err
 		}
@@ -586,11 +586,7 @@ func (w *walker) patches(dir, file string, k types.Kustomization) (size int, err
 		}
 	}
 	for _, ref := range refs {
-		at, err := w.resolve(dir, ref)
-		if err != nil {
-			return 0, err
-		}
-		raw, err := w.read(at)
+		at, raw, err := w.take(dir, ref)
 		if err != nil {
 			return 0, err
 		}
@@ -639,11 +635,7 @@ func (w *walker) replacements(dir string, k types.Kustomization) (size int, err 
 			note(r.Replacement)
 			continue
 		}
-		at, err := w.resolve(dir, r.Path)
-		if err != nil {
-			return 0, err
-		}
-		raw, err := w.read(at)
+		at, raw, err := w.take(dir, r.Path)
 		if err != nil {
 			return 0, err
 		}
