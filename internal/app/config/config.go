@@ -17,7 +17,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	"sigs.k8s.io/yaml"
 
-	"github.com/ferry-chatops/ferry/internal/app/source"
+	"github.com/ferry-chatops/ferry/internal/app/fetch"
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
@@ -433,7 +433,7 @@ func (c Config) faults() (faults []string) {
 	}
 	repository("repository", c.Repository)
 	if c.Blueprints != "" {
-		if _, err := source.Parse(c.Blueprints); err != nil {
+		if _, err := fetch.Parse(c.Blueprints); err != nil {
 			fault("blueprints", "%v", err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ferry-chatops/ferry/internal/app/source"
+	"github.com/ferry-chatops/ferry/internal/app/fetch"
 	"github.com/ferry-chatops/ferry/internal/git"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/operation"
@@ -176,7 +176,7 @@ func (q Question) refuse(err error) error {
 }
 
 // limits of an archive with a repository.
-var limits = source.Limits{Archive: 256 << 20, Unpacked: 1 << 30, Entries: 100_000}
+var limits = fetch.Limits{Archive: 256 << 20, Unpacked: 1 << 30, Entries: 100_000}
 
 const fetchTimeout = 5 * time.Minute
 
@@ -191,7 +191,7 @@ func (q Question) open(ctx context.Context, use func(fs.FS) error) error {
 		defer checkout.Close()
 		return use(checkout)
 	}
-	address, err := source.Parse(q.Tree)
+	address, err := fetch.Parse(q.Tree)
 	if err != nil {
 		return usage("--tree: %v", err)
 	}
@@ -203,7 +203,7 @@ func (q Question) open(ctx context.Context, use func(fs.FS) error) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	var answered error
-	from := source.Fetcher{Trees: trees.Tree, Client: source.Client(http.DefaultTransport), Limits: limits}
+	from := fetch.Fetcher{Trees: trees.Tree, Client: fetch.Client(http.DefaultTransport), Limits: limits}
 	if err := from.Fetch(ctx, address, func(files fs.FS) { answered = use(files) }); err != nil {
 		return fmt.Errorf("fetch --tree: %w", err)
 	}

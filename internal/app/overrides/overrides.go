@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/blueprints"
-	"github.com/ferry-chatops/ferry/internal/app/source"
+	"github.com/ferry-chatops/ferry/internal/app/fetch"
 	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/command"
 	"github.com/ferry-chatops/ferry/internal/operation"
@@ -44,7 +44,7 @@ const (
 // A Loader reads and keeps the blueprints of sources. It is safe for concurrent use.
 type Loader struct {
 	own  *blueprint.Set
-	from source.Fetcher
+	from fetch.Fetcher
 	log  *slog.Logger
 	now  func() time.Time
 	wait time.Duration
@@ -54,7 +54,7 @@ type Loader struct {
 }
 
 // limits of an archive of blueprints.
-var limits = source.Limits{Archive: 8 << 20, Unpacked: 32 << 20, Entries: 5000}
+var limits = fetch.Limits{Archive: 8 << 20, Unpacked: 32 << 20, Entries: 5000}
 
 const fetchTimeout = time.Minute
 
@@ -84,8 +84,8 @@ func unknown(own *blueprint.Set) error {
 }
 
 // New makes a Loader of blueprints to put in the place of own.
-func New(own *blueprint.Set, trees source.Trees, now func() time.Time, log *slog.Logger) *Loader {
-	from := source.Fetcher{Trees: trees, Client: source.Client(http.DefaultTransport), Limits: limits}
+func New(own *blueprint.Set, trees fetch.Trees, now func() time.Time, log *slog.Logger) *Loader {
+	from := fetch.Fetcher{Trees: trees, Client: fetch.Client(http.DefaultTransport), Limits: limits}
 	return &Loader{own: own, from: from, log: log, now: now, wait: patience, entries: map[string]*entry{}}
 }
 
@@ -110,7 +110,7 @@ func (l *Loader) Set(ctx context.Context, source string) *blueprint.Set {
 // load gives the blueprints of a source and what is wrong with it as it is now. One that is still being fetched has that
 // fault.
 func (l *Loader) load(ctx context.Context, text string) (*blueprint.Set, []string) {
-	address, err := source.Parse(text)
+	address, err := fetch.Parse(text)
 	if err != nil {
 		return l.own, []string{err.Error()}
 	}
@@ -131,7 +131,7 @@ func (l *Loader) load(ctx context.Context, text string) (*blueprint.Set, []strin
 }
 
 // folder reads a folder if it is not as it was.
-func (l *Loader) folder(e *entry, address source.Address) (*blueprint.Set, []string) {
+func (l *Loader) folder(e *entry, address fetch.Address) (*blueprint.Set, []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	root, err := os.OpenRoot(address.Folder())
@@ -167,7 +167,7 @@ func stamp(files fs.FS) string {
 }
 
 // fetched starts a fetch if one is due, and waits a little for it.
-func (l *Loader) fetched(ctx context.Context, e *entry, address source.Address) (*blueprint.Set, []string) {
+func (l *Loader) fetched(ctx context.Context, e *entry, address fetch.Address) (*blueprint.Set, []string) {
 	e.mu.Lock()
 	running := false
 	if e.done != nil {
@@ -199,7 +199,7 @@ func (l *Loader) fetched(ctx context.Context, e *entry, address source.Address) 
 	return cmp.Or(e.set, l.own), e.faults
 }
 
-func (l *Loader) learn(e *entry, address source.Address, done chan struct{}) {
+func (l *Loader) learn(e *entry, address fetch.Address, done chan struct{}) {
 	defer close(done)
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
@@ -217,7 +217,7 @@ func (l *Loader) learn(e *entry, address source.Address, done chan struct{}) {
 }
 
 // keep remembers what was read, and logs faults that are new.
-func (l *Loader) keep(e *entry, address source.Address, set *blueprint.Set, faults []string) {
+func (l *Loader) keep(e *entry, address fetch.Address, set *blueprint.Set, faults []string) {
 	for _, fault := range faults {
 		if !slices.Contains(e.faults, fault) {
 			l.log.Warn("blueprint not used, ferry's own is", "source", address.String(), "fault", fault)

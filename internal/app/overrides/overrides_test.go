@@ -26,7 +26,7 @@ import (
 	"time"
 
 	"github.com/ferry-chatops/ferry/blueprints"
-	"github.com/ferry-chatops/ferry/internal/app/source"
+	"github.com/ferry-chatops/ferry/internal/app/fetch"
 	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/git"
 )
@@ -118,7 +118,7 @@ type desk struct {
 	ahead  time.Duration
 }
 
-func newDesk(t *testing.T, trees source.Trees) *desk {
+func newDesk(t *testing.T, trees fetch.Trees) *desk {
 	t.Helper()
 	d := &desk{logged: &bytes.Buffer{}}
 	d.Loader = New(embedded(t), trees, func() time.Time { return time.Now().Add(d.ahead) }, slog.New(slog.NewTextHandler(d.logged, nil)))
@@ -242,7 +242,7 @@ func serve(t *testing.T, d *desk) *host {
 		_, _ = w.Write(content)
 	}))
 	t.Cleanup(h.Close)
-	d.from.Client = source.Client(h.Client().Transport)
+	d.from.Client = fetch.Client(h.Client().Transport)
 	return h
 }
 

@@ -1,6 +1,6 @@
-// Package source fetches what an operator or user keeps elsewhere: a folder, a commit of a Git repository or an archive, by
+// Package fetch gets what an operator or user keeps elsewhere: a folder, a commit of a Git repository or an archive, by
 // one address. What comes over the network is pinned, and bounded in size.
-package source
+package fetch
 
 import (
 	"context"
