@@ -198,6 +198,9 @@ func (t *Tree) field(w *walk, r reading, numbers, digests []int, origins []origi
 			f.Refusal = &gitops.Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}
 		}
 	}
+	if f.Refusal == nil {
+		f.Refusal = w.assembled(r)
+	}
 	if name := hidden(w, r); name != "" {
 		refuse(gitops.Secret, "The version of %s is the variable %s, whose value is not in Git or is secret.", r.app.Name, name)
 	}

@@ -48,7 +48,8 @@ type site struct {
 	remote  []render.Remote
 	vars    render.Variables
 	err     error
-	left    bool // it was not built: it makes no difference
+	left    bool   // it was not built: it makes no difference
+	applied string // the path in its source; Path, but for an assembled artifact's
 }
 
 func (s *site) key() string { return s.Namespace + "/" + s.Name }
@@ -75,6 +76,8 @@ type known struct {
 	maps    map[gitops.Object]map[string]string // ConfigMaps, and Secrets with empty values
 	sources map[gitops.Object]source
 	anchor  gitops.Object // the source that the root itself is applied from
+
+	assemblies map[gitops.Object]assembly // by artifact
 }
 
 // A source is a Flux source that the tree defines.
@@ -210,18 +213,19 @@ func (t *Tree) start(ctx context.Context, env Environment, in view) ([]gitops.Ku
 
 // round walks once, with what is known from the round before.
 func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustomization, now known, in view) (*walk, error) {
-	w := &walk{environment: env, known: known{maps: map[gitops.Object]map[string]string{}, sources: map[gitops.Object]source{}}}
+	w := &walk{environment: env, known: known{maps: map[gitops.Object]map[string]string{}, sources: map[gitops.Object]source{},
+		assemblies: map[gitops.Object]assembly{}}}
 	seen := map[string]bool{}
 	var level []*site
-	add := func(k gitops.Kustomization) {
-		s := &site{Kustomization: k}
+	add := func(k gitops.Kustomization, applied string) {
+		s := &site{Kustomization: k, applied: applied}
 		if !seen[s.key()] && len(seen) < maxSites {
 			seen[s.key()] = true
 			level = append(level, s)
 		}
 	}
 	for _, k := range start {
-		add(k)
+		add(k, k.Path)
 	}
 	judge := newJudge(t, env, now)
 	for len(level) > 0 {
@@ -232,25 +236,29 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 		}
 		w.sites = append(w.sites, sites...)
 		for _, s := range sites {
+			judge.keeps(s)
 			w.learn(s)
 			for _, o := range s.objects {
 				k, ok := kustomization(o)
 				if !ok || k.Name == "" || k.Namespace+"/"+k.Name == s.key() {
 					continue
 				}
-				if err := judge.follows(k); err != nil {
+				dir, err := judge.follows(k)
+				if err != nil {
 					if !seen[k.Namespace+"/"+k.Name] {
 						seen[k.Namespace+"/"+k.Name] = true
 						w.problems = append(w.problems, Problem{env.Name, k.Namespace + "/" + k.Name, k.Path, err})
 					}
 					continue
 				}
-				add(k)
+				applied := k.Path
+				k.Path = dir
+				add(k, applied)
 			}
 		}
 		if len(level) == 0 { // live ones that only one another build
 			for _, k := range env.Sites {
-				if add(k); len(level) > 0 {
+				if add(k, k.Path); len(level) > 0 {
 					break
 				}
 			}
@@ -364,6 +372,8 @@ func (w *walk) learn(s *site) {
 		case group == "source.toolkit.fluxcd.io":
 			ref, _ := json.Marshal(at(o.Fields, "spec", "ref"))
 			w.known.sources[o.Object] = source{repositoryURL(textAt(o.Fields, "spec", "url")), string(ref)}
+		case group == "source.extensions.fluxcd.io" && o.Kind == "ArtifactGenerator":
+			maps.Copy(w.known.assemblies, assemblies(o))
 		case group == "fluxcd.controlplane.io" && o.Kind == "FluxInstance":
 			if sync := at(o.Fields, "spec", "sync"); sync != nil && textAt(o.Fields, "spec", "sync", "kind") == "GitRepository" {
 				object := gitops.Object{Kind: "GitRepository", Namespace: o.Namespace, Name: cmp.Or(textAt(o.Fields, "spec", "sync", "name"), o.Namespace)}
@@ -427,32 +437,47 @@ func newJudge(t *Tree, env Environment, now known) *judge {
 	return j
 }
 
-// follows is nil if a Kustomization is applied from this repository, and else the refusal that says from where.
-func (j *judge) follows(k gitops.Kustomization) error {
-	ref := k.Source.Object
-	refuse := func(what string) error {
-		return &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from %s, %s. ferry does not look into that.", k.Namespace, k.Name, ref, what)}
+// follows gives the directory of this repository that a Kustomization is applied from, or the refusal that says what else
+// it is applied from.
+func (j *judge) follows(k gitops.Kustomization) (dir string, err error) {
+	ref, dir := k.Source.Object, k.Path
+	refuse := func(what string) (string, error) {
+		return "", &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from %s, %s. ferry does not look into that.", k.Namespace, k.Name, k.Source.Object, what)}
+	}
+	if ref.Kind == "ExternalArtifact" {
+		c := j.known.assemblies[ref].covering(k.Path)
+		if c == nil {
+			return refuse("an artifact that Flux's ArtifactGenerator assembles")
+		}
+		ref, dir = c.Source, c.inRepository(k.Path)
 	}
 	switch defined, ok := j.known.sources[ref]; {
-	case ref.Kind == "ExternalArtifact":
-		return refuse("an artifact that Flux's ArtifactGenerator assembles")
 	case ref.Kind != "GitRepository":
 		return refuse("which is no Git repository")
 	case len(j.ours) > 0:
 		if !j.ours[ref] {
 			return refuse("another repository or branch")
 		}
-		return nil
 	case ref == j.known.anchor:
-		return nil
 	case ok && j.defined && defined.url == j.anchor.url && (defined.ref == j.anchor.ref || j.anchor.ref == ""):
-		return nil
-	case ok && (j.known.anchor != gitops.Object{} || k.Path == "."):
+	case ok && (j.known.anchor != gitops.Object{} || dir == "."):
 		return refuse("another repository or branch")
-	case !j.isDir(k.Path):
-		return &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from the directory %s, which is not there.", k.Namespace, k.Name, k.Path)}
+	case !j.isDir(dir):
+		return "", &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from the directory %s, which is not there.", k.Namespace, k.Name, dir)}
 	}
-	return nil
+	return dir, nil
+}
+
+// keeps fails a site whose artifact does not hold the files that were built.
+func (j *judge) keeps(s *site) {
+	if s.Source.Kind != "ExternalArtifact" || s.err != nil {
+		return
+	}
+	a := j.known.assemblies[s.Source.Object]
+	if c := a.covering(s.applied); c == nil || !a.keeps(c.Source, s.Path, s.applied, s.files) {
+		s.objects, s.err = nil, &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Flux Kustomization %s is applied from %s, which %s assembles of other files than those in %s. ferry does not look into that.",
+			s.key(), s.Source.Object, a.Generator, s.Path)}
+	}
 }
 
 func (j *judge) isDir(dir string) bool {
