@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -272,9 +273,48 @@ func (t *Tree) remotes(w *walk, app string) (fields []Field) {
 				break
 			}
 		}
+		if len(s.remote) > 0 {
+			fields = append(fields, t.retagged(w, s, key)...)
+		}
 	}
 	return fields
 }
+
+// retagged are the entries under images of a site's kustomizations for what is not in the repository.
+func (t *Tree) retagged(w *walk, s *site, app gitops.Key) (fields []Field) {
+	built := map[string]bool{}
+	for _, r := range w.readings() {
+		built[r.version.Name] = built[r.version.Name] || r.site == s.key()
+	}
+	for _, file := range s.files {
+		parsed, err := t.parse(file)
+		if err != nil || !strings.Contains(path.Base(file), "ustomization") {
+			continue
+		}
+		for _, scalar := range parsed.scalars {
+			if !imageEntry.MatchString(scalar.Path) {
+				continue
+			}
+			entry := scalar.Path[:strings.LastIndexByte(scalar.Path, '.')+1]
+			image := ""
+			for _, key := range []string{"name", "newName"} {
+				if named, err := parsed.file.Find(entry + key); err == nil {
+					image = named.Value
+				}
+			}
+			if built[image] {
+				continue
+			}
+			fields = append(fields, Field{Application: app, Version: gitops.Version{Kind: gitops.ImageTag, Name: image, Object: object(app)},
+				File: file, Line: scalar.Line, Path: scalar.Path, Value: scalar.Value, number: -1,
+				Refusal: &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Nothing in this repository has the image %s; it may be in %s, which lies elsewhere: what this would change cannot be shown.", image, s.remote[0].Reference)}})
+		}
+	}
+	return fields
+}
+
+// imageEntry is the place of an image's version in a kustomization.
+var imageEntry = regexp.MustCompile(`^(.*:)?images\[[0-9]+\]\.(newTag|digest)$`)
 
 var variable = regexp.MustCompile(`\$\{([_A-Za-z][_A-Za-z0-9]*)`)
 
