@@ -225,7 +225,7 @@ func hostile() map[string]map[string]string {
 			strings.Repeat("{select: {kind: Deployment}, fieldPaths: [spec.x], options: {create: true}},", 2000)+"]}]\nconfigMapGenerator: [{name: a, files: [big]}]"), "prod/x.yaml", ""),
 		"large variables": with(app("resources: [a.yaml]\nvars: [{name: V, objref: {kind: ConfigMap, name: a, apiVersion: v1}, fieldref: {fieldpath: data.a}}]"), "prod/a.yaml",
 			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {b: '"+strings.Repeat("$(V)", 100_000)+"', a: '"+strings.Repeat("x", 1<<20)+"'}\n"),
-		"growing replacements": app(replacing("metadata.name", ", delimiter: x, index: 99", "metadata.name", "metadata.name")),
+		"growing replacements": app(replacing("metadata.name", ", delimiter: x, index: 99", strings.Split(strings.Repeat("metadata.name ", 20)+"metadata.name", " ")...)),
 	}
 }
 

@@ -38,6 +38,8 @@ const (
 	maxSpread    = 128 << 20 // bytes of a kustomization and its patches, times the documents they may be applied to
 	maxRules     = 200       // of a kustomization's configurations
 	maxCopied    = 1 << 30   // bytes that replacements and variables may put into objects, if all of them meet
+	maxDoublings = 20        // of a value that replacements add to, each time as much as it has
+	maxAdded     = 256 << 20 // bytes that they may add
 	maxSteps     = 250_000   // images, patches and the like, times the documents that are looked through for each
 )
 
@@ -55,8 +57,11 @@ type walker struct {
 
 	sources   [][]string // field paths of replacements
 	targets   []target
-	largest   int // bytes of the largest value that could be copied
-	variables int // uses of variables of kustomize's own: $(NAME)
+	visit     *visit // the kustomization that is read
+	largest   int    // bytes of the largest value that could be copied
+	longest   int    // bytes of the longest text
+	affixes   int    // bytes of all prefixes and suffixes of names
+	variables int    // uses of variables of kustomize's own: $(NAME)
 	vars      bool
 }
 
@@ -64,6 +69,13 @@ type walker struct {
 type target struct {
 	path   []string
 	beside bool // what is there stays, beside the value
+}
+
+// A visit is of a kustomization: what it does to the objects that its resources, and then its components, leave behind.
+type visit struct {
+	component bool
+	targets   []target // of its replacements
+	below     []*visit // its resources and components that are kustomizations
 }
 
 func outside(what, why string) error {
@@ -208,6 +220,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 		above = w.documents
 	}
 	parents = append(slices.Clone(parents), dir)
+	defer w.enter(component)()
 	for _, ref := range k.Resources {
 		at, err := w.resolve(dir, ref)
 		if err != nil {
@@ -249,6 +262,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 		}
 	}
 	w.vars = w.vars || len(k.Vars) > 0
+	w.affixes += len(k.NamePrefix) + len(k.NameSuffix)
 	targets := len(w.targets)
 	replacements, err := w.replacements(dir, k)
 	if err != nil {
@@ -415,7 +429,7 @@ func (w *walker) generated(dir string, k types.Kustomization) error {
 			if err != nil {
 				return err
 			}
-			w.largest = max(w.largest, len(raw))
+			w.largest, w.longest = max(w.largest, len(raw)), max(w.longest, len(raw))
 			w.variables += strings.Count(string(raw), "$(")
 		}
 	}
@@ -627,6 +641,7 @@ func (w *walker) replacements(dir string, k types.Kustomization) (size int, err 
 			}
 			for _, p := range append(slices.Clone(t.FieldPaths), "")[:max(1, len(t.FieldPaths))] {
 				w.targets = append(w.targets, target{split(p), t.Options != nil && t.Options.Delimiter != ""})
+				w.visit.targets = append(w.visit.targets, w.targets[len(w.targets)-1])
 			}
 		}
 	}
@@ -662,8 +677,37 @@ func split(fieldPath string) []string {
 	return utils.SmarterPathSplitter(cmp.Or(fieldPath, types.DefaultReplacementFieldPath), ".")
 }
 
-// copies refuses replacements that may put a value inside itself, or add to it: a few dozen of them fill any memory. It
-// refuses as well what copies large values to many places. Which objects they mean is not looked at.
+// enter begins a visit, and gives what ends it.
+func (w *walker) enter(component bool) (leave func()) {
+	above := w.visit
+	w.visit = &visit{component: component}
+	if above == nil {
+		return func() {}
+	}
+	above.below = append(above.below, w.visit)
+	return func() { w.visit = above }
+}
+
+// doublings is how many of some targets may be applied to one object, one after another.
+func (v *visit) doublings(of func(target) bool) int {
+	n, most := 0, 0
+	for _, t := range v.targets {
+		if of(t) {
+			n++
+		}
+	}
+	for _, b := range v.below {
+		if d := b.doublings(of); b.component {
+			n += d
+		} else {
+			most = max(most, d)
+		}
+	}
+	return n + most
+}
+
+// copies refuses replacements that may put a value inside itself, and those that may add to it too often: a few dozen of
+// them fill any memory. It refuses as well what copies large values to many places. Which objects they mean is not looked at.
 func (w *walker) copies() error {
 	places := len(w.targets) * w.documents
 	if w.vars {
@@ -672,14 +716,27 @@ func (w *walker) copies() error {
 	if places*w.largest > maxCopied {
 		return tooMuch("A replacement or variable", "may copy a large value to many places")
 	}
-	for _, source := range w.sources {
-		for _, t := range w.targets {
-			if overlap(source, t.path) && (t.beside || len(t.path) > len(source)) {
-				return tooMuch("A replacement", fmt.Sprintf("takes its value from %s, which one changes at %s", strings.Join(source, "."), strings.Join(t.path, ".")))
-			}
+	adds := 0 // targets that add to what replacements take
+	for _, t := range w.targets {
+		if i := slices.IndexFunc(w.sources, func(source []string) bool { return overlap(source, t.path) && len(t.path) > len(source) }); i >= 0 {
+			return tooMuch("A replacement", fmt.Sprintf("takes its value from %s, which one changes at %s", strings.Join(w.sources[i], "."), strings.Join(t.path, ".")))
+		}
+		if w.adds(t) {
+			adds++
 		}
 	}
+	if adds == 0 {
+		return nil
+	}
+	if doublings := w.visit.doublings(w.adds); doublings > maxDoublings || (w.longest+w.affixes)*adds*w.documents > maxAdded>>doublings {
+		return tooMuch("A replacement", fmt.Sprintf("may add a value to itself, again and again: %d times", doublings))
+	}
 	return nil
+}
+
+// adds says whether a target adds to what some replacement takes.
+func (w *walker) adds(t target) bool {
+	return t.beside && slices.ContainsFunc(w.sources, func(source []string) bool { return overlap(source, t.path) })
 }
 
 // overlap says that two paths may lead to the same node, or one inside the other's.
@@ -728,7 +785,7 @@ func (w *walker) count(file string, n *yaml.Node, depth int, within map[*yaml.No
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	w.largest = max(w.largest, len(n.Value))
+	w.largest, w.longest = max(w.largest, len(n.Value)), max(w.longest, len(n.Value))
 	if w.nodes++; w.nodes > maxNodes {
 		return tooMuch(file, fmt.Sprintf("is beyond %d YAML values of one build, aliases counted in full", maxNodes))
 	}
