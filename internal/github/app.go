@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,9 +25,11 @@ type App struct {
 }
 
 const (
-	renewBefore = 5 * time.Minute // its end, a token is replaced; GitHub's live an hour
-	fresh       = time.Minute     // for which a new token may not be known to all of GitHub's servers
+	renewBefore = 5 * time.Minute  // its end, a token is replaced; GitHub's live an hour
+	renewJitter = 30 * time.Second // before that, so that not all are replaced at once
+	fresh       = time.Minute      // for which a new token may not be known to all of GitHub's servers
 	mintTime    = 10 * time.Second
+	mintPause   = time.Minute // after a failure; commands try again at once where there is no token at all
 )
 
 // settle is how long to wait, try by try, for a fresh token to be known.
@@ -34,39 +37,66 @@ var settle = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
 
 // A minter makes installation tokens, and keeps one until shortly before its end.
 type minter struct {
-	app    App
-	api    *url.URL
-	base   http.RoundTripper
-	client *Client
+	app   App
+	api   *url.URL
+	base  http.RoundTripper
+	clock *clock
+	log   *slog.Logger
 
 	mu    sync.Mutex // held while one is made, so that all wait for the same
 	value string
 	since time.Time // made
 	until time.Time // to be replaced
+	end   time.Time // good no longer
+	known bool      // to all of GitHub's servers: a refusal was waited for in vain
+	fault error     // of the last try
+	again time.Time // to be tried, after a fault
 }
 
-// token returns the present token or makes one.
+// token returns the present token or makes one. A token that cannot be replaced is used until its end.
 func (m *minter) token(ctx context.Context) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.value != "" && m.client.now().Before(m.until) {
+	now := m.clock.now()
+	usable := m.value != "" && now.Before(m.end)
+	if usable && (now.Before(m.until) || now.Before(m.again)) {
 		return m.value, nil
 	}
+	if m.fault != nil && mannerOf(ctx).poll && now.Before(m.again) {
+		return "", m.fault
+	}
+	value, end, err := m.make(ctx)
+	switch {
+	case err == nil:
+		now = m.clock.now()
+		m.value, m.since, m.end, m.known, m.fault, m.again = value, now, end, false, nil, time.Time{}
+		m.until = end.Add(-m.clock.own(renewBefore) - m.clock.upTo(renewJitter))
+		return value, nil
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	}
+	m.fault, m.again = err, m.clock.now().Add(m.clock.own(mintPause))
+	if usable {
+		m.log.Warn("the App's token is not replaced yet", "error", err)
+		return m.value, nil
+	}
+	return "", err
+}
+
+// make makes a token.
+func (m *minter) make(ctx context.Context) (value string, end time.Time, err error) {
 	key, err := m.app.Key(ctx)
 	if err != nil {
-		return "", err
+		return "", time.Time{}, err
 	}
-	var value string
-	var until time.Time
-	err = m.client.again(ctx, "make an installation token", func() (err error) {
-		value, until, err = m.mint(ctx, key)
+	err = m.clock.again(ctx, m.log, "make an installation token", func() (err error) {
+		value, end, err = m.mint(ctx, key)
 		return err
-	})
+	}, passing)
 	if err != nil {
-		return "", m.refuse(err)
+		return "", time.Time{}, m.refuse(err)
 	}
-	m.value, m.since, m.until = value, m.client.now(), until.Add(-renewBefore)
-	return value, nil
+	return value, end, nil
 }
 
 // errKey says that the private key cannot be read. What is wrong with it is not told: that may show parts of it.
@@ -97,18 +127,23 @@ func (m *minter) mint(ctx context.Context, key []byte) (value string, until time
 }
 
 // rejected hears that GitHub did not take a token, and says whether to try again: with another one, or after a moment
-// with the same where it is fresh.
-func (m *minter) rejected(ctx context.Context, value string, try int) bool {
+// with the same where it is fresh. A status of 403 counts for a fresh one alone: its rights may not be known yet.
+func (m *minter) rejected(ctx context.Context, value string, status, try int) bool {
 	m.mu.Lock()
-	if m.value == value && m.client.now().Sub(m.since) >= fresh {
+	old := m.value == value && m.clock.now().Sub(m.since) >= m.clock.own(fresh)
+	if old && status == http.StatusUnauthorized {
 		m.value = ""
 	}
-	again := m.value != value // or somebody else has made another one
+	another := m.value != value // maybe made by somebody else
+	if !another && try >= len(settle) {
+		m.known = true
+	}
+	settled := status == http.StatusForbidden && (old || m.known)
 	m.mu.Unlock()
-	if try >= len(settle) {
+	if try >= len(settle) || settled {
 		return false
 	}
-	return again || m.client.sleep(ctx, settle[try]) == nil
+	return another || m.clock.pause(ctx, settle[try]) == nil
 }
 
 // refuse words why there is no token. It is a refusal in any case: whatever was to be done with it was not sent.

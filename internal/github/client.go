@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +30,8 @@ const (
 	headerTimeout  = 20 * time.Second
 	maxBody        = 32 << 20 // bytes of an answer; a page of 100 pull requests has about 2 MB
 	maxRedirects   = 3
+	commandCache   = 16 << 20 // bytes of answers that commands keep
+	agent          = "ferry"  // GitHub sends other bytes to some that look like browsers
 )
 
 // Config says which GitHub, as whom, and what of it.
@@ -56,8 +57,7 @@ type Client struct {
 	graphql string // URL
 	root    string // of clone URLs, without a slash at the end
 	log     *slog.Logger
-	sleep   func(context.Context, time.Duration) error
-	now     func() time.Time
+	*clock
 
 	mu      sync.Mutex
 	viewers map[[sha256.Size]byte]viewer // by digest of the token
@@ -75,26 +75,34 @@ func New(config Config, log *slog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read GitHub's URL: %w", err)
 	}
-	apiURL, graphqlURL := root.JoinPath("/api/v3/"), root.JoinPath("/api/graphql")
-	if root.Host == "github.com" {
-		apiURL = &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"}
-		graphqlURL = apiURL.JoinPath("graphql")
-	}
-	network := http.DefaultTransport.(*http.Transport).Clone()
-	network.ResponseHeaderTimeout = headerTimeout
-	base := bounded{network}
+	apiURL, graphqlURL := endpoints(root)
+	clock := newClock(1)
+	conditional := newConditional(newStore(commandCache, nil), clock, log)
+	account := newAccount(Account{Token: config.Token, App: config.App}, apiURL, network(), conditional, clock, log)
 	c := &Client{
-		config: config, token: config.Token, graphql: graphqlURL.String(), root: strings.TrimSuffix(root.String(), "/"),
-		log: log, sleep: sleep, now: time.Now, viewers: map[[sha256.Size]byte]viewer{},
+		config: config, clock: clock, token: account.token, graphql: graphqlURL.String(), root: strings.TrimSuffix(root.String(), "/"),
+		log: log, viewers: map[[sha256.Size]byte]viewer{},
 	}
-	t := &transport{base: base, api: apiURL, client: c}
-	if config.App != nil {
-		t.minter = &minter{app: *config.App, api: apiURL, base: base, client: c}
-		c.token = t.minter.token
-	}
-	c.api = github.NewClient(&http.Client{Transport: t, CheckRedirect: checkRedirect, Timeout: requestTimeout})
-	c.api.BaseURL, c.api.UserAgent = apiURL, "ferry"
+	c.api = github.NewClient(&http.Client{Transport: account, CheckRedirect: checkRedirect, Timeout: requestTimeout})
+	c.api.BaseURL, c.api.UserAgent = apiURL, agent
 	return c, nil
+}
+
+// network is the bottom of all requests.
+func network() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.ResponseHeaderTimeout = headerTimeout
+	t.MaxIdleConnsPerHost = concurrent // or those above two would be opened again and again
+	return bounded{t}
+}
+
+// endpoints are where a GitHub, named as in Config, answers to REST and GraphQL.
+func endpoints(root *url.URL) (rest, graphql *url.URL) {
+	if root.Host == "github.com" {
+		rest = &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"}
+		return rest, rest.JoinPath("graphql")
+	}
+	return root.JoinPath("/api/v3/"), root.JoinPath("/api/graphql")
 }
 
 // Root reads the address of an Enterprise Server; empty is github.com. An error says what to write, and repeats nothing:
@@ -109,17 +117,6 @@ func Root(base string) (*url.URL, error) {
 		return nil, errors.New("write it with https://, or ferry's token could be read on the way")
 	}
 	return u, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // checkRedirect follows reads that GitHub answers with a repository's new address, on the same host only. A write is
@@ -141,59 +138,6 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = http.MaxBytesReader(nil, resp.Body, maxBody)
 	}
 	return resp, err
-}
-
-// transport adds the credential to requests for the API's own host.
-type transport struct {
-	base   http.RoundTripper
-	api    *url.URL
-	client *Client
-	minter *minter // nil where the token is given
-}
-
-func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Host != t.api.Host || req.URL.Scheme != t.api.Scheme {
-		return nil, fmt.Errorf("request to %s instead of %s", req.URL.Host, t.api.Host)
-	}
-	for try := 0; ; try++ {
-		value, err := credential(req.Context(), t.client.token)
-		if err != nil {
-			return nil, err
-		}
-		sent := req.Clone(req.Context())
-		if sent.GetBody != nil {
-			if sent.Body, err = sent.GetBody(); err != nil {
-				return nil, fmt.Errorf("read the request's body: %w", err)
-			}
-		}
-		sent.Header.Set("Authorization", "Bearer "+value)
-		resp, err := t.base.RoundTrip(sent)
-		repeatable := t.minter != nil && (req.Body == nil || req.GetBody != nil)
-		if err != nil || resp.StatusCode != http.StatusUnauthorized || !repeatable || !t.minter.rejected(req.Context(), value, try) {
-			return resp, err
-		}
-		_ = resp.Body.Close() // an answer that says no more
-	}
-}
-
-var plainToken = regexp.MustCompile(`^[!-~]+$`)
-
-// credential reads the token and keeps everything out that could not be one.
-func credential(ctx context.Context, token func(ctx context.Context) (string, error)) (string, error) {
-	value, err := token(ctx)
-	if err != nil {
-		if refusal, ok := errors.AsType[*gitops.Refusal](err); ok {
-			return "", refusal
-		}
-		return "", &gitops.Refusal{Code: gitops.Config, Cause: err,
-			Reason: "ferry's token for GitHub cannot be read. Check what github.auth in ferry's configuration names."}
-	}
-	value = strings.TrimSpace(value)
-	if !plainToken.MatchString(value) {
-		return "", &gitops.Refusal{Code: gitops.Config,
-			Reason: "ferry's token for GitHub is empty or malformed. Check what github.auth in ferry's configuration names: it has to hold the token and nothing else."}
-	}
-	return value, nil
 }
 
 // Repository opens one that the configuration allows. It makes no request.
@@ -236,25 +180,9 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	return err
 }
 
-var backoff = []time.Duration{time.Second, 3 * time.Second}
-
 // get reads, and tries again where the fault may pass.
 func (c *Client) get(ctx context.Context, path string, query url.Values, into any) error {
-	return c.again(ctx, path, func() error { return c.request(ctx, http.MethodGet, path, query, nil, into) })
-}
-
-// again repeats a read after server errors and broken connections.
-func (c *Client) again(ctx context.Context, what string, read func() error) error {
-	for try := 0; ; try++ {
-		err := read()
-		if err == nil || ctx.Err() != nil || try == len(backoff) || !passing(err) {
-			return err
-		}
-		c.log.Debug("read GitHub again", "what", what, "after", backoff[try], "error", err)
-		if c.sleep(ctx, backoff[try]) != nil {
-			return err
-		}
-	}
+	return c.again(ctx, c.log, path, func() error { return c.request(ctx, http.MethodGet, path, query, nil, into) }, passing)
 }
 
 // query posts a GraphQL document. Errors in the answer are a *graphqlError.

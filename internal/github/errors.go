@@ -46,6 +46,9 @@ type answer struct {
 
 // answerOf finds GitHub's answer in an error. It is false where there was none: no connection, a timeout, a broken body.
 func answerOf(err error) (answer, bool) {
+	if e, ok := errors.AsType[*limitError](err); ok {
+		return e.answer, true
+	}
 	if e, ok := errors.AsType[*github.RateLimitError](err); ok {
 		return answer{status: e.Response.StatusCode, header: e.Response.Header, message: e.Message, limited: true, until: e.Rate.Reset.Time}, true
 	}
@@ -71,13 +74,17 @@ func answerOf(err error) (answer, bool) {
 		}
 	}
 	a := answer{status: e.Response.StatusCode, header: e.Response.Header, message: strings.Join(messages, ": ")}
-	a.limited = a.status == http.StatusTooManyRequests ||
-		a.status == http.StatusForbidden && (a.header.Get("Retry-After") != "" || a.says("secondary rate limit")) ||
-		a.status == http.StatusUnprocessableEntity && a.says("submitted too quickly")
+	a.limited = a.limits() || a.status == http.StatusUnprocessableEntity && a.says("submitted too quickly")
 	if a.limited {
 		a.until = a.reset()
 	}
 	return a, true
+}
+
+// limits says whether an answer is about a rate limit, primary or secondary.
+func (a answer) limits() bool {
+	return a.status == http.StatusTooManyRequests || a.status == http.StatusForbidden &&
+		(a.header.Get("Retry-After") != "" || a.header.Get("X-RateLimit-Remaining") == "0" || a.says("secondary rate limit"))
 }
 
 // reset reads the end of a limit by the clock of GitHub.
@@ -109,6 +116,9 @@ func passing(err error) bool {
 		return e.faults[0].Type == ""
 	}
 	if _, ok := errors.AsType[*gitops.Refusal](err); ok {
+		return false
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return false
 	}
 	_, network := errors.AsType[net.Error](err)

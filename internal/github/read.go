@@ -219,7 +219,7 @@ func (r *repository) Viewer(ctx context.Context) (string, error) {
 		return known.login, nil
 	}
 	var data struct{ Viewer struct{ Login string } }
-	err = r.c.again(ctx, "viewer", func() error { return r.c.query(ctx, `query { viewer { login } }`, nil, &data) })
+	err = r.c.again(ctx, r.c.log, "viewer", func() error { return r.c.query(ctx, `query { viewer { login } }`, nil, &data) }, passing)
 	if err == nil && data.Viewer.Login == "" {
 		err = errors.New("no login in the answer")
 	}

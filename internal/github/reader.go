@@ -1,0 +1,550 @@
+package github
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/go-github/v60/github"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/watch"
+)
+
+const (
+	pollCache     = 64 << 20  // bytes of answers in memory
+	diskCache     = 256 << 20 // and on disk
+	maxFiles      = 3000      // GitHub lists no more of a pull request
+	filesPages    = maxFiles/perPage + 1
+	pollPage      = 10        // pull requests, 15 to 22 KB each
+	keepMoved     = time.Hour // the new address of a repository: its old name may get another one
+	keepUncovered = time.Hour
+)
+
+// ReaderConfig says which GitHub, as whom.
+type ReaderConfig struct {
+	// BaseURL is as in Config.
+	BaseURL string
+	// Accounts are tried in their order, those first that name the owner of a repository.
+	Accounts []Account
+	// CacheDir is where answers are kept that outlive the process; empty: nowhere. A folder of ferry's own is made in it.
+	CacheDir string
+	// Factor divides ferry's own times, for trials; 0 is 1.
+	Factor float64
+}
+
+// A Reader reads pull requests for those who watch them. It implements watch.GitHub.
+type Reader struct {
+	api      *url.URL
+	accounts []*account
+	cache    *conditional
+	clock    *clock
+	log      *slog.Logger
+
+	mu        sync.Mutex
+	told      map[string]digest    // body of the page that was handed out last, by URL
+	ids       map[string]int64     // of repositories without pull requests, by lower-case name
+	moved     map[string]move      // renamed repositories, by lower-case name
+	uncovered map[string]time.Time // "account\nowner/name" that a second account may not see, until when that counts
+}
+
+// A move is where a repository is found that has another name now.
+type move struct {
+	path  string // "/repositories/1", with what stands before it on an Enterprise Server
+	until time.Time
+}
+
+// NewReader checks the configuration; it makes no request. A folder for answers that cannot be used is no error: it is
+// logged.
+func NewReader(config ReaderConfig, log *slog.Logger) (*Reader, error) {
+	return newReader(config, network(), log)
+}
+
+func newReader(config ReaderConfig, network http.RoundTripper, log *slog.Logger) (*Reader, error) {
+	root, err := Root(config.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("read GitHub's URL: %w", err)
+	}
+	if len(config.Accounts) == 0 {
+		return nil, errors.New("no credential for GitHub")
+	}
+	var d *disk
+	if config.CacheDir != "" {
+		if d, err = openDisk(config.CacheDir, diskCache); err != nil {
+			log.Warn("GitHub's answers are kept in memory alone", "error", err)
+		}
+	}
+	api, _ := endpoints(root)
+	clock := newClock(config.Factor)
+	r := &Reader{api: api, clock: clock, log: log, cache: newConditional(newStore(pollCache, d), clock, log),
+		told: map[string]digest{}, ids: map[string]int64{}, moved: map[string]move{}, uncovered: map[string]time.Time{}}
+	for _, a := range config.Accounts {
+		r.accounts = append(r.accounts, newAccount(a, api, network, r.cache, clock, log))
+	}
+	return r, nil
+}
+
+// TemplateData is what templates and those who get events as data see of a pull request: go-github's *PullRequest, made of
+// watch.PullRequest.Raw.
+func TemplateData(raw []byte) (any, error) {
+	p := new(github.PullRequest)
+	if err := json.Unmarshal(raw, p); err != nil {
+		return nil, fmt.Errorf("read a pull request: %w", err)
+	}
+	return p, nil
+}
+
+// Pulls reads one page of a repository's pull requests.
+func (r *Reader) Pulls(ctx context.Context, request watch.Request) (watch.Page, error) {
+	t, fault := r.target(request.Repository, "read the pull requests of "+request.Repository)
+	if fault != nil {
+		return watch.Page{}, fault
+	}
+	address := request.Next
+	if address == "" {
+		address = t.address("/pulls", listQuery(request.Open))
+	}
+	var page watch.Page
+	err := t.again(ctx, func() (err error) {
+		page, err = r.page(ctx, t, address, request.Fresh)
+		return err
+	})
+	if err != nil {
+		return watch.Page{}, t.fault(err)
+	}
+	return page, nil
+}
+
+func listQuery(open bool) string {
+	if open {
+		return "?state=open&sort=created&direction=asc&per_page=" + strconv.Itoa(perPage)
+	}
+	return "?state=all&sort=updated&direction=desc&per_page=" + strconv.Itoa(pollPage)
+}
+
+// page reads and decodes one page, or says that it is as it was when it was handed out last.
+func (r *Reader) page(ctx context.Context, t *target, address string, fresh bool) (watch.Page, error) {
+	content, header, err := t.kept(ctx, address, true)
+	if err != nil {
+		return watch.Page{}, err
+	}
+	var page watch.Page
+	if seconds, err := strconv.Atoi(header.Get("X-Poll-Interval")); err == nil && seconds > 0 {
+		page.Interval = time.Duration(min(seconds, 3600)) * time.Second
+	}
+	r.mu.Lock()
+	known := r.told[address] == content.sum
+	r.mu.Unlock()
+	if known && !fresh {
+		page.Unchanged = true
+		return page, nil
+	}
+	raw, err := content.bytes()
+	if err != nil { // lost between the question and now
+		content.forget()
+		return watch.Page{}, fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+	}
+	if err := r.decode(&page, raw); err != nil {
+		content.forget()
+		return watch.Page{}, err
+	}
+	if page.Next, err = r.next(header); err != nil {
+		return watch.Page{}, err
+	}
+	if page.Repository == 0 {
+		if page.Repository, page.Name, err = r.identity(ctx, t); err != nil {
+			return watch.Page{}, err
+		}
+	}
+	r.mu.Lock()
+	r.told[address] = content.sum
+	r.mu.Unlock()
+	return page, nil
+}
+
+// A listed pull request is what ferry reads of an item.
+type listed struct {
+	Number    int
+	HTMLURL   string `json:"html_url"`
+	Title     string
+	User      *struct{ Login string } // nil if the account is gone
+	State     string
+	Draft     bool
+	Labels    []struct{ Name string }
+	Head      side
+	Base      side
+	CreatedAt time.Time  `json:"created_at"`
+	UpdatedAt time.Time  `json:"updated_at"`
+	ClosedAt  *time.Time `json:"closed_at"`
+	MergedAt  *time.Time `json:"merged_at"`
+}
+
+type side struct {
+	Ref  string
+	SHA  string
+	Repo *struct { // nil if a fork is gone
+		ID       int64
+		FullName string `json:"full_name"`
+	}
+}
+
+func (s side) word() watch.Side {
+	w := watch.Side{Ref: s.Ref, SHA: s.SHA}
+	if s.Repo != nil {
+		w.Repository = s.Repo.FullName
+	}
+	return w
+}
+
+// errBroken is an answer that is not what GitHub's documentation says.
+var errBroken = errors.New("GitHub's answer cannot be read")
+
+// decode reads the items of a page.
+func (r *Reader) decode(page *watch.Page, raw []byte) error {
+	var items []json.RawMessage
+	if err := json.Unmarshal(raw, &items); err != nil {
+		return fmt.Errorf("%w: %w", errBroken, err)
+	}
+	for _, item := range items {
+		var is listed
+		if err := json.Unmarshal(item, &is); err != nil {
+			return fmt.Errorf("%w: %w", errBroken, err)
+		}
+		if is.Number <= 0 || is.Base.Repo == nil || is.Base.Repo.ID == 0 {
+			return fmt.Errorf("%w: a pull request without its number or repository", errBroken)
+		}
+		page.Repository, page.Name = is.Base.Repo.ID, is.Base.Repo.FullName
+		p := watch.PullRequest{
+			Repository: is.Base.Repo.FullName, Number: is.Number, URL: is.HTMLURL, Title: is.Title, State: is.State, Draft: is.Draft,
+			Head: is.Head.word(), Base: is.Base.word(), Created: is.CreatedAt, Updated: is.UpdatedAt, Raw: item,
+		}
+		if is.User != nil {
+			p.Author = is.User.Login
+		}
+		for _, l := range is.Labels {
+			p.Labels = append(p.Labels, l.Name)
+		}
+		slices.Sort(p.Labels)
+		if is.ClosedAt != nil {
+			p.Closed = *is.ClosedAt
+		}
+		if is.MergedAt != nil {
+			p.Merged = *is.MergedAt
+		}
+		page.Pulls = append(page.Pulls, p)
+	}
+	return nil
+}
+
+// identity asks once for the number of a repository, where its pull requests do not tell.
+func (r *Reader) identity(ctx context.Context, t *target) (int64, string, error) {
+	key := strings.ToLower(t.name)
+	r.mu.Lock()
+	id := r.ids[key]
+	r.mu.Unlock()
+	if id != 0 {
+		return id, t.name, nil
+	}
+	content, _, err := t.kept(ctx, t.address("", ""), false)
+	if err != nil {
+		return 0, "", err
+	}
+	raw, err := content.bytes()
+	if err != nil {
+		return 0, "", fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+	}
+	var about struct {
+		ID       int64
+		FullName string `json:"full_name"`
+	}
+	if err := json.Unmarshal(raw, &about); err != nil || about.ID == 0 {
+		return 0, "", fmt.Errorf("%w: a repository without its number", errBroken)
+	}
+	r.mu.Lock()
+	r.ids[key] = about.ID
+	r.mu.Unlock()
+	return about.ID, about.FullName, nil
+}
+
+// next finds the page that follows. It is followed literally, but not to another host.
+func (r *Reader) next(header http.Header) (string, error) {
+	for _, line := range header["Link"] {
+		for part := range strings.SplitSeq(line, ",") {
+			address, about, _ := strings.Cut(strings.TrimSpace(part), ">")
+			if !strings.HasPrefix(address, "<") || !slices.ContainsFunc(strings.Split(about, ";"), func(p string) bool {
+				p = strings.TrimSpace(p)
+				return p == `rel="next"` || p == "rel=next"
+			}) {
+				continue
+			}
+			return address[1:], r.ours(address[1:])
+		}
+	}
+	return "", nil
+}
+
+// ours refuses an address that is not below GitHub's API.
+func (r *Reader) ours(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != r.api.Scheme || u.Host != r.api.Host || u.User != nil || !strings.HasPrefix(u.Path, r.api.Path) {
+		return errElsewhere
+	}
+	return nil
+}
+
+// Files lists what a pull request changes, all pages of it.
+func (r *Reader) Files(ctx context.Context, repository string, number int) ([]watch.File, bool, error) {
+	t, fault := r.target(repository, fmt.Sprintf("read the files of pull request %d of %s", number, repository))
+	if fault != nil {
+		return nil, false, fault
+	}
+	var files []watch.File
+	next := t.address("/pulls/"+strconv.Itoa(number)+"/files", "?per_page="+strconv.Itoa(perPage))
+	for page := 0; next != "" && page < filesPages; page++ {
+		address, before := next, len(files)
+		err := t.again(ctx, func() error {
+			files = files[:before]
+			resp, err := t.get(ctx, address, manner{poll: true, once: true})
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if next, err = r.next(resp.Header); err != nil {
+				return err
+			}
+			return items(resp.Body, func(f struct {
+				Filename string
+				Previous string `json:"previous_filename"`
+			}) {
+				files = append(files, watch.File{Name: f.Filename, Previous: f.Previous})
+			})
+		})
+		if err != nil {
+			return nil, false, t.fault(err)
+		}
+	}
+	return files, next == "" && len(files) < maxFiles, nil
+}
+
+// items decodes an array one by one, since patches of files can be long, and reads it to its end.
+func items[T any](from io.Reader, each func(T)) error {
+	d := json.NewDecoder(from)
+	if start, err := d.Token(); err != nil || start != json.Delim('[') {
+		return broken(err)
+	}
+	for d.More() {
+		var item T
+		if err := d.Decode(&item); err != nil {
+			return broken(err)
+		}
+		each(item)
+	}
+	if _, err := d.Token(); err != nil {
+		return broken(err)
+	}
+	if _, err := io.Copy(io.Discard, from); err != nil {
+		return broken(err)
+	}
+	return nil
+}
+
+func broken(err error) error {
+	if err == nil {
+		return errBroken
+	}
+	return fmt.Errorf("%w: %w", errBroken, err)
+}
+
+// Diverged says whether a branch that moved from one commit to another was rewritten: whether the first is no ancestor
+// of the second.
+func (r *Reader) Diverged(ctx context.Context, repository, before, after string) (bool, error) {
+	t, fault := r.target(repository, fmt.Sprintf("compare two commits of %s", repository))
+	if fault != nil {
+		return false, fault
+	}
+	if err := errors.Join(checkCommit(before), checkCommit(after)); err != nil {
+		return false, t.fault(err)
+	}
+	var comparison struct{ Status string }
+	err := t.again(ctx, func() error {
+		resp, err := t.get(ctx, t.address("/compare/"+before+"..."+after, "?per_page=1"), manner{poll: true, once: true})
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&comparison); err != nil {
+			return broken(err)
+		}
+		return nil
+	})
+	if a, ok := answerOf(err); ok && a.status == http.StatusNotFound && a.says("no common ancestor") {
+		return true, nil
+	}
+	if err != nil {
+		return false, t.fault(err)
+	}
+	return comparison.Status == "diverged" || comparison.Status == "behind", nil
+}
+
+// A target is a repository that is read, with what is being done for the words of a fault.
+type target struct {
+	r           *Reader
+	owner, name string // name is the whole
+	doing       string
+	account     *account // that was used last
+}
+
+func (r *Reader) target(repository, doing string) (*target, *watch.Fault) {
+	owner, _, ok := gitops.SplitRepository(repository)
+	if !ok {
+		return nil, &watch.Fault{Trouble: watch.Gone, Reason: fmt.Sprintf("%q is no repository: write OWNER/NAME.", repository)}
+	}
+	return &target{r: r, owner: owner, name: repository, doing: doing}, nil
+}
+
+// address is that of something below the repository, where it is now.
+func (t *target) address(path, query string) string {
+	r := t.r
+	r.mu.Lock()
+	at, ok := r.moved[strings.ToLower(t.name)]
+	r.mu.Unlock()
+	where := r.api.Path + "repos/" + t.name
+	if ok && r.clock.now().Before(at.until) {
+		where = at.path
+	}
+	return r.api.Scheme + "://" + r.api.Host + where + path + query
+}
+
+// again repeats a read, unless GitHub answers nobody.
+func (t *target) again(ctx context.Context, read func() error) error {
+	return t.r.clock.again(ctx, t.r.log, t.doing, read, func(err error) bool {
+		return passing(err) && t.account != nil && !t.account.gate.failing()
+	})
+}
+
+// errElsewhere is an answer that names another host. Nobody goes there: it could be to collect credentials.
+var errElsewhere = errors.New("GitHub's answer leads to another host")
+
+// kept reads an address whose answer is kept. The header is shared with others.
+func (t *target) kept(ctx context.Context, address string, list bool) (*content, http.Header, error) {
+	resp, err := t.get(ctx, address, manner{poll: true, list: list})
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = resp.Body.Close() // it is read already
+	return resp.Body.(body).content, resp.Header, nil
+}
+
+// get reads an address, and follows a repository that was renamed. The body of an answer is to be closed.
+func (t *target) get(ctx context.Context, address string, how manner) (*http.Response, error) {
+	for range maxRedirects {
+		resp, err := t.request(ctx, address, how)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNotModified {
+			return resp, nil
+		}
+		to, err := t.elsewhere(resp, address)
+		if err != nil {
+			return nil, err
+		}
+		address = to
+	}
+	return nil, fmt.Errorf("%w: it leads in circles", errBroken)
+}
+
+// elsewhere is where an answer leads, or the error that it is.
+func (t *target) elsewhere(resp *http.Response, from string) (string, error) {
+	code := resp.StatusCode
+	if code != http.StatusMovedPermanently && code != http.StatusFound && code != http.StatusTemporaryRedirect && code != http.StatusPermanentRedirect {
+		if b, ok := resp.Body.(body); ok { // for go-github to read it
+			raw, err := b.bytes()
+			if err != nil {
+				return "", err
+			}
+			resp.Body = io.NopCloser(strings.NewReader(string(raw)))
+		}
+		defer resp.Body.Close()
+		if err := github.CheckResponse(resp); err != nil {
+			return "", err
+		}
+		return "", fmt.Errorf("%w: status %d", errBroken, code)
+	}
+	_ = resp.Body.Close()
+	was, err := url.Parse(from)
+	if err != nil {
+		return "", err
+	}
+	to, err := was.Parse(resp.Header.Get("Location"))
+	if err != nil || resp.Header.Get("Location") == "" {
+		return "", errElsewhere
+	}
+	if err := t.r.ours(to.String()); err != nil {
+		return "", err
+	}
+	if to.RawQuery == "" {
+		to.RawQuery = was.RawQuery
+	}
+	t.remember(code, was.Path, to.Path)
+	return to.String(), nil
+}
+
+// remember keeps where a renamed repository is, "/repositories/1", so that not each poll costs a point for the way.
+func (t *target) remember(code int, was, to string) {
+	r := t.r
+	below, ok := strings.CutPrefix(was, r.api.Path+"repos/"+t.name)
+	at, found := strings.CutSuffix(to, below)
+	if permanent := code == http.StatusMovedPermanently || code == http.StatusPermanentRedirect; !ok || !found || !permanent || !strings.HasPrefix(at, r.api.Path+"repositories/") {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.moved[strings.ToLower(t.name)] = move{at, r.clock.now().Add(r.clock.own(keepMoved))}
+}
+
+// request makes one request with the account of the repository's owner.
+func (t *target) request(ctx context.Context, address string, how manner) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(with(ctx, how), http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header["Accept"] = accept
+	req.Header["X-Github-Api-Version"] = apiVersion
+	req.Header["User-Agent"] = userAgent
+	first, second := t.r.accountsFor(t.owner, t.name)
+	if first == nil {
+		return nil, errUncovered
+	}
+	if t.account = first; second == nil || first.ready() {
+		return first.RoundTrip(req)
+	}
+	t.account = second
+	resp, err := second.RoundTrip(req)
+	if err == nil && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusForbidden) {
+		_ = resp.Body.Close()
+		t.r.mu.Lock()
+		t.r.uncovered[second.Name+"\n"+t.name] = t.r.clock.now().Add(t.r.clock.own(keepUncovered))
+		t.r.mu.Unlock()
+		t.account = first
+		return first.RoundTrip(req)
+	}
+	return resp, err
+}
+
+// Headers that do not change are shared by all requests.
+var (
+	accept     = []string{"application/vnd.github+json"}
+	apiVersion = []string{"2022-11-28"}
+	userAgent  = []string{agent}
+)

@@ -1,0 +1,192 @@
+package github
+
+import (
+	"bytes"
+	"compress/flate"
+	"container/list"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"unique"
+)
+
+// overhead is about what an entry takes beside its body.
+const overhead = 600
+
+// errLost says that a kept body is not there any more, or spoilt.
+var errLost = errors.New("a kept answer is lost")
+
+// An entry is an answer that is kept. It does not change once it is in a store.
+type entry struct {
+	key  digest
+	auth digest // of the header Authorization that it was last confirmed for
+	sum  digest // of the body
+	etag string
+	vary string // the header
+	link string // the header
+	kind string // the header Content-Type
+	size int    // of the body
+
+	packed []byte // the body; nil where the disk has it
+	disk   int64  // bytes of its file; 0 without
+	stub   bool   // of a process before: all but key and disk are still to be read
+}
+
+// A store keeps answers within bounds; those that were not asked for longest go first. With a disk the bodies are there
+// alone.
+type store struct {
+	limit int64 // bytes of memory
+	disk  *disk // nil without
+
+	mu      sync.Mutex
+	entries map[digest]*list.Element // of *entry
+	recent  *list.List               // the latest at the front
+	memory  int64
+	files   int64 // bytes
+
+	packing sync.Mutex // one at a time: a packer has 1 MB
+	packer  *flate.Writer
+}
+
+func newStore(limit int64, d *disk) *store {
+	s := &store{limit: limit, disk: d, entries: map[digest]*list.Element{}, recent: list.New()}
+	if d != nil {
+		for _, f := range d.list() {
+			s.put(&entry{key: f.key, disk: f.size, stub: true})
+		}
+	}
+	return s
+}
+
+// find returns what is kept under a key, or nil.
+func (s *store) find(key digest) *entry {
+	s.mu.Lock()
+	at := s.entries[key]
+	if at == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	s.recent.MoveToFront(at)
+	e := at.Value.(*entry)
+	s.mu.Unlock()
+	if !e.stub {
+		return e
+	}
+	loaded, _, err := s.disk.read(key)
+	if err != nil {
+		s.forget(key)
+		return nil
+	}
+	s.put(&loaded)
+	return &loaded
+}
+
+// keep stores an answer with its body.
+func (s *store) keep(key digest, e entry, raw []byte) *entry {
+	e.key, e.size = key, len(raw)
+	e.vary, e.kind = unique.Make(e.vary).Value(), unique.Make(e.kind).Value() // a few texts, a thousand times
+	e.packed = s.pack(raw)
+	return s.amend(key, e)
+}
+
+// amend replaces an entry by one that has a body already.
+func (s *store) amend(key digest, e entry) *entry {
+	e.key = key
+	if s.disk != nil {
+		packed := e.packed
+		if packed == nil {
+			var err error
+			if _, packed, err = s.disk.read(key); err != nil {
+				s.forget(key)
+				return &e
+			}
+		}
+		if size, err := s.disk.write(e, packed); err == nil {
+			e.packed, e.disk = nil, size
+		} else {
+			e.packed, e.disk = packed, 0
+		}
+	}
+	s.put(&e)
+	return &e
+}
+
+// put makes e the newest entry, and makes room.
+func (s *store) put(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.entries[e.key]; at != nil {
+		s.count(at.Value.(*entry), -1)
+		at.Value = e
+		s.recent.MoveToFront(at)
+	} else {
+		s.entries[e.key] = s.recent.PushFront(e)
+	}
+	s.count(e, 1)
+	for s.memory > s.limit || s.disk != nil && s.files > s.disk.limit {
+		s.remove(s.recent.Back())
+	}
+}
+
+func (s *store) count(e *entry, sign int64) {
+	s.memory += sign * int64(overhead+len(e.packed)+len(e.link))
+	s.files += sign * e.disk
+}
+
+// remove needs the lock.
+func (s *store) remove(at *list.Element) {
+	e := s.recent.Remove(at).(*entry)
+	delete(s.entries, e.key)
+	s.count(e, -1)
+	if e.disk > 0 {
+		s.disk.remove(e.key)
+	}
+}
+
+// forget removes what is kept under a key.
+func (s *store) forget(key digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.entries[key]; at != nil {
+		s.remove(at)
+	}
+}
+
+// body unpacks the body of an entry. The error is errLost where it is not what it was.
+func (s *store) body(e *entry) ([]byte, error) {
+	packed := e.packed
+	if packed == nil {
+		var err error
+		if _, packed, err = s.disk.read(e.key); err != nil {
+			return nil, fmt.Errorf("%w: %w", errLost, err)
+		}
+	}
+	raw := make([]byte, e.size)
+	if _, err := io.ReadFull(flate.NewReader(bytes.NewReader(packed)), raw); err != nil || sha256.Sum256(raw) != e.sum {
+		return nil, errLost // another process may have put another one there
+	}
+	return raw, nil
+}
+
+func (s *store) pack(raw []byte) []byte {
+	s.packing.Lock()
+	defer s.packing.Unlock()
+	var b bytes.Buffer
+	if s.packer == nil {
+		s.packer, _ = flate.NewWriter(&b, flate.DefaultCompression) // fails for a wrong level alone
+	} else {
+		s.packer.Reset(&b)
+	}
+	_, _ = s.packer.Write(raw) // to memory
+	_ = s.packer.Close()
+	return bytes.Clone(b.Bytes()) // without the room to grow
+}
+
+// size is how much is kept.
+func (s *store) size() (entries int, memory, files int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.entries), s.memory, s.files
+}
