@@ -96,6 +96,7 @@ type gate struct {
 type limit struct {
 	until time.Time
 	said  answer
+	guess bool // GitHub gave no time: a command, for which somebody waits, may try all the same
 }
 
 func newGate(next http.RoundTripper, clock *clock, name string, log *slog.Logger) *gate {
@@ -181,7 +182,7 @@ func (g *gate) limited(resource string, poll bool) *limitError {
 	defer g.mu.Unlock()
 	now := g.clock.now()
 	for _, name := range [...]string{"", resource} {
-		if l := g.limits[name]; l != nil && now.Before(l.until) {
+		if l := g.limits[name]; l != nil && now.Before(l.until) && (poll || !l.guess) {
 			return &limitError{answer: l.said, resume: l.until}
 		}
 	}
@@ -222,14 +223,15 @@ func (g *gate) note(resp *http.Response, resource string, poll bool, begin time.
 				g.strikes = 0
 			}
 			if left == 0 {
-				g.limits[resource] = &limit{until: reset, said: answer{status: http.StatusForbidden, header: header, limited: true, until: said.until,
-					message: "the budget of this hour is used up"}}
+				used := answer{status: http.StatusForbidden, header: header, limited: true, message: "the budget of this hour is used up"}
+				used.until = used.reset()
+				g.limits[resource] = &limit{until: reset, said: used}
 			}
 		}
 		return nil
 	}
 	var until time.Time
-	name := ""
+	name, guess := "", false
 	retry, told := retryAfter(header)
 	switch {
 	case told:
@@ -237,6 +239,7 @@ func (g *gate) note(resp *http.Response, resource string, poll bool, begin time.
 	case left == 0:
 		name, until = resource, reset
 	default:
+		guess = true
 		if begin.After(g.since) { // not one of several that were under way together
 			g.strikes++
 		}
@@ -248,7 +251,7 @@ func (g *gate) note(resp *http.Response, resource string, poll bool, begin time.
 		if known == nil || known.until.Before(now) {
 			g.log.Warn("GitHub limits requests", "account", g.name, "status", resp.StatusCode, "pause", until.Sub(now).Round(time.Second))
 		}
-		g.limits[name] = &limit{until: until, said: said}
+		g.limits[name] = &limit{until: until, said: said, guess: guess}
 	}
 	return &limitError{answer: said, resume: until}
 }
