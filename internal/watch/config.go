@@ -68,6 +68,10 @@ func (c Config) compile() (Config, []*source, []Mistake) {
 			mistakes = append(mistakes, Mistake{path + ".name", fmt.Sprintf("%q is no repository; write OWNER/NAME", short(r.Name))})
 			continue
 		}
+		if len(r.Rules) == 0 {
+			mistakes = append(mistakes, Mistake{path + ".on.pullRequests", "is empty, so nothing would be told of " + r.Name})
+			continue
+		}
 		s := &source{name: r.Name, interval: min(max(cmp.Or(r.Interval, c.Interval), minInterval), maxInterval), before: max(r.Before, 0)}
 		for j, configured := range r.Rules {
 			compiled, wrong := configured.compile(fmt.Sprintf("%s.on.pullRequests[%d]", path, j))

@@ -47,8 +47,8 @@ type Event struct {
 	Forced      bool         `json:",omitempty"` // the branch was rewritten, not continued
 	Added       []string     `json:",omitempty"` // labels
 	Removed     []string     `json:",omitempty"` // labels
-	// FileCount is how many files it changes, -1 where that was not asked. Files are they, where a few hundred at most are on
-	// record.
+	// FileCount is how many files it changes, -1 where that was not asked or not answered. Files are they; there may be none
+	// where they took too much room on record.
 	FileCount int
 	Files     []File `json:",omitempty"`
 

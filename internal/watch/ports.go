@@ -28,7 +28,7 @@ type Request struct {
 
 // A Page holds pull requests in GitHub's order.
 type Page struct {
-	Unchanged  bool   // since it was read last by this process; all but Interval is empty then
+	Unchanged  bool   // since it was read last through this GitHub; all but Interval is empty then
 	Repository int64  // GitHub's number of it, which a rename does not change
 	Name       string // its present owner/name where it is told
 	Pulls      []PullRequest

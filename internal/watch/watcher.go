@@ -1,13 +1,19 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
+	"maps"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
+
+// flushEvery is how long the store may lack what is in memory and in the journal.
+const flushEvery = 30 * time.Second
 
 // Ports are what a Watcher works with. All but Journal are needed.
 type Ports struct {
@@ -23,62 +29,258 @@ type Ports struct {
 type Watcher struct {
 	ports    Ports
 	config   Config
-	sources  []*source
+	watched  []*watched // in configuration order; the list never changes
 	mistakes []Mistake
+	state    *state
+	pace     *pace
+	files    fileCache
+	loaded   chan struct{} // closed once the state is there
+	lost     bool          // some of it was there and is not; set before loaded is closed
 
-	mutex   sync.Mutex
-	streams map[string]chan Delivery
-}
+	handing sync.Mutex // held while a hand-over is noted
+	journal journal
+	unsaved []handover // in the journal, and not in the store
 
-// A Delivery is an event on its way to a stream.
-type Delivery struct {
-	Event Event
-	// Done says that it was handed over. The next one comes after that; without it, this one comes again after a restart.
-	Done func()
+	mutex     sync.Mutex
+	wake      chan struct{} // closed, and replaced, when another look may be due
+	streams   map[string]*stream
+	losses    []string // sentences about lost state that are to be told
+	weighed   time.Time
+	stretched bool
+	stretch   float64
+	loading   error // why the state is not there yet
 }
 
 // New reads a configuration. With mistakes, the Watcher watches what is left.
 func New(config Config, ports Ports) (*Watcher, []Mistake) {
-	w := &Watcher{ports: ports, streams: map[string]chan Delivery{}}
-	w.config, w.sources, w.mistakes = config.compile()
+	w := &Watcher{
+		ports: ports, state: newState(ports.Store), loaded: make(chan struct{}), wake: make(chan struct{}), streams: map[string]*stream{},
+		journal: noJournal{},
+	}
+	var sources []*source
+	w.config, sources, w.mistakes = config.compile()
+	w.pace = &pace{every: w.scaled(time.Minute / time.Duration(w.config.Peak)), now: ports.Now}
+	for _, s := range sources {
+		w.watched = append(w.watched, &watched{
+			source: s, fresh: true, completeAfter: w.jittered(w.scaled(completeEvery), 0.1), interval: w.scaled(s.interval),
+			RepositoryStatus: RepositoryStatus{Name: s.name},
+		})
+	}
+	if ports.Journal != "" {
+		w.journal = &fileJournal{path: ports.Journal}
+	}
 	return w, w.mistakes
 }
 
-// Run watches until ctx ends. What goes wrong is in the Status, and told as an event once it lasts.
-func (w *Watcher) Run(ctx context.Context) { <-ctx.Done() }
-
-// Hint says that something may have happened in a repository ("owner/name"), which is then looked at now, after 5 s and
-// after 15 s: GitHub's answers may be older than its webhooks. Hints follow each other every 5 s at most. An error means that
-// the repository is not watched.
-func (w *Watcher) Hint(repository string) error {
-	for _, s := range w.sources {
-		if strings.EqualFold(s.name, repository) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s is not watched", short(repository))
+func (w *Watcher) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / w.config.Factor)
 }
 
-// Subscribe hands over, until ctx ends, what the stream of an id has not got yet, oldest first and one at a time. A stream
-// that is new gets what happens from now on. An id that comes again takes the place of its former self. The channel is never
-// closed.
-func (w *Watcher) Subscribe(_ context.Context, stream string) <-chan Delivery {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	if w.streams[stream] == nil {
-		w.streams[stream] = make(chan Delivery)
+// jittered is a time that differs from another by a share of it at most.
+func (w *Watcher) jittered(d time.Duration, share float64) time.Duration {
+	return time.Duration(float64(d) * (1 + share*(2*w.ports.Random()-1)))
+}
+
+// overlap is how far before the cursor changes are read again. GitHub counts whole seconds.
+func (w *Watcher) overlap() time.Duration { return max(w.scaled(lag), 5*time.Second) }
+
+// newID names an entry.
+func (w *Watcher) newID() string {
+	return strconv.FormatUint(uint64(w.ports.Random()*(1<<53)), 36) + "-" + strconv.FormatUint(uint64(w.ports.Random()*(1<<53)), 36)
+}
+
+func (w *Watcher) configured(n string) bool {
+	return slices.ContainsFunc(w.watched, func(s *watched) bool { return name(s.name) == n })
+}
+
+// Run watches until ctx ends. What goes wrong is in the Status, and told as an event once it lasts. It may be called once.
+func (w *Watcher) Run(ctx context.Context) {
+	if !w.load(ctx) {
+		return
 	}
-	return w.streams[stream]
+	var flushing sync.WaitGroup
+	flushing.Go(func() {
+		ticks := time.NewTicker(w.scaled(flushEvery))
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ticks.C:
+				w.flush(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	w.schedule(ctx)
+	flushing.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	w.flush(last)
+}
+
+// load reads what is stored, trying again until it can be read: without it, everything would look new.
+func (w *Watcher) load(ctx context.Context) bool {
+	var lost []int
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		var err error
+		if lost, err = w.state.load(ctx); err == nil {
+			break
+		}
+		w.mutex.Lock()
+		w.loading = fmt.Errorf("read state: %w", err)
+		w.mutex.Unlock()
+		w.ports.Log.Error("state cannot be read; nothing is watched until it can", "error", err)
+		select {
+		case <-time.After(w.jittered(w.scaled(wait), 0.1)):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	now := w.ports.Now()
+	handed, journalled, err := w.journal.read()
+	if err != nil {
+		w.ports.Log.Error("journal cannot be read; what was handed over last may come again", "error", err)
+	}
+	for _, h := range handed {
+		w.state.redeem(h)
+	}
+	w.state.expect(now)
+	isNew := w.state.empty()
+	if isNew && journalled {
+		lost = append(lost, 0)
+	}
+
+	w.mutex.Lock()
+	w.loading = nil
+	w.unsaved = handed
+	if len(lost) > 0 {
+		w.lost = true
+		w.losses = append(w.losses, "Stored state was lost, wholly or in part. What happened while ferry did not run may be missing; from now on nothing is.")
+		w.ports.Log.Error("stored state was lost", "shards", lost)
+	}
+	var order []*watched
+	for _, s := range w.watched {
+		if r := w.state.get(s.name); r != nil {
+			s.active, s.Known = r.Cursor, len(r.Pulls)
+		}
+		order = append(order, s)
+	}
+	slices.SortStableFunc(order, func(a, b *watched) int { return b.active.Compare(a.active) })
+	if isNew { // the streams come one after the other, and are to get what is replayed
+		now = now.Add(w.scaled(time.Second))
+	}
+	for i, s := range order {
+		s.due = now.Add(time.Duration(i))
+	}
+	w.mutex.Unlock()
+	if err := w.rewrite(); err != nil {
+		w.ports.Log.Error("write journal", "error", err)
+	}
+	close(w.loaded)
+	return true
+}
+
+// flush saves what is not saved yet.
+func (w *Watcher) flush(ctx context.Context) {
+	if err := w.report(ctx); err != nil {
+		w.ports.Log.Error("problems cannot be told", "error", err)
+	}
+	w.mutex.Lock()
+	all := !slices.ContainsFunc(w.watched, func(s *watched) bool { return s.LastSuccess.IsZero() })
+	connected := slices.Collect(maps.Keys(w.streams))
+	w.mutex.Unlock()
+	w.state.tidy(w.ports.Now(), connected, w.scaled)
+	if all { // one that is renamed has taken over its record
+		w.state.forget(w.configured)
+	}
+	if err := w.state.spread(ctx); err != nil {
+		w.ports.Log.Error("state cannot be spread over more shards", "error", err)
+	}
+	w.handing.Lock()
+	n := len(w.unsaved)
+	w.handing.Unlock()
+	if err := w.state.flush(ctx); err != nil {
+		w.ports.Log.Error("state cannot be saved", "error", err)
+		return
+	}
+	w.handing.Lock()
+	defer w.handing.Unlock()
+	if n == 0 {
+		return
+	}
+	w.unsaved = slices.Clone(w.unsaved[n:])
+	if err := w.journal.replace(w.unsaved); err != nil {
+		w.ports.Log.Error("write journal", "error", err)
+	}
+}
+
+func (w *Watcher) rewrite() error {
+	w.handing.Lock()
+	defer w.handing.Unlock()
+	return w.journal.replace(w.unsaved)
 }
 
 // Status says how the watching goes.
 func (w *Watcher) Status() Status {
-	s := Status{Mistakes: w.mistakes}
-	for _, r := range w.sources {
-		s.Repositories = append(s.Repositories, RepositoryStatus{Name: r.name, Interval: r.interval})
+	outstanding, byRecord, unsaved := w.state.outstanding()
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	status := Status{Mistakes: w.mistakes, State: cmp.Or(w.loading, unsaved), Stretched: w.stretched}
+	for _, s := range w.watched {
+		r := s.RepositoryStatus
+		r.Interval, r.Next, r.Outbox = s.interval, s.due, byRecord[name(s.name)]
+		if len(s.wakes) > 0 && s.wakes[0].Before(r.Next) {
+			r.Next = s.wakes[0]
+		}
+		status.Repositories = append(status.Repositories, r)
 	}
-	return s
+	for id, s := range w.streams {
+		status.Streams = append(status.Streams, StreamStatus{ID: id, Connected: true, Outstanding: outstanding[id], Delivered: s.delivered})
+		delete(outstanding, id)
+	}
+	for id, n := range outstanding {
+		status.Streams = append(status.Streams, StreamStatus{ID: id, Outstanding: n})
+	}
+	slices.SortFunc(status.Streams, func(a, b StreamStatus) int { return cmp.Compare(a.ID, b.ID) })
+	return status
 }
 
 // Recent are the events that were handed over last, newest first.
-func (w *Watcher) Recent() []Event { return nil }
+func (w *Watcher) Recent() []Event { return w.state.recent() }
+
+// A fileCache keeps the files of pull requests, those that were asked for last.
+type fileCache struct {
+	mutex sync.Mutex
+	byID  map[string]listed
+	order []string // oldest first
+	names int
+}
+
+// mostNames bounds the cache: about 10 MB.
+const mostNames = 100_000
+
+func (c *fileCache) get(id string) (listed, bool) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	l, has := c.byID[id]
+	return l, has
+}
+
+func (c *fileCache) put(id string, l listed) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.byID == nil {
+		c.byID = map[string]listed{}
+	}
+	if _, has := c.byID[id]; has {
+		return
+	}
+	c.byID[id] = l
+	c.order = append(c.order, id)
+	c.names += len(l.files) + 1
+	for c.names > mostNames && len(c.order) > 1 {
+		c.names -= len(c.byID[c.order[0]].files) + 1
+		delete(c.byID, c.order[0])
+		c.order = slices.Delete(c.order, 0, 1)
+	}
+}

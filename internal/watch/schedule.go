@@ -1,0 +1,357 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	hot        = time.Hour        // since the last change
+	warm       = 24 * time.Hour   // since the last change
+	warmEvery  = 2 * time.Minute  // where not all can be looked at at their interval
+	coldEvery  = 5 * time.Minute  // likewise
+	hintEvery  = 5 * time.Second  // hints of a repository follow each other
+	lookWithin = 10 * time.Minute // a complete look at a large repository takes a while
+
+	failingAtMost = 5 * time.Minute // between tries where GitHub may work again
+	goneAtMost    = time.Hour       // between tries where somebody has to mend something
+	pauseAtLeast  = time.Minute     // where a limit does not say how long
+	completeAfter = 5               // failures in a row
+)
+
+// A watched source is one with what is known of it in memory.
+type watched struct {
+	*source
+
+	// Of the look under way alone:
+	fresh         bool           // the last answer was not dealt with, so it has to be seen again
+	complete      bool           // everything has to be read
+	completeAfter time.Duration  // since everything was read
+	again         time.Time      // when pages that changed are read once more
+	ties          map[int]tie    // by number
+	tries         map[string]int // to list files
+	hurry         bool           // look again at once
+
+	// Guarded by Watcher's mutex:
+	due      time.Time
+	wakes    []time.Time // sooner looks, after a hint, sorted
+	paused   time.Time   // no look before
+	hinted   time.Time   // when a hint was heeded last, or will be
+	running  bool
+	active   time.Time     // newest change
+	interval time.Duration // between looks at present, scaled
+	trouble  *trouble
+	RepositoryStatus
+}
+
+// trouble is what keeps a repository from being looked at.
+type trouble struct {
+	Trouble
+	reason string
+	since  time.Time
+	tries  int
+}
+
+func troubleOf(err error) Trouble {
+	if fault, ok := errors.AsType[*Fault](err); ok {
+		return fault.Trouble
+	}
+	return Failing
+}
+
+// A pace lets requests pass one by one.
+type pace struct {
+	every time.Duration
+	now   func() time.Time
+
+	mutex sync.Mutex
+	next  time.Time
+}
+
+func (p *pace) wait(ctx context.Context) error {
+	p.mutex.Lock()
+	now := p.now()
+	at := p.next
+	if at.Before(now) {
+		at = now
+	}
+	p.next = at.Add(p.every)
+	p.mutex.Unlock()
+	if at.Equal(now) {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(at.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// schedule looks at each repository when it is due, until ctx ends and all looks have.
+func (w *Watcher) schedule(ctx context.Context) {
+	var looks sync.WaitGroup
+	defer looks.Wait()
+	free := make(chan struct{}, w.config.Concurrent)
+	for {
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		s := w.await(ctx)
+		if s == nil {
+			return
+		}
+		looks.Go(func() {
+			defer func() { <-free }()
+			w.visit(ctx, s)
+		})
+	}
+}
+
+// await gives the source that is to be looked at next, once it is due and a request may pass; nil when ctx ends.
+func (w *Watcher) await(ctx context.Context) *watched {
+	passed := false
+	for {
+		w.mutex.Lock()
+		now := w.ports.Now()
+		s, at := w.earliest(now)
+		wake := w.wake
+		switch {
+		case s != nil && !at.After(now) && passed:
+			s.running = true
+			s.wakes = slices.DeleteFunc(s.wakes, func(t time.Time) bool { return !t.After(now) })
+			w.mutex.Unlock()
+			return s
+		case s != nil && !at.After(now):
+			w.mutex.Unlock()
+			if w.pace.wait(ctx) != nil {
+				return nil
+			}
+			passed = true // one that is more urgent may have come
+			continue
+		}
+		w.mutex.Unlock()
+		var timer <-chan time.Time
+		if s != nil {
+			t := time.NewTimer(at.Sub(now))
+			defer t.Stop()
+			timer = t.C
+		}
+		select {
+		case <-timer:
+		case <-wake:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// earliest is the source that is due first, or that a hint is about and its time has come. The caller has the mutex.
+func (w *Watcher) earliest(now time.Time) (*watched, time.Time) {
+	var best *watched
+	var at time.Time
+	hint := false
+	for _, s := range w.watched {
+		if s.running {
+			continue
+		}
+		t, hinted := s.due, false
+		if len(s.wakes) > 0 && s.wakes[0].Before(t) {
+			t, hinted = s.wakes[0], !s.wakes[0].After(now)
+		}
+		if t.Before(s.paused) {
+			t, hinted = s.paused, false
+		}
+		if best == nil || hinted && !hint || hinted == hint && t.Before(at) {
+			best, at, hint = s, t, hinted
+		}
+	}
+	return best, at
+}
+
+// wakeUp makes await think again. The caller has the mutex.
+func (w *Watcher) wakeUp() {
+	close(w.wake)
+	w.wake = make(chan struct{})
+}
+
+// visit looks at a repository, and says when to do so again.
+func (w *Watcher) visit(ctx context.Context, s *watched) {
+	started := w.ports.Now()
+	looking, cancel := context.WithTimeout(ctx, lookWithin)
+	wanted, err := w.guarded(looking, s)
+	cancel()
+	if ctx.Err() != nil {
+		return
+	}
+	r := w.state.get(s.name)
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	defer w.wakeUp()
+	s.running = false
+	if r != nil {
+		s.active, s.Known = r.Cursor, len(r.Pulls)
+	}
+	now := w.ports.Now()
+	interval := max(w.scaled(w.effective(s, now)), wanted)
+	s.interval = interval
+	if err == nil {
+		if s.trouble != nil {
+			w.ports.Log.Info("the repository can be read again", "repository", s.name)
+		}
+		spread := 0.1
+		if s.LastSuccess.IsZero() { // all begin together, so they part here
+			spread = 0.5
+		}
+		s.LastSuccess, s.Failures, s.LastError, s.trouble, s.paused = started, 0, nil, nil, time.Time{}
+		s.due = started.Add(w.jittered(interval, spread))
+		if s.hurry {
+			s.due, s.hurry = now, false
+		}
+		return
+	}
+	s.LastError = err
+	if _, ok := errors.AsType[*unkept](err); ok { // GitHub did answer
+		s.due = now.Add(w.jittered(interval, 0.1))
+		if errors.Is(err, errOvertaken) {
+			s.due = now
+		}
+		return
+	}
+	s.fresh = true
+	w.failed(s, err, now, interval)
+}
+
+// failed backs off. The caller has the mutex.
+func (w *Watcher) failed(s *watched, err error, now time.Time, interval time.Duration) {
+	kind := troubleOf(err)
+	if s.trouble == nil || s.trouble.Trouble != kind {
+		s.trouble = &trouble{Trouble: kind, since: now}
+		w.ports.Log.Warn("the repository cannot be read", "repository", s.name, "trouble", string(kind), "error", err)
+	}
+	s.trouble.reason = err.Error()
+	s.trouble.tries++
+	var until time.Time
+	if fault, ok := errors.AsType[*Fault](err); ok {
+		s.trouble.reason, until = cmp.Or(fault.Reason, s.trouble.reason), fault.Until
+	}
+	delay := interval
+	if kind == Limited {
+		// The credential pauses, which is no fault of the repository's.
+		if until.IsZero() {
+			delay = max(interval, w.scaled(pauseAtLeast))
+		}
+	} else {
+		if s.Failures++; s.Failures%completeAfter == 0 {
+			s.complete = true
+		}
+		most := w.scaled(failingAtMost)
+		if kind == Gone || kind == Forbidden {
+			most = w.scaled(goneAtMost)
+		}
+		for range min(s.Failures-1, 20) {
+			delay *= 2
+			if delay > most {
+				break
+			}
+		}
+		delay = max(min(delay, most), interval)
+	}
+	s.due = now.Add(w.jittered(delay, 0.1))
+	s.paused = until
+	if s.due.Before(until) {
+		s.due = until.Add(w.jittered(interval/10, 1))
+	}
+}
+
+// guarded is look, which a fault of ours does not end everything with.
+func (w *Watcher) guarded(ctx context.Context, s *watched) (wanted time.Duration, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.ports.Log.Error("a look at a repository failed by a fault of ferry's", "repository", s.name, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = &Fault{Trouble: Failing, Reason: "ferry failed to read the answer; its log says where."}
+		}
+	}()
+	return w.look(ctx, s)
+}
+
+// effective is how often a repository is looked at: at its interval while all can be, by its last change beyond that. It is
+// not scaled. The caller has the mutex.
+func (w *Watcher) effective(s *watched, now time.Time) time.Duration {
+	if now.Sub(w.weighed) >= w.scaled(5*time.Second) || w.weighed.IsZero() {
+		w.weighed = now
+		perMinute := func(every func(*watched) time.Duration) float64 {
+			sum := 0.0
+			for _, s := range w.watched {
+				sum += float64(time.Minute) / float64(every(s))
+			}
+			return sum
+		}
+		ceiling := float64(w.config.Ceiling)
+		w.stretched, w.stretch = perMinute(func(s *watched) time.Duration { return s.source.interval }) > ceiling, 1
+		if w.stretched {
+			w.stretch = max(1, perMinute(func(s *watched) time.Duration { return w.byHeat(s, now) })/ceiling)
+		}
+	}
+	if !w.stretched {
+		return s.source.interval
+	}
+	return time.Duration(float64(w.byHeat(s, now)) * w.stretch)
+}
+
+func (w *Watcher) byHeat(s *watched, now time.Time) time.Duration {
+	last := s.active
+	if s.hinted.After(last) {
+		last = s.hinted
+	}
+	switch quiet := now.Sub(last); {
+	case quiet <= w.scaled(hot):
+		return s.source.interval
+	case quiet <= w.scaled(warm):
+		return max(s.source.interval, warmEvery)
+	}
+	return max(s.source.interval, coldEvery)
+}
+
+// Hint says that something may have happened in a repository ("owner/name"), which is then looked at now, after 5 s and
+// after 15 s: GitHub's answers may be older than its webhooks. Hints follow each other every 5 s at most, and every minute
+// while the repository cannot be read. An error means that the repository is not watched.
+func (w *Watcher) Hint(repository string) error {
+	i := slices.IndexFunc(w.watched, func(s *watched) bool { return name(s.name) == name(repository) })
+	if i < 0 {
+		return fmt.Errorf("%q is not watched", short(repository))
+	}
+	s := w.watched[i]
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	now := w.ports.Now()
+	if s.hinted.After(now) {
+		return nil // one is on its way
+	}
+	apart, after := hintEvery, []time.Duration{0, 5 * time.Second, 15 * time.Second}
+	if s.trouble != nil {
+		apart, after = time.Minute, after[:1]
+	}
+	s.hinted = s.hinted.Add(w.scaled(apart))
+	if s.hinted.Before(now) {
+		s.hinted = now
+	}
+	for _, d := range after {
+		if t := s.hinted.Add(w.scaled(d)); !slices.ContainsFunc(s.wakes, t.Equal) {
+			s.wakes = append(s.wakes, t)
+		}
+	}
+	slices.SortFunc(s.wakes, time.Time.Compare)
+	w.wakeUp()
+	return nil
+}
