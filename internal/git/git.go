@@ -36,6 +36,7 @@ import (
 // Limits of a tree. Larger files are left out, larger trees are refused.
 const (
 	maxFile  = 1 << 20  // bytes of one file
+	maxYAML  = 8 << 20  // bytes of one file of YAML or JSON: bundles of CustomResourceDefinitions have some
 	maxTotal = 64 << 20 // bytes of all files
 	maxFiles = 20_000
 )
@@ -168,7 +169,7 @@ func (t *Trees) Close() error {
 var commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 // Tree returns the regular files of a commit, named by its whole hexadecimal id, in the repository at an http or https
-// URL. Symbolic links, submodules, files over 1 MiB and names that are no valid fs.FS paths are not in it.
+// URL. Symbolic links, submodules, files over 1 MiB, or 8 MiB of YAML or JSON, and names that are no valid fs.FS paths are not in it.
 //
 // header is a whole HTTP header, "Authorization: Basic …", or empty; it goes to that URL only, never into an argument or
 // a file. Callers that ask for the same commit with the same header share one fetch, and ctx ends only the wait for it.
@@ -294,7 +295,7 @@ func (t *Trees) fetch(ctx context.Context, remote, header, sha string) (files fs
 	s.fetches++
 	// The reference makes git offer what it has already when it fetches again. A server that cannot filter sends all.
 	err = g.run(ctx, nil, nil, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
-		"--no-recurse-submodules", fmt.Sprintf("--filter=blob:limit=%d", maxFile+1), "--", remote, "+"+sha+":refs/heads/tree")
+		"--no-recurse-submodules", fmt.Sprintf("--filter=blob:limit=%d", maxYAML+1), "--", remote, "+"+sha+":refs/heads/tree")
 	if err != nil {
 		return nil, refuse(ctx, remote, sha, err)
 	}
@@ -380,7 +381,7 @@ func list(ctx context.Context, g command, sha string) ([]entry, error) {
 			if err != nil {
 				return fmt.Errorf("git ls-tree: size of a file: %w", err)
 			}
-			if size > maxFile {
+			if size > maxYAML || size > maxFile && !manifest(path) {
 				continue
 			}
 			entries = append(entries, entry{fields[2], size, path})
@@ -394,6 +395,11 @@ func list(ctx context.Context, g command, sha string) ([]entry, error) {
 }
 
 var errTooLarge = errors.New("tree over the limits")
+
+// manifest says whether a file may be YAML or JSON by its name.
+func manifest(name string) bool {
+	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".json")
+}
 
 // read copies blobs, as git cat-file prints them, into an uncompressed archive in memory, which is an fs.FS.
 func read(ctx context.Context, g command, entries []entry) (fs.FS, error) {
@@ -552,7 +558,7 @@ func (h *head) Write(p []byte) (int, error) {
 func refuse(ctx context.Context, remote, sha string, err error) error {
 	if errors.Is(err, errTooLarge) {
 		return &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf(
-			"%s is too large for ferry: it reads repositories of up to %d files and %d MiB of files of up to 1 MiB. Move the manifests to a repository of their own.",
+			"%s is too large for ferry: it reads repositories of up to %d files and %d MiB. Move the manifests to a repository of their own.",
 			remote, maxFiles, maxTotal>>20)}
 	}
 	if errors.Is(err, exec.ErrNotFound) {

@@ -168,6 +168,7 @@ func files(t *testing.T, tree fs.FS) map[string]string {
 func TestTreeHasExactlyTheBytesOfRegularFiles(t *testing.T) {
 	r := serve(t)
 	large, largest := strings.Repeat("x", 1<<20+1), strings.Repeat("y", 1<<20)
+	bundle := strings.Repeat("z: 0\n", (8<<20)/5)
 	sha := r.commit(t,
 		blob{"100644", ".gitattributes", "*.yaml text eol=crlf ident filter=lfs\nsecret.yaml export-ignore\nsubst.yaml export-subst\n"},
 		blob{"100644", "apps/prod/podinfo.yaml", "a: 1\r\nb: $Id$\n"},
@@ -178,8 +179,10 @@ func TestTreeHasExactlyTheBytesOfRegularFiles(t *testing.T) {
 		blob{"100644", "ünïcode name.yaml", "\x00\xff binary"},
 		blob{"100644", "line\nbreak.yaml", "odd: name\n"},
 		blob{"100644", "-rf", "looks like an option\n"},
-		blob{"100644", "largest.yaml", largest},
-		blob{"100644", "large.yaml", large},
+		blob{"100644", "largest.png", largest},
+		blob{"100644", "large.png", large},
+		blob{"100644", "bundle.yaml", bundle},
+		blob{"100644", "larger.yaml", bundle + "a: 1\n"},
 		blob{"120000", "link.yaml", "/etc/passwd"},
 		blob{"120000", "apps/up", "../../.."},
 		blob{"160000", "module", ""},
@@ -202,7 +205,8 @@ func TestTreeHasExactlyTheBytesOfRegularFiles(t *testing.T) {
 		"ünïcode name.yaml":      "\x00\xff binary",
 		"line\nbreak.yaml":       "odd: name\n",
 		"-rf":                    "looks like an option\n",
-		"largest.yaml":           largest,
+		"largest.png":            largest,
+		"bundle.yaml":            bundle,
 	}
 	if diff := cmp.Diff(want, files(t, tree)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -300,9 +304,9 @@ func TestLargeFilesStayWhereTheyAre(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { cache.Close() })
-			noise := make([]byte, 3<<20)
+			noise := make([]byte, 10<<20)
 			rand.Read(noise) //nolint:errcheck // documented never to fail
-			small, large, largest := string(noise[:1<<20-8]), string(noise[:1<<20]), string(noise)
+			small, large, largest := string(noise[:1<<20-8]), string(noise[:1<<20]), string(noise) // by what is taken; the last by what is fetched
 			for _, step := range []struct{ shrinks, grows, want string }{
 				{largest, small, small},
 				{large, largest, ""}, // in few bytes on the wire, made of what was left out
