@@ -261,6 +261,7 @@ func TestLargeTreesBuild(t *testing.T) {
 		"inline merge": {"prod/web.yaml": deployment, "prod/kustomization.yaml": "resources: [web.yaml]\npatchesStrategicMerge:\n- |-\n  apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: web, namespace: shop}\n  spec: {replicas: 3}\n"},
 		"binary data":  {"prod/kustomization.yaml": "configMapGenerator: [{name: a, files: [logo.png, k=logo.png, 'values.yaml']}]", "prod/logo.png": "\x89PNG\xff\x00", "prod/values.yaml": "{{ not yaml"},
 		"odd names":    {"prod/kustomization.yaml": "resources: ['a b+c~d_e.yaml', ../x/./y/../y]", "prod/a b+c~d_e.yaml": deployment, "x/y/kustomization.yaml": "configMapGenerator: [{name: a, literals: [a=b]}]"},
+		"UTF-16":       {"prod/a.yaml": utf16("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")}, // Flux builds it as well
 		"CRLF":         {"prod/a.yaml": strings.ReplaceAll("---\n"+deployment+"--- # next\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: b}\n---\n", "\n", "\r\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -269,6 +270,11 @@ func TestLargeTreesBuild(t *testing.T) {
 			}
 		})
 	}
+}
+
+// utf16 is a text of ASCII as Windows writes it to a file when asked for Unicode.
+func utf16(text string) string {
+	return "\xff\xfe" + strings.ReplaceAll(text, "", "\x00")[1:]
 }
 
 func TestBuildGivesUpWaitingForItsTurn(t *testing.T) {

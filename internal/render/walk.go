@@ -755,8 +755,12 @@ var separator = regexp.MustCompile(`\n---.*\n`)
 // weigh parses the documents of a YAML text, cut as kustomize cuts it, and counts what they will cost.
 func (w *walker) weigh(file string, raw []byte) error {
 	w.variables += strings.Count(string(raw), "$(")
-	for _, piece := range separator.Split(strings.ReplaceAll(string(raw), "\r\n", "\n"), -1) {
-		decoder := yaml.NewDecoder(strings.NewReader(piece + "\n"))
+	pieces := separator.Split(strings.ReplaceAll(string(raw), "\r\n", "\n"), -1)
+	for i, piece := range pieces {
+		if i < len(pieces)-1 { // as kustomize does it; behind UTF-16 a line end of one byte would be half a character
+			piece += "\n"
+		}
+		decoder := yaml.NewDecoder(strings.NewReader(piece))
 		for {
 			var doc yaml.Node
 			err := decoder.Decode(&doc)
