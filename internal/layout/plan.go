@@ -99,23 +99,32 @@ func (t *Tree) missing(ctx context.Context, env Environment, app string, problem
 		}
 	}
 	refusal := &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("Nothing that is built for %s is called %s and has a version.", cmp.Or(env.Name, "this environment"), app)}
-	mentioned := t.mentions(app[strings.LastIndexByte(app, '/')+1:])
+	mentions := t.mentions(app[strings.LastIndexByte(app, '/')+1:])
+	var fallen error // of something that should have been built
 	for _, p := range problems {
 		r := (*gitops.Refusal)(nil)
 		if !errors.As(p.Err, &r) {
 			continue
 		}
-		if r.Code != gitops.NotInGit && mentioned { // it may be in what is not built
+		i := slices.IndexFunc(w.sites, func(s *site) bool { return s.title() == p.Kustomization })
+		if i >= 0 && w.sites[i].err != nil {
+			fallen = cmp.Or(fallen, p.Err)
+		}
+		if (i < 0 || w.sites[i].err != nil) && slices.ContainsFunc(mentions, func(file string) bool {
+			return within(p.beginning(), file) || i >= 0 && slices.Contains(w.sites[i].files, file)
+		}) {
 			return p.Err
 		}
 		refusal.Details = append(refusal.Details, fmt.Sprintf("%s: %s", p.Kustomization, r.Reason))
 	}
+	if fallen != nil && len(mentions) > 0 { // it may be in what is not built
+		return fallen
+	}
 	return refusal
 }
 
-// mentions says whether any file of the tree has a HelmRelease or workload of a name.
-func (t *Tree) mentions(name string) bool {
-	found := false
+// mentions lists the files of the tree that have a HelmRelease or workload of a name.
+func (t *Tree) mentions(name string) (found []string) {
 	err := fs.WalkDir(t.files, ".", func(file string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !yamlFile(file) || path.Ext(file) == "" {
 			return nil //nolint:nilerr // what cannot be read mentions nothing
@@ -131,13 +140,16 @@ func (t *Tree) mentions(name string) bool {
 		for d := range parsed.file.Len() {
 			kind := parsed.file.Text(d, "kind")
 			if parsed.file.Text(d, "metadata", "name") == name && (kind == "HelmRelease" || slices.Contains(workloads, kind)) {
-				found = true
-				return fs.SkipAll
+				found = append(found, file)
+				break
 			}
 		}
 		return nil
 	})
-	return err == nil && found
+	if err != nil {
+		return nil
+	}
+	return found
 }
 
 // choose finds it among those of its application.

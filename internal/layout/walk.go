@@ -40,6 +40,14 @@ type Problem struct {
 	Err           error
 }
 
+// beginning is the part of the path that is known.
+func (p Problem) beginning() string {
+	if known, _, open := strings.Cut(p.Path, "${"); open {
+		return path.Dir(known + "x")
+	}
+	return p.Path
+}
+
 // A site is one Flux Kustomization of a walk.
 type site struct {
 	gitops.Kustomization
@@ -443,6 +451,9 @@ func (j *judge) follows(k gitops.Kustomization) (dir string, err error) {
 	ref, dir := k.Source.Object, k.Path
 	refuse := func(what string) (string, error) {
 		return "", &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from %s, %s. ferry does not look into that.", k.Namespace, k.Name, k.Source.Object, what)}
+	}
+	if m := variable.FindStringSubmatch(dir); m != nil {
+		return "", &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from the directory %s, and the value of %s is not in this repository.", k.Namespace, k.Name, dir, m[1])}
 	}
 	if ref.Kind == "ExternalArtifact" {
 		c := j.known.assemblies[ref].covering(k.Path)
