@@ -72,12 +72,8 @@ func Build(ctx context.Context, tree fs.FS, k gitops.Kustomization) (Built, erro
 	}
 	result.Objects = make([]Object, 0, built.Size())
 	for _, r := range built.Resources() {
-		raw, err := r.MarshalJSON()
+		fields, err := decoded(&r.RNode)
 		if err != nil {
-			return result, fmt.Errorf("encode %s: %w", r.CurId(), err)
-		}
-		var fields map[string]any
-		if err := json.Unmarshal(raw, &fields); err != nil {
 			return result, fmt.Errorf("decode %s: %w", r.CurId(), err)
 		}
 		if o := newObject(fields); !dropped(o) {
