@@ -257,6 +257,11 @@ func (t *Tree) trace(ctx context.Context, env Environment, before *walk, origins
 		if err != nil {
 			return err
 		}
+		if before.unclear(after) {
+			if before, err = t.walk(ctx, env, view{needed: needed}); err != nil {
+				return err
+			}
+		}
 		broken := before.broken(after)
 		found.take(after, broken, only)
 		if only != nil {
@@ -300,6 +305,15 @@ func (w *walk) broken(after *walk) map[string]bool {
 		}
 	}
 	return broken
+}
+
+// unclear says that another walk does not build what this one did not try to.
+func (w *walk) unclear(after *walk) bool {
+	failed := map[string]bool{}
+	for _, s := range after.sites {
+		failed[s.key()] = s.err != nil
+	}
+	return slices.ContainsFunc(w.sites, func(s *site) bool { return s.left && failed[s.key()] })
 }
 
 // above says whether a site builds one of others.

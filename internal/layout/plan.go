@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/Masterminds/semver/v3"
 	"sigs.k8s.io/yaml"
@@ -466,22 +469,46 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 
 // effects builds every environment before and after, and returns what differs beside what is meant.
 func (t *Tree) effects(ctx context.Context, env Environment, others []Environment, f Field, changed map[string][]byte, tag, digest string, result *Result) (besides []string, err error) {
-	for _, e := range append([]Environment{env}, others...) {
-		effect, more, err := t.effect(ctx, e, e.Name == env.Name, f, changed, tag, digest, result)
-		if err != nil {
-			return nil, err
+	all := append([]Environment{env}, others...)
+	outcomes, errs := make([]outcome, len(all)), make([]error, len(all))
+	sideBySide(len(all), func(i int) {
+		outcomes[i], errs[i] = t.effect(ctx, all[i], i == 0, f, changed, tag, digest)
+	})
+	for i, o := range outcomes {
+		if errs[i] != nil {
+			return nil, errs[i]
 		}
-		if effect.Digest == "" {
+		result.Unchecked = append(result.Unchecked, o.unchecked...)
+		result.places = append(result.places, o.places...)
+		if o.Digest == "" {
 			continue
 		}
-		result.Effects[e.Name] = effect
-		if e.Name != env.Name {
-			result.AlsoFeeds = append(result.AlsoFeeds, e.Name)
+		result.Effects[all[i].Name] = o.Effect
+		if i > 0 {
+			result.AlsoFeeds = append(result.AlsoFeeds, all[i].Name)
 		}
-		besides = append(besides, more...)
+		besides = append(besides, o.besides...)
 	}
 	slices.Sort(result.AlsoFeeds)
 	return besides, nil
+}
+
+// sideBySide calls do for all numbers below n, as many at a time as there are processors.
+func sideBySide(n int, do func(i int)) {
+	var group sync.WaitGroup
+	next := make(chan int)
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			for i := range next {
+				do(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	group.Wait()
 }
 
 // replaceAnchored changes a scalar with its aliases, and proves that nothing else differs.
@@ -537,8 +564,16 @@ func (t *Tree) onlyVersions(ctx context.Context, env Environment, f Field, resul
 	return true
 }
 
-// effect builds an environment before and after, and returns what differs; besides is what of it is not meant.
-func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, changed map[string][]byte, tag, digest string, result *Result) (effect Effect, besides []string, err error) {
+// An outcome is what a change does in one environment, and what else there is to know of it.
+type outcome struct {
+	Effect
+	besides   []string // what of it is not meant
+	places    []string // ids of what differs in the application's own objects
+	unchecked []Problem
+}
+
+// effect builds an environment before and after.
+func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, changed map[string][]byte, tag, digest string) (o outcome, err error) {
 	var before *walk
 	after := view{edition: edit(changed)}
 	if own {
@@ -548,19 +583,19 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 		before, err = t.walk(ctx, env, view{needed: after.touches})
 	}
 	if err != nil {
-		return Effect{}, nil, err
+		return outcome{}, err
 	}
 	for _, s := range before.sites {
 		if s.err != nil && !isRefusal(s.err, gitops.NotInGit) {
-			result.Unchecked = append(result.Unchecked, Problem{env.Name, s.title(), s.Path, s.err})
+			o.unchecked = append(o.unchecked, Problem{env.Name, s.title(), s.Path, s.err})
 		}
 	}
 	if !after.touches(before.files()) {
-		return Effect{}, nil, nil
+		return o, nil
 	}
 	then, err := t.walk(ctx, env, after)
 	if err != nil {
-		return Effect{}, nil, err
+		return outcome{}, err
 	}
 	if broken := before.broken(then); len(broken) > 0 {
 		for _, s := range before.sites {
@@ -576,7 +611,7 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 					}
 				}
 			}
-			return Effect{}, nil, refusal
+			return outcome{}, refusal
 		}
 	}
 	byKey := map[string]*site{}
@@ -595,49 +630,52 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 		if len(changes) == 0 {
 			continue
 		}
-		effect.Changes = append(effect.Changes, changes...)
+		o.Changes = append(o.Changes, changes...)
 		sum.Write([]byte(unmasked))
-		for i, o := range s.objects {
-			if i >= len(is.objects) || !env.owns(o) {
+		for i, was := range s.objects {
+			if i >= len(is.objects) || !env.owns(was) {
 				continue
 			}
-			differences(o.Fields, is.objects[i].Fields, "", func(path, old, now string) {
-				at := place{site: s.key(), object: o.Object, path: path}
+			differences(was.Fields, is.objects[i].Fields, "", func(path, old, now string) {
+				at := place{site: s.key(), object: was.Object, path: path}
 				if contentHash.MatchString(old) && contentHash.MatchString(now) && unhashed(old) == unhashed(now) {
 					return // the name of something generated
 				}
-				if own && !carriers[o.Object] {
-					result.places = append(result.places, at.id())
+				if own && !carriers[was.Object] {
+					o.places = append(o.places, at.id())
 				}
 				switch {
 				case own && at.id() == f.reading.id():
 					shown = true
 					if want := f.reading.with(f, tag, digest); now != want {
 						err = cmp.Or[error](err, &gitops.Refusal{Code: gitops.Unproved,
-							Reason: fmt.Sprintf("After the edit, %s would state %s, not %s.", o.Object, cmp.Or(now, "no version"), want)})
+							Reason: fmt.Sprintf("After the edit, %s would state %s, not %s.", was.Object, cmp.Or(now, "no version"), want)})
 					}
 				case own && f.reading.digest.path != "" && at.id() == f.reading.digest.id():
 					shown = shown || tag == f.origin.token() && now == digest
-				case own && carriers[o.Object] && (follows(old, now, f, tag) || f.overridden && handsOn.MatchString(path)):
-				case own && o.Object == f.reading.object && follows(old, now, f, tag):
+				case own && carriers[was.Object] && (follows(old, now, f, tag) || f.overridden && handsOn.MatchString(path)):
+				case own && was.Object == f.reading.object && follows(old, now, f, tag):
 				default:
-					line := render.Masked(o.Object, path, old, now)
-					besides = append(besides, fmt.Sprintf("%s: %s %s from %s to %s", env.Name, o.Object, path, line.Old, line.New))
+					line := render.Masked(was.Object, path, old, now)
+					o.besides = append(o.besides, fmt.Sprintf("%s: %s %s from %s to %s", env.Name, was.Object, path, line.Old, line.New))
 				}
 			})
 		}
 	}
 	if own {
-		besides = append(besides, before.others(f)...)
+		o.besides = append(o.besides, before.others(f)...)
 	}
 	if own && !shown && err == nil {
 		err = &gitops.Refusal{Code: gitops.Unproved, Reason: fmt.Sprintf("After the edit, %s would state what it states now.", f.reading.object)}
 	}
-	if err != nil || len(effect.Changes) == 0 {
-		return Effect{}, nil, err
+	if err != nil {
+		return outcome{}, err
 	}
-	effect.Digest = hex.EncodeToString(sum.Sum(nil))
-	return effect, besides, nil
+	if len(o.Changes) == 0 {
+		return o, nil
+	}
+	o.Digest = hex.EncodeToString(sum.Sum(nil))
+	return o, nil
 }
 
 // with is the text of a reading once the field's scalar states another version.
@@ -722,6 +760,9 @@ func differences(a, b any, under string, visit func(path, old, now string)) {
 	switch x := a.(type) {
 	case map[string]any:
 		if y, ok := b.(map[string]any); ok {
+			if reflect.ValueOf(x).Pointer() == reflect.ValueOf(y).Pointer() {
+				return // the same one
+			}
 			keys := sortedKeys(x)
 			for k := range y {
 				if _, both := x[k]; !both {

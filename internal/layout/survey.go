@@ -54,16 +54,11 @@ func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment
 	if err != nil {
 		return nil, nil, err
 	}
-	all := w.readings()
-	readings := slices.DeleteFunc(slices.Clone(all), func(r reading) bool { return app != "" && !named(r.app, app) })
-	if slices.ContainsFunc(readings, func(r reading) bool { return r.version.Kind == gitops.Substitute }) {
-		readings = all // whether a variable ends in another application's version
-	}
-	fields, origins, err := t.locate(ctx, env, w, readings)
+	all, origins, err := t.located(ctx, env, w)
 	if err != nil {
 		return nil, nil, err
 	}
-	fields = slices.DeleteFunc(fields, func(f Field) bool { return app != "" && !named(f.Application, app) })
+	fields := slices.DeleteFunc(slices.Clone(all), func(f Field) bool { return app != "" && !named(f.Application, app) })
 	fields = append(fields, t.remotes(w, app)...)
 	if len(others) > 0 {
 		if err := t.feeds(ctx, env, others, origins, fields); err != nil {
@@ -103,9 +98,22 @@ func named(k gitops.Key, name string) bool {
 	return name == k.Name || name == k.Namespace+"/"+k.Name || name == k.Kind+"/"+k.Namespace+"/"+k.Name
 }
 
-// locate finds the scalars that readings come from.
-func (t *Tree) locate(ctx context.Context, env Environment, w *walk, readings []reading) ([]Field, []origin, error) {
-	files := w.files()
+// located finds the scalars that an environment's readings come from, once.
+func (t *Tree) located(ctx context.Context, env Environment, w *walk) ([]Field, []origin, error) {
+	w.locating.Lock()
+	defer w.locating.Unlock()
+	if w.fields == nil {
+		fields, origins, err := t.locate(ctx, env, w)
+		if err != nil {
+			return nil, nil, err
+		}
+		w.fields, w.origins = append([]Field{}, fields...), origins
+	}
+	return w.fields, w.origins, nil
+}
+
+func (t *Tree) locate(ctx context.Context, env Environment, w *walk) ([]Field, []origin, error) {
+	files, readings := w.files(), w.readings()
 	origins := t.origins(files, tokensOf(readings), false)
 	found, err := t.trace(ctx, env, w, origins, nil)
 	if err != nil {
@@ -355,11 +363,13 @@ func (t *Tree) feeds(ctx context.Context, env Environment, others []Environment,
 			}
 		}
 	}
-	for _, other := range others {
-		fed, err := t.fed(ctx, other, some, numbers)
-		if err != nil {
-			return err
-		}
+	feeds, errs := make([]map[int]bool, len(others)), make([]error, len(others))
+	sideBySide(len(others), func(i int) { feeds[i], errs[i] = t.fed(ctx, others[i], some, numbers) })
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for at, other := range others {
+		fed := feeds[at]
 		for i := range fields {
 			if n := fields[i].number; n >= 0 && fed[n] && !slices.Contains(fields[i].AlsoFeeds, other.Name) {
 				fields[i].AlsoFeeds = append(fields[i].AlsoFeeds, other.Name)
@@ -381,7 +391,8 @@ func (t *Tree) fed(ctx context.Context, env Environment, origins []origin, numbe
 	needed := func(files []string) bool {
 		return slices.ContainsFunc(files, func(f string) bool { return changed[f] })
 	}
-	before, err := t.walk(ctx, env, view{needed: needed})
+	// What does not lead to anything is built with the dyes alone: that it builds without them is looked at if it does not.
+	before, err := t.walk(ctx, env, view{needed: func([]string) bool { return false }})
 	if err != nil {
 		return nil, err
 	}

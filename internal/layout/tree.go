@@ -46,6 +46,18 @@ type build struct {
 
 	listed  bool // Files and listErr are known
 	listErr error
+	leads   *bool // once looked
+
+	from   *build // of which it is a change; nil: it was built from nothing
+	places []int  // of the objects that are others than there
+	parts  map[string]*render.Part
+	filled map[string]filled
+}
+
+// filled are a build's objects with variables and metadata put in: for each of them what becomes of it, one or none.
+type filled struct {
+	objects [][]render.Object
+	err     error
 }
 
 // An edition is the tree with the content of some files changed, and what was built of that.
@@ -93,11 +105,12 @@ func specification(k gitops.Kustomization) (gitops.Kustomization, string, error)
 	return k, string(key), err
 }
 
-// build builds a Kustomization from an edition of the tree. What reads none of its changes is built once for all.
-func (t *Tree) build(ctx context.Context, k gitops.Kustomization, e *edition) (render.Built, error) {
+// build builds a Kustomization from an edition of the tree. What reads none of its changes is built once for all. The
+// build is there with an error too, for its files.
+func (t *Tree) build(ctx context.Context, k gitops.Kustomization, e *edition) (*build, error) {
 	k, key, err := specification(k)
 	if err != nil {
-		return render.Built{}, err
+		return &build{}, err
 	}
 	b := entryOf(&t.mu, t.builds, key)
 	if e != nil {
@@ -105,21 +118,20 @@ func (t *Tree) build(ctx context.Context, k gitops.Kustomization, e *edition) (r
 		files, err := b.list(ctx, t.files, k)
 		b.mu.Unlock()
 		if ctx.Err() != nil {
-			return render.Built{}, ctx.Err()
+			return &build{}, ctx.Err()
 		}
 		if e.touches(files) {
-			b = entryOf(&e.mu, e.builds, key)
-			return b.make(ctx, render.With(t.files, e.files), k)
+			return entryOf(&e.mu, e.builds, key).change(ctx, t.files, k, e, b)
 		}
 		if err != nil {
-			return render.Built{Files: files}, err
+			return &build{Built: render.Built{Files: files}}, err
 		}
 	}
 	return b.make(ctx, t.files, k)
 }
 
 // make builds once.
-func (b *build) make(ctx context.Context, tree fs.FS, k gitops.Kustomization) (render.Built, error) {
+func (b *build) make(ctx context.Context, tree fs.FS, k gitops.Kustomization) (*build, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.done {
@@ -127,9 +139,110 @@ func (b *build) make(ctx context.Context, tree fs.FS, k gitops.Kustomization) (r
 		b.done = ctx.Err() == nil
 	}
 	if ctx.Err() != nil {
-		return render.Built{}, ctx.Err()
+		return &build{}, ctx.Err()
 	}
-	return b.Built, b.err
+	return b, b.err
+}
+
+// change builds once what another build has become by an edition: no more than what comes from the files that differ, where
+// that is enough.
+func (b *build) change(ctx context.Context, tree fs.FS, k gitops.Kustomization, e *edition, from *build) (*build, error) {
+	b.mu.Lock()
+	if part := from.part(ctx, tree, k, e); part != nil && !b.done {
+		if objects, ok := part.Build(ctx, from.Objects, e.files); ok {
+			b.Built, b.from, b.places, b.done = from.Built, from, part.Places, true
+			b.Objects = slices.Clone(from.Objects)
+			for i, o := range objects {
+				b.Objects[part.Places[i]] = o
+			}
+		}
+	}
+	b.mu.Unlock()
+	return b.make(ctx, render.With(tree, e.files), k)
+}
+
+// maxPart is how many files a part of a build may come from: with more of them, building it saves nothing.
+const maxPart = 4
+
+// part is what a build makes of the files that differ in an edition; nil if that cannot be built by itself.
+func (b *build) part(ctx context.Context, tree fs.FS, k gitops.Kustomization, e *edition) *render.Part {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var files []string
+	for file := range e.files {
+		if _, read := slices.BinarySearch(b.Files, file); read {
+			files = append(files, file)
+		}
+	}
+	if !b.done || b.err != nil || len(files) > maxPart {
+		return nil
+	}
+	slices.Sort(files)
+	key := strings.Join(files, "\n")
+	part, looked := b.parts[key]
+	if !looked {
+		part, _ = b.Part(ctx, tree, k, files)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if b.parts == nil {
+			b.parts = map[string]*render.Part{}
+		}
+		b.parts[key] = part
+	}
+	return part
+}
+
+// fill gives a build's objects as a Kustomization fills them with variables and metadata, once for the same.
+func (b *build) fill(k gitops.Kustomization, v render.Variables) ([]render.Object, error) {
+	key, err := json.Marshal([]any{v, k.Substitution != nil && k.Substitution.Always, k.Labels, k.Annotations})
+	if err != nil {
+		return nil, err
+	}
+	all := b.fillEach(string(key), k, v)
+	if all.err != nil {
+		return nil, all.err
+	}
+	objects := make([]render.Object, 0, len(all.objects))
+	for _, one := range all.objects {
+		objects = append(objects, one...)
+	}
+	return objects, nil
+}
+
+func (b *build) fillEach(key string, k gitops.Kustomization, v render.Variables) filled {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known, ok := b.filled[key]; ok {
+		return known
+	}
+	all := filled{objects: make([][]render.Object, len(b.Objects))}
+	places := b.places
+	var before filled
+	if b.from != nil {
+		before = b.from.fillEach(key, k, v)
+		copy(all.objects, before.objects)
+	}
+	if b.from == nil || before.err != nil {
+		places = nil
+		for i := range b.Objects {
+			places = append(places, i)
+		}
+	}
+	for _, i := range places {
+		one, err := b.Objects[i:i+1], error(nil)
+		if k.Substitution != nil {
+			if one, err = render.Substitute(one, v, k.Substitution.Always); err != nil && all.err == nil {
+				all.err = err
+			}
+		}
+		all.objects[i] = render.Mark(one, k.Labels, k.Annotations)
+	}
+	if b.filled == nil {
+		b.filled = map[string]filled{}
+	}
+	b.filled[key] = all
+	return all
 }
 
 // list names the files that a build reads, if it has not read them yet.
@@ -162,13 +275,14 @@ func (t *Tree) leads(ctx context.Context, k gitops.Kustomization) (files []strin
 	if err != nil {
 		return files, true
 	}
-	for _, file := range files {
-		content, err := t.files.ReadFile(file)
-		if err != nil || slices.ContainsFunc(leading, func(word string) bool { return bytes.Contains(content, []byte(word)) }) {
-			return files, true
-		}
+	if b.leads == nil {
+		leads := slices.ContainsFunc(files, func(file string) bool {
+			content, err := t.files.ReadFile(file)
+			return err != nil || slices.ContainsFunc(leading, func(word string) bool { return bytes.Contains(content, []byte(word)) })
+		})
+		b.leads = &leads
 	}
-	return files, false
+	return files, *b.leads
 }
 
 // memory keeps in memory what was read of a tree, up to a limit.

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"path"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -76,6 +75,10 @@ type walk struct {
 	sites       []*site
 	problems    []Problem
 	known       known
+
+	locating sync.Mutex
+	fields   []Field // and origins: see located; nil until then
+	origins  []origin
 }
 
 // known is what one round of a walk finds out and the next one needs: what variables are filled in, and which source is
@@ -286,20 +289,7 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 
 // buildAll builds sites side by side. It fails with the context alone: what a site fails with is in it.
 func (t *Tree) buildAll(ctx context.Context, sites []*site, now known, in view) error {
-	var group sync.WaitGroup
-	next := make(chan *site)
-	for range min(len(sites), runtime.GOMAXPROCS(0)) {
-		group.Go(func() {
-			for s := range next {
-				t.buildSite(ctx, s, now, in)
-			}
-		})
-	}
-	for _, s := range sites {
-		next <- s
-	}
-	close(next)
-	group.Wait()
+	sideBySide(len(sites), func(i int) { t.buildSite(ctx, sites[i], now, in) })
 	return ctx.Err()
 }
 
@@ -337,12 +327,10 @@ func (t *Tree) fill(ctx context.Context, s *site, now known, in view) {
 	if err != nil {
 		return
 	}
-	s.objects = built.Objects
 	if s.Substitution != nil {
 		s.vars = now.variables(s.Kustomization)
-		s.objects, s.err = render.Substitute(built.Objects, s.vars, s.Substitution.Always)
 	}
-	s.objects = render.Mark(s.objects, s.Labels, s.Annotations)
+	s.objects, s.err = built.fill(s.Kustomization, s.vars)
 }
 
 // settle takes over what a site itself builds of its own Kustomization, as that of a root may: Flux applies it and then

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -106,6 +107,9 @@ func (c *comparison) compare(object gitops.Object, at string, a, b any, secret b
 	switch x := a.(type) {
 	case map[string]any:
 		if y, ok := b.(map[string]any); ok {
+			if reflect.ValueOf(x).Pointer() == reflect.ValueOf(y).Pointer() {
+				return // the same one
+			}
 			keys := maps.Clone(x)
 			maps.Copy(keys, y)
 			secret = secret || secretItem(x) || secretItem(y)

@@ -21,7 +21,7 @@ import (
 // both runs what ferry runs on a tree, and fails where only the build finds what the check should have.
 func both(t *testing.T, files fs.FS, k gitops.Kustomization) error {
 	t.Helper()
-	_, err := load(t.Context(), files, k)
+	_, err := load(t.Context(), files, k, nil)
 	_, buildErr := Build(t.Context(), files, k)
 	if err != nil && buildErr == nil {
 		t.Errorf("built although it is refused: %v", err)

@@ -51,6 +51,9 @@ func (w *walker) lenient(dir, file string) error {
 			continue
 		}
 		for _, o := range objects {
+			if w.only != nil && !w.only.names(o) {
+				continue
+			}
 			part, err := sigsyaml.Marshal(o)
 			if err != nil {
 				return fmt.Errorf("encode a patch of %s: %w", file, err)
@@ -62,11 +65,14 @@ func (w *walker) lenient(dir, file string) error {
 			targeted = append(targeted, one)
 		}
 	}
-	if len(targeted) == 0 {
+	if len(all) == 0 {
 		return nil
 	}
 	delete(fields, "patchesStrategicMerge")
 	fields["patches"] = targeted
+	if w.only != nil {
+		w.only.fill(fields)
+	}
 	raw, err := sigsyaml.Marshal(fields)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", file, err)

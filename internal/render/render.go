@@ -43,6 +43,8 @@ type Built struct {
 	Files []string
 	// Remote are the resources that lie elsewhere. They are left out: no other object depends on them.
 	Remote []Remote
+
+	graph graph
 }
 
 // Remote is a resource of a kustomization that is not in the repository.
@@ -53,7 +55,7 @@ type Remote struct {
 
 // Files returns every file that Build would read, sorted, without building. It refuses what Build refuses.
 func Files(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]string, error) {
-	w, err := load(ctx, tree, k)
+	w, err := load(ctx, tree, k, nil)
 	return w.names(tree), err
 }
 
@@ -61,26 +63,32 @@ func Files(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]string, e
 // path outside), what renders by other means than kustomize's own (Helm, plugins), what changes how kustomize reads objects
 // (crds, openapi), and what is too much to build. It returns when ctx ends.
 func Build(ctx context.Context, tree fs.FS, k gitops.Kustomization) (Built, error) {
-	w, err := load(ctx, tree, k)
-	result := Built{Files: w.names(tree), Remote: w.remote}
+	w, err := load(ctx, tree, k, nil)
+	result := Built{Files: w.names(tree), Remote: w.remote, graph: w.graph}
 	if err != nil {
 		return result, err
 	}
-	built, err := w.kustomize(k.Path)
+	result.Objects, err = w.build(k.Path)
+	return result, err
+}
+
+// build gives the objects of a directory of what was loaded.
+func (w *walker) build(dir string) ([]Object, error) {
+	built, err := w.kustomize(dir)
 	if err != nil {
-		return result, fmt.Errorf("build %s: %w", k.Path, err)
+		return nil, fmt.Errorf("build %s: %w", dir, err)
 	}
-	result.Objects = make([]Object, 0, built.Size())
+	objects := make([]Object, 0, built.Size())
 	for _, r := range built.Resources() {
 		fields, err := decoded(&r.RNode)
 		if err != nil {
-			return result, fmt.Errorf("decode %s: %w", r.CurId(), err)
+			return nil, fmt.Errorf("decode %s: %w", r.CurId(), err)
 		}
 		if o := newObject(fields); !dropped(o) {
-			result.Objects = append(result.Objects, o)
+			objects = append(objects, o)
 		}
 	}
-	return result, nil
+	return objects, nil
 }
 
 // dropped says that Flux applies nothing for what was built: it has no name, or is a kustomization under another file's name.

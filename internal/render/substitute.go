@@ -1,12 +1,12 @@
 package render
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fluxcd/pkg/envsubst"
@@ -80,13 +80,30 @@ func disabled(fields map[string]any) bool {
 	return false
 }
 
+// dollar says whether there is a $ in a key or value.
+func dollar(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, item := range v {
+			if strings.ContainsRune(key, '$') || dollar(item) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, dollar)
+	case string:
+		return strings.ContainsRune(v, '$')
+	}
+	return false
+}
+
 func (v Variables) fill(o Object, longest int) (Object, error) {
+	if !dollar(o.Fields) {
+		return o, nil
+	}
 	raw, err := json.Marshal(o.Fields)
 	if err != nil {
 		return o, err
-	}
-	if !bytes.ContainsRune(raw, '$') {
-		return o, nil
 	}
 	text, err := sigsyaml.JSONToYAML(raw)
 	if err != nil {

@@ -52,6 +52,8 @@ type walker struct {
 	files fstest.MapFS // by path: all that kustomize gets to see
 
 	remote []Remote // resources that are left out
+	graph  graph
+	only   *selection // nil: all
 
 	reads, bytes, nodes, documents, visits, spread, steps int
 
@@ -90,8 +92,9 @@ func unreadable(file, as string, err error) error {
 	return &gitops.Refusal{Code: gitops.NotYAML, Reason: fmt.Sprintf("%s cannot be read as %s: %s.", file, as, strings.SplitN(strings.TrimPrefix(err.Error(), "yaml: "), "\n", 2)[0]), Cause: err}
 }
 
-// load reads the files of the build of a Kustomization, its own spec added to the kustomization at its path.
-func load(ctx context.Context, tree fs.FS, k gitops.Kustomization) (*walker, error) {
+// load reads the files of the build of a Kustomization, its own spec added to the kustomization at its path; with only, no
+// more than what leads to some of them.
+func load(ctx context.Context, tree fs.FS, k gitops.Kustomization, only *selection) (*walker, error) {
 	w := &walker{ctx: ctx, tree: tree, files: fstest.MapFS{}}
 	if !fs.ValidPath(k.Path) || !isDir(tree, k.Path) {
 		return w, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("The repository has no directory %s at this commit.", k.Path)}
@@ -100,10 +103,11 @@ func load(ctx context.Context, tree fs.FS, k gitops.Kustomization) (*walker, err
 	if err != nil {
 		return w, err
 	}
-	w = &walker{ctx: ctx, tree: With(tree, map[string][]byte{file: raw}), files: fstest.MapFS{}}
+	w = &walker{ctx: ctx, tree: With(tree, map[string][]byte{file: raw}), files: fstest.MapFS{}, only: only, graph: newGraph()}
 	if err := w.directory(k.Path, nil, false, 0); err != nil {
 		return w, err
 	}
+	w.graph.copies = len(w.targets) > 0 || w.vars
 	return w, w.copies()
 }
 
@@ -179,6 +183,7 @@ func (w *walker) read(file string) ([]byte, error) {
 // take reads the file that a reference from a directory means.
 func (w *walker) take(dir, ref string) (at string, raw []byte, err error) {
 	if at, err = w.resolve(dir, ref); err == nil {
+		w.graph.other[at] = true
 		raw, err = w.read(at)
 	}
 	return at, raw, err
@@ -226,6 +231,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 		if err != nil {
 			return err
 		}
+		w.graph.parents[at] = append(w.graph.parents[at], dir)
 		if isDir(w.tree, at) {
 			if err := w.directory(at, parents, false, 0); err != nil {
 				return err
@@ -256,7 +262,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	if err != nil {
 		return err
 	}
-	if len(w.remote) > 0 {
+	if len(w.remote) > 0 || w.only != nil {
 		if err := w.lenient(dir, file); err != nil {
 			return err
 		}
@@ -273,6 +279,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 		if err != nil {
 			return err
 		}
+		w.graph.parents[at] = append(w.graph.parents[at], dir)
 		if err := w.directory(at, parents, true, above); err != nil {
 			return err
 		}
@@ -321,8 +328,11 @@ func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, er
 			}
 		}
 	}
-	if len(w.remote) == before {
+	if len(w.remote) == before && w.only == nil {
 		return k, nil
+	}
+	if w.only != nil {
+		w.only.prune(path.Dir(file), fields)
 	}
 	raw, err := sigsyaml.Marshal(fields)
 	if err != nil {
