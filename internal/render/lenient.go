@@ -51,7 +51,7 @@ func (w *walker) lenient(dir, file string) error {
 			continue
 		}
 		for _, o := range objects {
-			if w.only != nil && !w.only.names(o) {
+			if w.only.part() && !w.only.names(o) {
 				continue
 			}
 			part, err := sigsyaml.Marshal(o)
@@ -70,7 +70,7 @@ func (w *walker) lenient(dir, file string) error {
 	}
 	delete(fields, "patchesStrategicMerge")
 	fields["patches"] = targeted
-	if w.only != nil {
+	if w.only.part() {
 		w.only.fill(fields)
 	}
 	raw, err := sigsyaml.Marshal(fields)

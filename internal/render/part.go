@@ -96,6 +96,12 @@ type selection struct {
 	objects map[[2]string]bool // kind and name of what is in the files
 }
 
+// namesAlone is all files, for their names alone.
+var namesAlone = &selection{}
+
+// part says whether less than all is loaded.
+func (s *selection) part() bool { return s != nil && s != namesAlone }
+
 // read notes the objects of a file. It is false if there are none, or if it holds others than in documents of their own.
 func (s *selection) read(tree fs.FS, file string) bool {
 	raw, err := fs.ReadFile(tree, file)

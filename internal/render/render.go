@@ -53,9 +53,10 @@ type Remote struct {
 	Reference string // "https://github.com/acme/base?ref=v1.0.0"
 }
 
-// Files returns every file that Build would read, sorted, without building. It refuses what Build refuses.
+// Files returns every file that Build would read, sorted, without building. It refuses what Build refuses in
+// kustomizations; it does not look into objects.
 func Files(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([]string, error) {
-	w, err := load(ctx, tree, k, nil)
+	w, err := load(ctx, tree, k, namesAlone)
 	return w.names(tree), err
 }
 

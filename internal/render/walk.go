@@ -253,6 +253,9 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 		if err != nil {
 			return err
 		}
+		if w.only == namesAlone {
+			continue
+		}
 		if err := w.weigh(at, objects); err != nil {
 			return err
 		}
@@ -280,7 +283,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	if err != nil {
 		return err
 	}
-	if len(w.remote) > 0 || w.only != nil {
+	if len(w.remote) > 0 || w.only.part() {
 		if err := w.lenient(dir, file); err != nil {
 			return err
 		}
@@ -377,10 +380,10 @@ func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, er
 			}
 		}
 	}
-	if len(w.remote) == before && w.only == nil {
+	if len(w.remote) == before && !w.only.part() {
 		return k, nil
 	}
-	if w.only != nil {
+	if w.only.part() {
 		w.only.prune(path.Dir(file), fields)
 	}
 	raw, err := sigsyaml.Marshal(fields)
