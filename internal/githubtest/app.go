@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
@@ -69,12 +70,13 @@ func (s *Server) installationToken(w http.ResponseWriter, r *http.Request) {
 		writeError(w, notFound)
 		return
 	}
-	secret, until := "ghs_"+rand.Text(), now().Add(time.Hour)
-	s.tokens[secret] = token{login: a.login, repositories: a.repositories, until: until}
+	secret, from := "ghs_"+rand.Text(), s.clock.now()
+	until := from.Add(cmp.Or(s.behaviour.Life, time.Hour))
+	s.tokens[secret] = token{login: a.login, repositories: a.repositories, from: from, until: until}
 	selection := "all"
 	if len(a.repositories) > 0 {
 		selection = "selected"
 	}
-	write(w, http.StatusCreated, object{"token": secret, "expires_at": until.Format(time.RFC3339), "repository_selection": selection,
+	write(w, http.StatusCreated, object{"token": secret, "expires_at": stamp(s.clock.real(until).Add(s.behaviour.Skew)), "repository_selection": selection,
 		"permissions": object{"contents": "write", "metadata": "read", "pull_requests": "write"}})
 }

@@ -3,10 +3,12 @@ package githubtest
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,7 +16,8 @@ import (
 // FaultHeader marks answers that a Fault made.
 const FaultHeader = "X-Stand-In-Fault"
 
-// A Fault makes matching requests go wrong. With neither Status nor Drop the answer is the real one, late by Delay.
+// A Fault makes matching requests go wrong. With neither Status nor Drop the answer is the real one, late by Delay, sent
+// by Wire.
 type Fault struct {
 	Method string // empty: all
 	// Path is matched against the whole path without "/api/v3"; * stands for any run of characters, slashes included:
@@ -31,8 +34,23 @@ type Fault struct {
 	Apply bool
 	// Drop closes the connection without an answer.
 	Drop bool
+	// Wire is how the body of the answer travels; empty: as usual.
+	Wire Wire
 	// Times is how often it happens; zero: once, negative: always.
 	Times int
+	// Probability is that of a matching request to be hit; zero: all are.
+	Probability float64
+}
+
+// SecondaryLimit is GitHub's answer to too much at once, with 403 or 429. It tells when to come again where retryAfter,
+// in seconds of real time, is not zero.
+func SecondaryLimit(status, retryAfter int) Fault {
+	f := Fault{Path: "/*", Status: status, Header: http.Header{}, Body: fmt.Sprintf(`{"message":%q,"documentation_url":%q}`, secondaryMessage,
+		"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits")}
+	if retryAfter > 0 {
+		f.Header.Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	return f
 }
 
 func (f *Fault) matches(r *http.Request) bool {
@@ -40,8 +58,7 @@ func (f *Fault) matches(r *http.Request) bool {
 		return false
 	}
 	if f.Mutation != "" {
-		fields, _ := r.Context().Value(fieldsKey{}).([]string)
-		return slices.Contains(fields, f.Mutation)
+		return slices.Contains(exchanged(r).fields, f.Mutation)
 	}
 	if f.Path == "" {
 		return true
@@ -58,12 +75,19 @@ func (s *Server) Fail(f Fault) {
 	s.faults = append(s.faults, &f)
 }
 
+// Mend disarms all faults.
+func (s *Server) Mend() {
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
+	s.faults = nil
+}
+
 // fault returns the fault that acts on a request, and counts it.
 func (s *Server) fault(r *http.Request) *Fault {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
 	for i, f := range s.faults {
-		if f.matches(r) {
+		if f.matches(r) && (f.Probability == 0 || s.random.Float64() < f.Probability) {
 			if f.Times--; f.Times == 0 {
 				s.faults = slices.Delete(s.faults, i, i+1)
 			}
@@ -81,6 +105,7 @@ func (s *Server) faulty(next http.Handler) http.Handler {
 			return
 		}
 		real := f.Status == 0 && !f.Drop
+		exchanged(r).wire = f.Wire
 		held := &buffer{header: http.Header{}}
 		if f.Apply {
 			next.ServeHTTP(held, r)

@@ -2,6 +2,7 @@ package githubtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -34,6 +35,7 @@ type Request struct {
 	Login  string // whose token it was; empty without a known one
 	// Status is zero where the connection was dropped without an answer.
 	Status int
+	Bytes  int // of the body, as it travelled
 }
 
 // String gives "METHOD PATH[?QUERY] [FIELDS] STATUS".
@@ -58,7 +60,7 @@ func (s *Server) Requests() []Request {
 // A recorder notes the status of an answer on its way.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	status, bytes int
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -72,12 +74,29 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
+	r.bytes += len(b)
 	return r.ResponseWriter.Write(b)
 }
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-type fieldsKey struct{}
+// An exchange is what the handlers of one request tell one another.
+type exchange struct {
+	fields                []string // of a GraphQL document
+	wire                  Wire
+	perMinute, concurrent int // requests of the API, this one included
+	ended                 bool
+}
+
+type exchangeKey struct{}
+
+// exchanged is that of a request.
+func exchanged(r *http.Request) *exchange {
+	if e, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
+		return e
+	}
+	return &exchange{}
+}
 
 // logged is the outermost handler: it reads the whole body, so that a client that goes away is noticed, and keeps the
 // access log.
@@ -97,17 +116,30 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		entry := Request{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery}
 		if r.URL.Path == graphQLPath {
 			entry.Fields = topFields(body)
-			r = r.WithContext(context.WithValue(r.Context(), fieldsKey{}, entry.Fields))
 		}
+		state := &exchange{fields: entry.Fields}
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, state))
 		if t, ok := s.token(r); ok {
 			entry.Login = t.login
 		}
 		rec := &recorder{ResponseWriter: w}
+		isAPI := strings.HasPrefix(r.URL.Path, "/api/")
+		if isAPI {
+			state.perMinute, state.concurrent = s.begin()
+		}
 		defer func() {
-			entry.Status, entry.Took = rec.status, time.Since(entry.Time)
+			if isAPI {
+				s.end(state, rec.status)
+			}
+			entry.Status, entry.Bytes, entry.Took = rec.status, rec.bytes, time.Since(entry.Time)
 			s.logMu.Lock()
 			defer s.logMu.Unlock()
-			s.requests = append(s.requests, entry)
+			if s.log == nil {
+				s.requests = append(s.requests, entry)
+				return
+			}
+			_, _ = fmt.Fprintf(s.log, "%s %s %s %d bytes in %s\n", entry.Time.UTC().Format(time.RFC3339Nano), cmp.Or(entry.Login, "-"), entry, entry.Bytes,
+				entry.Took.Round(time.Microsecond)) // evidence, not a part of the answer
 		}()
 		next.ServeHTTP(rec, r)
 	})
@@ -148,15 +180,20 @@ func (s *Server) token(r *http.Request) (token, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.tokens[secret]
-	return t, ok && secret != "" && (t.until.IsZero() || time.Now().Before(t.until))
+	if ok && !t.until.IsZero() {
+		now := s.clock.now()
+		ok = now.Before(t.until) && now.Sub(t.from) >= s.behaviour.Fresh
+	}
+	return t, ok && secret != ""
 }
 
-// A failure is an answer above 399.
+// A failure is an answer that is no success: above 399, or a redirect.
 type failure struct {
 	status   int
 	message  string
 	errors   []object
 	accepted string // the permission that GitHub would have accepted, "contents=write"
+	location string // of a redirect
 }
 
 func (f *failure) Error() string { return f.message }
@@ -233,7 +270,8 @@ func (c *call) number(name string, normal, most int) int {
 	return min(n, most)
 }
 
-// A handler answers a call with a status and a body: an object, an array, a []byte as it is, or nil for none.
+// A handler answers a call with a status and a body: an object, an array, a *document that is JSON, a []byte as it is, or
+// nil for none.
 type handler func(c *call) (status int, body any, err error)
 
 func (s *Server) routes() http.Handler {
@@ -266,9 +304,11 @@ func (s *Server) routes() http.Handler {
 	api("POST /repos/{owner}/{repo}/pulls", (*call).createPull)
 	api("GET /repos/{owner}/{repo}/pulls/{number}", (*call).pull)
 	api("PATCH /repos/{owner}/{repo}/pulls/{number}", (*call).updatePull)
+	api("GET /repos/{owner}/{repo}/pulls/{number}/files", (*call).pullFiles)
 	api("GET /repos/{owner}/{repo}/pulls/{number}/merge", (*call).pullMerged)
 	api("PUT /repos/{owner}/{repo}/pulls/{number}/merge", (*call).mergePull)
 	mux.HandleFunc("POST /api/v3/app/installations/{installation}/access_tokens", s.installationToken)
+	mux.Handle("/api/v3/repositories/{id}", s.byID(mux))
 	mux.Handle("/api/v3/repositories/{id}/{rest...}", s.byID(mux))
 	mux.Handle("POST "+graphQLPath, s.api((*call).graphQL))
 	mux.Handle("/api/", s.api(func(c *call) (int, any, error) {
@@ -284,12 +324,11 @@ func (s *Server) routes() http.Handler {
 // byID serves /repositories/{id}/…, the form that Link headers use.
 func (s *Server) byID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := "-/-" // does not exist
+		name := "-/-"                                        // does not exist
+		id, _ := strconv.ParseInt(r.PathValue("id"), 10, 64) // 0 is none
 		s.mu.Lock()
-		for _, repo := range s.repositories {
-			if strconv.FormatInt(repo.id, 10) == r.PathValue("id") {
-				name = repo.fullName()
-			}
+		if repo := s.ids[id]; repo != nil {
+			name = repo.fullName()
 		}
 		s.mu.Unlock()
 		prefix := "/api/v3/repositories/" + r.PathValue("id")
@@ -305,18 +344,22 @@ func (s *Server) byID(next http.Handler) http.Handler {
 	})
 }
 
-// api authenticates, finds the repository, and answers one request at a time.
+// api authenticates, holds to limits, finds the repository, and answers one request at a time.
 func (s *Server) api(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b := s.Behaviour()
+		if b.Latency > 0 {
+			select {
+			case <-time.After(b.Latency):
+			case <-r.Context().Done(): // the client went away
+				panic(http.ErrAbortHandler)
+			}
+		}
 		header := w.Header()
 		header.Set("X-GitHub-Media-Type", "github.v3; format=json")
-		header.Set("X-RateLimit-Limit", "5000")
-		header.Set("X-RateLimit-Remaining", "4999")
-		header.Set("X-RateLimit-Used", "1")
-		header.Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))
-		header.Set("X-RateLimit-Resource", "core")
-		header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
-		header.Set("Vary", "Accept, Authorization, Cookie")
+		if b.Skew != 0 {
+			header.Set("Date", time.Now().Add(b.Skew).UTC().Format(http.TimeFormat))
+		}
 		t, ok := s.token(r)
 		switch {
 		case r.Header.Get("Authorization") == "":
@@ -329,7 +372,25 @@ func (s *Server) api(h handler) http.Handler {
 		if t.rights.Scopes != nil {
 			header.Set("X-OAuth-Scopes", strings.Join(t.rights.Scopes, ", "))
 		}
-		status, body, err := s.serve(h, &call{Request: r, s: s, login: t.login, token: t, answer: header})
+		resource := "core"
+		if r.URL.Path == graphQLPath {
+			resource = "graphql"
+		}
+		if !s.charge(header, t.login, resource, 0, b) {
+			writeError(w, fail(http.StatusForbidden, "API rate limit exceeded for user ID %d.", number("user "+t.login)))
+			return
+		}
+		if e := exchanged(r); b.Limits.exceeded(e) {
+			if b.Limits.RetryAfter > 0 {
+				header.Set("Retry-After", strconv.Itoa(s.clock.seconds(b.Limits.RetryAfter)))
+			}
+			writeError(w, fail(cmp.Or(b.Limits.Status, http.StatusForbidden), secondaryMessage))
+			return
+		}
+		status, body, err := s.serve(h, &call{Request: r, s: s, login: t.login, token: t, answer: header}, b)
+		if status != http.StatusNotModified {
+			s.charge(header, t.login, resource, 1, b)
+		}
 		if err != nil {
 			writeError(w, err)
 			return
@@ -338,26 +399,95 @@ func (s *Server) api(h handler) http.Handler {
 	})
 }
 
-// serve runs a handler on the repository that the path names, if it names one.
-func (s *Server) serve(h handler, c *call) (status int, body any, err error) {
+// serve runs a handler on the repository that the path names, if it names one, and answers 304 where nothing changed.
+func (s *Server) serve(h handler, c *call, b Behaviour) (status int, body any, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if owner := c.PathValue("owner"); owner != "" {
-		name := owner + "/" + c.PathValue("repo")
-		c.repo = s.repositories[name]
-		if c.repo == nil || !c.token.sees(name) {
-			return 0, nil, notFound
+		if err := c.find(owner + "/" + c.PathValue("repo")); err != nil {
+			return 0, nil, err
 		}
-		permission, level := needs(c.Request)
-		if f := c.token.forbids(permission, level); f != nil {
-			return 0, nil, f
-		}
-		if c.repo.archived && level == "write" {
-			return 0, nil, fail(http.StatusForbidden, "Repository was archived so is read-only.")
-		}
-		c.repo.sync()
 	}
-	return h(c)
+	if status, body, err = h(c); err != nil || c.Method != http.MethodGet || status != http.StatusOK {
+		return status, body, err
+	}
+	doc, isJSON := body.(*document)
+	if raw, ok := body.([]byte); ok {
+		doc = newDocument(raw)
+	} else if !isJSON {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return 0, nil, fmt.Errorf("encode answer: %w", err)
+		}
+		doc, body = newDocument(raw), json.RawMessage(raw)
+	}
+	c.answer.Set("Cache-Control", "private, max-age=60, s-maxage=60")
+	c.answer.Set("Vary", vary)
+	if b.ETag == Body {
+		c.answer.Set("Vary", varyPublic)
+	}
+	if etag := s.etag(c.Request, b.ETag, doc); etag != "" {
+		quoted := `"` + etag + `"`
+		if b.Weak {
+			quoted = "W/" + quoted
+		}
+		c.answer.Set("ETag", quoted)
+		if known(c.Request, etag) {
+			return http.StatusNotModified, nil, nil
+		}
+	}
+	if isJSON {
+		body = json.RawMessage(doc.body())
+	}
+	if raw, ok := body.(json.RawMessage); ok && pretty(c.Request) {
+		var lines bytes.Buffer
+		if err := json.Indent(&lines, raw, "", "  "); err != nil {
+			return 0, nil, fmt.Errorf("indent answer: %w", err)
+		}
+		body = json.RawMessage(lines.Bytes())
+	}
+	return status, body, nil
+}
+
+// find sets the repository of a call, as far as its token reaches.
+func (c *call) find(name string) error {
+	c.repo = c.s.repositories[name]
+	if moved := c.s.moved[name]; c.repo == nil && moved != nil && c.token.sees(moved.fullName()) {
+		rest := strings.TrimPrefix(c.URL.EscapedPath(), "/api/v3/repos/"+name)
+		to := fmt.Sprintf("%s/api/v3/repositories/%d%s", c.s.url, moved.id, rest)
+		if c.URL.RawQuery != "" {
+			to += "?" + c.URL.RawQuery
+		}
+		return &failure{status: http.StatusMovedPermanently, message: "Moved Permanently", location: to}
+	}
+	if c.repo == nil || !c.token.sees(name) {
+		return notFound
+	}
+	if c.repo.gone != 0 {
+		return fail(c.repo.gone, "%s", cmp.Or(goneMessages[c.repo.gone], "Not Found"))
+	}
+	permission, level := needs(c.Request)
+	if f := c.token.forbids(permission, level); f != nil {
+		return f
+	}
+	if c.repo.archived && level == "write" {
+		return fail(http.StatusForbidden, "Repository was archived so is read-only.")
+	}
+	if _, path, _ := strings.Cut(c.Pattern, "/repos/{owner}/{repo}"); c.repo.madeUp() && (c.Method != http.MethodGet || !slices.Contains(servedMadeUp, path)) {
+		return fail(http.StatusNotImplemented, "the GitHub stand-in does not serve %s %s of a made-up repository", c.Method, path)
+	}
+	c.s.catchUp()
+	c.repo.sync()
+	return nil
+}
+
+// servedMadeUp is what can be read of repositories without Git.
+var servedMadeUp = []string{"", "/pulls", "/pulls/{number}", "/pulls/{number}/files", "/pulls/{number}/merge", "/compare/{basehead...}"}
+
+// goneMessages are what GitHub says of repositories that it does not show.
+var goneMessages = map[int]string{
+	http.StatusForbidden:                  "Repository access blocked",
+	http.StatusUnavailableForLegalReasons: "Repository access blocked",
 }
 
 func write(w http.ResponseWriter, status int, body any) {
@@ -368,6 +498,9 @@ func write(w http.ResponseWriter, status int, body any) {
 	raw, ok := body.([]byte)
 	if !ok {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		raw, ok = body.(json.RawMessage)
+	}
+	if !ok {
 		var err error
 		if raw, err = json.Marshal(body); err != nil {
 			http.Error(w, "the GitHub stand-in cannot encode its answer: "+err.Error(), http.StatusInternalServerError)
@@ -385,6 +518,10 @@ func writeError(w http.ResponseWriter, err error) {
 	body := object{"message": f.message, "documentation_url": "https://docs.github.com/rest", "status": strconv.Itoa(f.status)}
 	if f.errors != nil {
 		body["errors"] = f.errors
+	}
+	if f.location != "" {
+		body["url"] = f.location
+		w.Header().Set("Location", f.location)
 	}
 	if f.accepted != "" {
 		w.Header().Set("X-Accepted-GitHub-Permissions", f.accepted)
@@ -411,13 +548,17 @@ func (s *Server) smartHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	repo := s.repositories[path]
+	repo, moved := s.repositories[path], s.moved[path]
 	s.mu.Unlock()
+	if repo == nil && moved != nil && (!known || t.sees(moved.fullName())) {
+		http.Redirect(w, r, s.GitURL(moved.fullName())+"/"+rest+"?"+r.URL.RawQuery, http.StatusMovedPermanently)
+		return
+	}
 	level := "read"
 	if service == "git-receive-pack" {
 		level = "write"
 	}
-	if repo == nil || known && (!t.sees(path) || t.forbids("contents", level) != nil) {
+	if repo == nil || repo.madeUp() || repo.gone != 0 || known && (!t.sees(path) || t.forbids("contents", level) != nil) {
 		http.Error(w, "Repository not found.", http.StatusNotFound)
 		return
 	}

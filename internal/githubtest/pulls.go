@@ -10,36 +10,57 @@ import (
 	"time"
 )
 
-// A pull is a pull request between two branches of one repository.
+// A pull is a pull request between two branches, of one repository or of a fork and its parent.
 type pull struct {
 	number                           int
 	title, body, author              string
-	head, base                       string // branches
+	labels                           []string    // sorted; replaced, never changed in place
+	head, base                       string      // branches
+	source                           *repository // of the head; nil: a fork that is gone
 	headSHA, baseSHA                 string
 	state                            string // open or closed
 	draft                            bool
 	created, updated, closed, merged time.Time
 	mergedBy                         string
-	// mergeCommit is the commit on the base branch that a merge left.
+	// mergeCommit is the commit on the base branch that a merge left; of an open one, the one that tries whether it merges.
 	mergeCommit string
+
+	// Of a made-up one.
+	pushes    int    // and tests whether it merges
+	tested    string // the commit of the base branch in the last such test
+	files     []File
+	fileCount int // where there are no files
 }
 
 // sync follows the head branches of open pull requests: a push moves refs/pull/N/head, deleting the branch closes.
 func (r *repository) sync() {
+	if r.madeUp() {
+		return
+	}
 	for _, p := range r.pulls {
-		if p.state != "open" {
+		if p.state != "open" || p.source == nil {
 			continue
 		}
-		sha, err := r.branch(p.head)
+		sha, err := p.source.branch(p.head)
 		switch {
 		case err != nil:
 			p.close()
 		case sha != p.headSHA:
-			if err := r.setRef(fmt.Sprintf("refs/pull/%d/head", p.number), sha, p.headSHA); err == nil {
+			if err := r.follow(p, sha, p.headSHA); err == nil {
 				p.headSHA, p.updated = sha, now()
 			}
 		}
 	}
+}
+
+// follow moves refs/pull/N/head, of which GitHub keeps the objects in the base repository.
+func (r *repository) follow(p *pull, sha, old string) error {
+	if p.source != r {
+		if _, err := r.git("fetch", "--quiet", "--no-tags", p.source.dir, "refs/heads/"+p.head); err != nil {
+			return err
+		}
+	}
+	return r.setRef(fmt.Sprintf("refs/pull/%d/head", p.number), sha, old)
 }
 
 func (p *pull) close() {
@@ -62,6 +83,14 @@ func (p *pull) reviewsMissing(r *repository) string {
 		}
 	}
 	return ""
+}
+
+// owner is whose the head is, empty where it is gone.
+func (p *pull) owner() string {
+	if p.source == nil {
+		return ""
+	}
+	return p.source.owner
 }
 
 // mergedTree merges a commit into a branch and returns the tree; false if there are conflicts.
@@ -93,7 +122,7 @@ func (r *repository) merge(p *pull, login, method, title, message string) error 
 	var sha string
 	switch method {
 	case "", "merge":
-		text := cmp.Or(title, fmt.Sprintf("Merge pull request #%d from %s/%s", p.number, r.owner, p.head)) + "\n\n" + cmp.Or(message, p.title)
+		text := cmp.Or(title, fmt.Sprintf("Merge pull request #%d from %s/%s", p.number, p.owner(), p.head)) + "\n\n" + cmp.Or(message, p.title)
 		sha, err = r.writeSigned(tree, []string{base, p.headSHA}, person(login), text)
 	case "squash":
 		sha, err = r.writeSigned(tree, []string{base}, person(p.author), p.squashed(commits, title, message))
@@ -157,26 +186,33 @@ func (c *call) pulls() (int, any, error) {
 	q := c.URL.Query()
 	state, sort := cmp.Or(q.Get("state"), "open"), cmp.Or(q.Get("sort"), "created")
 	descending := q.Get("direction") == "desc" || q.Get("direction") == "" && sort == "created"
-	var found []*pull
-	for _, p := range c.repo.pulls {
+	matches := func(p *pull) bool {
 		head := q.Get("head")
-		if (state == "all" || state == p.state) && (head == "" || head == c.repo.owner+":"+p.head) && (q.Get("base") == "" || q.Get("base") == p.base) {
-			found = append(found, p)
-		}
+		return (state == "all" || state == p.state) && (head == "" || head == p.owner()+":"+p.head) && (q.Get("base") == "" || q.Get("base") == p.base)
 	}
-	slices.SortStableFunc(found, func(a, b *pull) int {
+	order := func(a, b *pull, ties int) int {
 		order := cmp.Compare(a.number, b.number)
 		if sort == "updated" {
-			order = cmp.Or(a.updated.Compare(b.updated), order)
+			order = cmp.Or(a.updated.Compare(b.updated), ties*order)
 		}
 		if descending {
 			return -order
 		}
 		return order
-	})
+	}
+	if c.repo.madeUp() {
+		return c.madeUpPulls(matches, order)
+	}
+	var found []*pull
+	for _, p := range c.repo.pulls {
+		if matches(p) {
+			found = append(found, p)
+		}
+	}
+	slices.SortFunc(found, func(a, b *pull) int { return order(a, b, 1) })
 	list := []object{}
 	for _, p := range page(c, found) {
-		list = append(list, c.s.pullObject(c.repo, p, false))
+		list = append(list, c.s.pullObject(c.repo, p))
 	}
 	return http.StatusOK, list, nil
 }
@@ -189,11 +225,20 @@ func (c *call) createPull() (int, any, error) {
 	if err := c.decode(&in); err != nil {
 		return 0, nil, err
 	}
-	head := strings.TrimPrefix(in.Head, c.repo.owner+":")
+	source, head := c.repo, in.Head
+	if owner, branch, ok := strings.Cut(in.Head, ":"); ok {
+		head = branch
+		if owner != c.repo.owner {
+			source = c.fork(owner)
+		}
+	}
+	if source == nil {
+		return 0, nil, invalid("PullRequest", "head", "invalid", "")
+	}
 	if in.Title == "" {
 		return 0, nil, invalid("PullRequest", "title", "missing_field", "")
 	}
-	headSHA, err := c.repo.branch(head)
+	headSHA, err := source.branch(head)
 	if err != nil {
 		return 0, nil, invalid("PullRequest", "head", "invalid", "")
 	}
@@ -201,23 +246,23 @@ func (c *call) createPull() (int, any, error) {
 	if err != nil {
 		return 0, nil, invalid("PullRequest", "base", "invalid", "")
 	}
-	if c.repo.isAncestor(headSHA, baseSHA) {
+	if source == c.repo && c.repo.isAncestor(headSHA, baseSHA) {
 		return 0, nil, invalid("PullRequest", "", "custom", fmt.Sprintf("No commits between %s and %s", in.Base, head))
 	}
 	for _, p := range c.repo.pulls {
-		if p.state == "open" && p.head == head && p.base == in.Base {
-			return 0, nil, invalid("PullRequest", "", "custom", fmt.Sprintf("A pull request already exists for %s:%s.", c.repo.owner, head))
+		if p.state == "open" && p.source == source && p.head == head && p.base == in.Base {
+			return 0, nil, invalid("PullRequest", "", "custom", fmt.Sprintf("A pull request already exists for %s:%s.", source.owner, head))
 		}
 	}
 	p := &pull{
-		number: len(c.repo.pulls) + 1, title: in.Title, body: in.Body, author: c.login, head: head, base: in.Base, headSHA: headSHA,
+		number: len(c.repo.pulls) + 1, title: in.Title, body: in.Body, author: c.login, head: head, base: in.Base, source: source, headSHA: headSHA,
 		baseSHA: baseSHA, state: "open", draft: in.Draft, created: now(), updated: now(),
 	}
-	if err := c.repo.setRef(fmt.Sprintf("refs/pull/%d/head", p.number), headSHA, zero); err != nil {
+	if err := c.repo.follow(p, headSHA, zero); err != nil {
 		return 0, nil, err
 	}
 	c.repo.pulls = append(c.repo.pulls, p)
-	return http.StatusCreated, c.s.pullObject(c.repo, p, true), nil
+	return c.whole(http.StatusCreated, p)
 }
 
 // thePull is the one that the path names, or nil.
@@ -229,12 +274,50 @@ func (c *call) thePull() *pull {
 	return c.repo.pull(n)
 }
 
-func (c *call) pull() (int, any, error) {
+// fork finds the fork of the call's repository that an owner has, or nil.
+func (c *call) fork(owner string) *repository {
+	for _, r := range c.s.repositories {
+		if r.parent == c.repo && r.owner == owner && r.gone == 0 {
+			return r
+		}
+	}
+	return nil
+}
+
+// mostFiles is how many files of a pull request GitHub lists.
+const mostFiles = 3000
+
+func (c *call) pullFiles() (int, any, error) {
 	p := c.thePull()
 	if p == nil {
 		return 0, nil, notFound
 	}
-	return http.StatusOK, c.s.pullObject(c.repo, p, true), nil
+	files, err := p.diff(c.repo)
+	if err != nil {
+		return 0, nil, err
+	}
+	list := []object{}
+	for _, f := range page(c, files[:min(len(files), mostFiles)]) {
+		list = append(list, c.s.fileObject(c.repo, f))
+	}
+	return http.StatusOK, list, nil
+}
+
+func (c *call) pull() (int, any, error) {
+	if c.repo.madeUp() {
+		return c.madeUpPull()
+	}
+	p := c.thePull()
+	if p == nil {
+		return 0, nil, notFound
+	}
+	return c.whole(http.StatusOK, p)
+}
+
+// whole answers with all that is known of a pull request.
+func (c *call) whole(status int, p *pull) (int, any, error) {
+	o, err := c.s.wholeObject(c.repo, p)
+	return status, o, err
 }
 
 func (c *call) updatePull() (int, any, error) {
@@ -242,7 +325,7 @@ func (c *call) updatePull() (int, any, error) {
 	if p == nil {
 		return 0, nil, notFound
 	}
-	var in struct{ Title, Body, State *string }
+	var in struct{ Title, Body, State, Base *string }
 	if err := c.decode(&in); err != nil {
 		return 0, nil, err
 	}
@@ -250,7 +333,10 @@ func (c *call) updatePull() (int, any, error) {
 		return 0, nil, invalid("PullRequest", "state", "invalid", "")
 	}
 	if in.State != nil && *in.State == "open" && p.state == "closed" {
-		if _, err := c.repo.branch(p.head); err != nil || !p.merged.IsZero() {
+		if p.source == nil || !p.merged.IsZero() {
+			return 0, nil, invalid("PullRequest", "", "custom", "state cannot be changed. The pull request cannot be reopened.")
+		}
+		if _, err := p.source.branch(p.head); err != nil {
 			return 0, nil, invalid("PullRequest", "", "custom", "state cannot be changed. The pull request cannot be reopened.")
 		}
 		p.state, p.closed = "open", time.Time{}
@@ -259,6 +345,13 @@ func (c *call) updatePull() (int, any, error) {
 	if in.State != nil && *in.State == "closed" && p.state == "open" {
 		p.close()
 	}
+	if in.Base != nil && *in.Base != p.base {
+		sha, err := c.repo.branch(*in.Base)
+		if err != nil {
+			return 0, nil, invalid("PullRequest", "base", "invalid", "")
+		}
+		p.base, p.baseSHA = *in.Base, sha
+	}
 	if in.Title != nil {
 		p.title = *in.Title
 	}
@@ -266,7 +359,7 @@ func (c *call) updatePull() (int, any, error) {
 		p.body = *in.Body
 	}
 	p.updated = now()
-	return http.StatusOK, c.s.pullObject(c.repo, p, true), nil
+	return c.whole(http.StatusOK, p)
 }
 
 func (c *call) pullMerged() (int, any, error) {

@@ -82,14 +82,18 @@ func (s *Server) webURL(r *repository) string { return s.url + "/" + r.fullName(
 // repositoryObject is schema full-repository, which contains schema repository.
 func (s *Server) repositoryObject(r *repository) object {
 	api, web := s.repoURL(r), s.webURL(r)
+	pushed := r.created
+	if r.pushed != 0 {
+		pushed = time.Unix(r.pushed, 0)
+	}
 	o := object{
 		"id": r.id, "node_id": nodeID("repository " + r.fullName()), "name": r.name, "full_name": r.fullName(), "owner": s.userObject(r.owner),
 		"private": !s.anonymousGit, "visibility": map[bool]string{true: "public", false: "private"}[s.anonymousGit],
-		"description": nil, "fork": false, "default_branch": defaultBranch, "homepage": nil, "language": nil, "license": nil, "mirror_url": nil,
+		"description": nil, "fork": r.parent != nil, "default_branch": defaultBranch, "homepage": nil, "language": nil, "license": nil, "mirror_url": nil,
 		"archived": r.archived, "disabled": false, "has_issues": true, "has_projects": false, "has_wiki": false, "has_pages": false,
-		"has_discussions": false, "has_downloads": false, "forks": 0, "forks_count": 0, "open_issues": 0, "open_issues_count": 0,
-		"stargazers_count": 0, "watchers": 0, "watchers_count": 0, "network_count": 0, "subscribers_count": 0, "size": 1,
-		"created_at": stamp(r.created), "updated_at": stamp(r.created), "pushed_at": stamp(r.created),
+		"has_discussions": false, "has_downloads": false, "forks": 0, "forks_count": 0, "open_issues": r.open, "open_issues_count": r.open,
+		"stargazers_count": r.stars, "watchers": r.stars, "watchers_count": r.stars, "network_count": 0, "subscribers_count": 0, "size": 1,
+		"created_at": stamp(r.created), "updated_at": stamp(r.created), "pushed_at": stamp(pushed),
 		"permissions": object{"admin": false, "maintain": false, "push": true, "triage": true, "pull": true},
 		"url":         api, "html_url": web, "clone_url": web + ".git", "git_url": "git://" + strings.TrimPrefix(web, "http://") + ".git",
 		"ssh_url": "git@127.0.0.1:" + r.fullName() + ".git", "svn_url": web,
@@ -196,22 +200,33 @@ func (s *Server) treeEntry(r *repository, e entry) object {
 	return o
 }
 
-// pullObject is schema pull-request-simple, and with full schema pull-request.
-func (s *Server) pullObject(r *repository, p *pull, full bool) object {
+// pullObject is schema pull-request-simple.
+func (s *Server) pullObject(r *repository, p *pull) object {
 	api, web := s.repoURL(r)+"/pulls/"+strconv.Itoa(p.number), s.webURL(r)+"/pull/"+strconv.Itoa(p.number)
 	issue := s.repoURL(r) + "/issues/" + strconv.Itoa(p.number)
 	statuses := s.repoURL(r) + "/statuses/" + p.headSHA
-	side := func(branch, sha string) object {
+	side := func(r *repository, branch, sha string) object {
+		if r == nil { // the fork is gone, and what was known by it
+			return object{"label": nil, "ref": branch, "sha": sha, "repo": nil, "user": nil}
+		}
 		return object{"label": r.owner + ":" + branch, "ref": branch, "sha": sha, "repo": s.repositoryObject(r), "user": s.userObject(r.owner)}
+	}
+	association := "COLLABORATOR"
+	if p.source != r {
+		association = "CONTRIBUTOR"
+	}
+	labels := []object{}
+	for _, name := range p.labels {
+		labels = append(labels, s.labelObject(r, name))
 	}
 	href := func(u string) object { return object{"href": u} }
 	o := object{
 		"id": number(web), "node_id": nodeID(web), "number": p.number, "state": p.state, "locked": false, "draft": p.draft, "title": p.title,
-		"body": maybe(p.body), "user": s.userObject(p.author), "labels": []object{}, "milestone": nil, "assignee": nil, "assignees": []object{},
-		"requested_reviewers": []object{}, "requested_teams": []object{}, "author_association": "COLLABORATOR", "auto_merge": nil,
+		"body": maybe(p.body), "user": s.userObject(p.author), "labels": labels, "milestone": nil, "assignee": nil, "assignees": []object{},
+		"requested_reviewers": []object{}, "requested_teams": []object{}, "author_association": association, "auto_merge": nil,
 		"active_lock_reason": nil, "created_at": stamp(p.created), "updated_at": stamp(p.updated), "closed_at": maybeStamp(p.closed),
 		"merged_at": maybeStamp(p.merged), "merge_commit_sha": maybe(p.mergeCommit),
-		"head": side(p.head, p.headSHA), "base": side(p.base, p.baseSHA),
+		"head": side(p.source, p.head, p.headSHA), "base": side(r, p.base, p.baseSHA),
 		"url": api, "html_url": web, "diff_url": web + ".diff", "patch_url": web + ".patch", "issue_url": issue, "commits_url": api + "/commits",
 		"review_comments_url": api + "/comments", "review_comment_url": s.repoURL(r) + "/pulls/comments{/number}",
 		"comments_url": issue + "/comments", "statuses_url": statuses,
@@ -221,88 +236,176 @@ func (s *Server) pullObject(r *repository, p *pull, full bool) object {
 			"commits": href(api + "/commits"), "statuses": href(statuses),
 		},
 	}
-	if !full {
-		return o
-	}
-	mergeable, state := any(nil), "unknown"
-	if p.state == "open" {
+	return o
+}
+
+// wholeObject is schema pull-request.
+func (s *Server) wholeObject(r *repository, p *pull) (object, error) {
+	o := s.pullObject(r, p)
+	mergeable, state, commits := any(nil), "unknown", 1
+	switch {
+	case r.madeUp():
+		if p.state == "open" {
+			mergeable, state = true, "clean"
+		}
+	case p.state == "open":
 		_, clean := r.mergedTree(p.base, p.headSHA)
 		mergeable, state = clean, map[bool]string{true: "clean", false: "dirty"}[clean]
 		if clean && p.reviewsMissing(r) != "" {
 			state = "blocked"
 		}
 	}
-	from, err := r.line("merge-base", p.baseSHA, p.headSHA)
+	files, err := p.diff(r)
 	if err != nil {
-		from = p.baseSHA // histories without a common commit
+		return nil, err
 	}
-	additions, deletions, files := r.changes(s, from, p.headSHA)
-	count, _ := r.line("rev-list", "--count", p.baseSHA+".."+p.headSHA)
-	commits, _ := strconv.Atoi(count)
+	if !r.madeUp() {
+		count, err := r.line("rev-list", "--count", p.baseSHA+".."+p.headSHA)
+		if err != nil {
+			return nil, err
+		}
+		commits, _ = strconv.Atoi(count) // printed by git
+	}
+	additions, deletions := lines(files)
 	o["merged"], o["merged_by"], o["mergeable"], o["mergeable_state"], o["rebaseable"] = !p.merged.IsZero(), s.maybeUser(p.mergedBy), mergeable, state, mergeable
 	o["comments"], o["review_comments"], o["commits"], o["maintainer_can_modify"] = 0, 0, commits, false
 	o["additions"], o["deletions"], o["changed_files"] = additions, deletions, len(files)
+	return o, nil
+}
+
+// diff is what a pull request changes, all of it.
+func (p *pull) diff(r *repository) ([]changed, error) {
+	if r.madeUp() {
+		return p.changes(), nil
+	}
+	return r.diff(p.mergeBase(r), p.headSHA)
+}
+
+// mergeBase is where a pull request's own changes begin.
+func (p *pull) mergeBase(r *repository) string {
+	if from, err := r.line("merge-base", p.baseSHA, p.headSHA); err == nil {
+		return from
+	}
+	return p.baseSHA // histories without a common commit
+}
+
+// labelObject is schema label.
+func (s *Server) labelObject(r *repository, name string) object {
+	thing := r.fullName() + " label " + name
+	return object{"id": number(thing), "node_id": nodeID(thing), "url": s.repoURL(r) + "/labels/" + url.PathEscape(name), "name": name,
+		"description": "", "color": "ededed", "default": false}
+}
+
+// A changed file is one between two commits.
+type changed struct {
+	name, previous string // previous: of a renamed file
+	status         string // GitHub's word
+	sha            string // of the blob, of the old one where the file is removed
+	commit         string // that has it
+	patch          string // from its first @@; empty for binary content
+	plus, minus    int
+}
+
+// lines sums what was added and deleted.
+func lines(files []changed) (additions, deletions int) {
+	for _, f := range files {
+		additions, deletions = additions+f.plus, deletions+f.minus
+	}
+	return additions, deletions
+}
+
+// fileObject is schema diff-entry.
+func (s *Server) fileObject(r *repository, f changed) object {
+	o := object{
+		"filename": f.name, "status": f.status, "sha": f.sha, "blob_url": s.webURL(r) + "/blob/" + f.commit + "/" + escape(f.name),
+		"raw_url":      s.webURL(r) + "/raw/" + f.commit + "/" + escape(f.name),
+		"contents_url": s.repoURL(r) + "/contents/" + escape(f.name) + "?ref=" + f.commit,
+		"additions":    f.plus, "deletions": f.minus, "changes": f.plus + f.minus,
+	}
+	if f.previous != "" {
+		o["previous_filename"] = f.previous
+	}
+	if f.patch != "" {
+		o["patch"] = f.patch
+	}
 	return o
 }
 
-// changes compares two commits, or the empty tree where from is empty: added and deleted lines, and schema diff-entry
-// for each file.
-func (r *repository) changes(s *Server, from, to string) (additions, deletions int, files []object) {
-	files = []object{}
+func (s *Server) fileObjects(r *repository, files []changed) []object {
+	list := []object{}
+	for _, f := range files {
+		list = append(list, s.fileObject(r, f))
+	}
+	return list
+}
+
+// diff compares two commits, or the empty tree where from is empty.
+func (r *repository) diff(from, to string) ([]changed, error) {
 	if from == "" {
 		from = emptyTree
 	}
+	if r.compared.from == from && r.compared.to == to { // page after page
+		return r.compared.files, nil
+	}
+	files, err := r.diffAnew(from, to)
+	if err == nil {
+		r.compared = compared{from, to, files}
+	}
+	return files, err
+}
+
+func (r *repository) diffAnew(from, to string) ([]changed, error) {
 	out, err := r.git("diff", "-M", "--raw", "-z", "--no-abbrev", from, to)
 	if err != nil {
-		return 0, 0, files
+		return nil, err
 	}
+	var files []changed
 	fields := strings.Split(out, "\x00")
 	for i := 0; i+1 < len(fields); {
 		meta := strings.Fields(fields[i]) // :100644 100644 OLD NEW M
 		if len(meta) != 5 {
 			break
 		}
-		name, previous := fields[i+1], ""
+		f := changed{name: fields[i+1], sha: meta[3], commit: to}
 		i += 2
-		if meta[4][0] == 'R' {
-			previous, name = name, fields[i]
+		switch meta[4][0] {
+		case 'A':
+			f.status = "added"
+		case 'D':
+			f.status, f.sha, f.commit = "removed", meta[2], from
+		case 'R':
+			f.status, f.previous, f.name = "renamed", f.name, fields[i]
 			i++
+		default:
+			f.status = "modified"
 		}
-		status, sha, at := map[byte]string{'A': "added", 'D': "removed", 'R': "renamed"}[meta[4][0]], meta[3], to
-		switch status {
-		case "":
-			status = "modified"
-		case "removed":
-			sha, at = meta[2], from
+		files = append(files, f)
+	}
+	text, err := r.git("diff", "-M", from, to)
+	if err != nil {
+		return nil, err
+	}
+	sections := strings.Split("\n"+text, "\ndiff --git ")[1:]
+	if len(sections) != len(files) { // a file became a link or the like, which Git tells in two sections
+		return files, nil
+	}
+	for i, section := range sections {
+		_, patch, ok := strings.Cut(section, "\n@@ ")
+		if !ok {
+			continue
 		}
-		o := object{
-			"filename": name, "status": status, "sha": sha, "blob_url": s.webURL(r) + "/blob/" + at + "/" + escape(name),
-			"raw_url":      s.webURL(r) + "/raw/" + at + "/" + escape(name),
-			"contents_url": s.repoURL(r) + "/contents/" + escape(name) + "?ref=" + at,
-		}
-		paths := []string{"diff", "-M", from, to, "--", name}
-		if previous != "" {
-			o["previous_filename"], paths = previous, append(paths, previous)
-		}
-		plus, minus := 0, 0
-		if diff, err := r.git(paths...); err == nil {
-			if i := strings.Index(diff, "\n@@ "); i >= 0 {
-				patch := strings.TrimSuffix(diff[i+1:], "\n")
-				o["patch"] = patch
-				for line := range strings.SplitSeq(patch, "\n") {
-					switch {
-					case strings.HasPrefix(line, "+"):
-						plus++
-					case strings.HasPrefix(line, "-"):
-						minus++
-					}
-				}
+		f := &files[i]
+		f.patch = "@@ " + strings.TrimSuffix(patch, "\n")
+		for line := range strings.SplitSeq(f.patch, "\n") {
+			switch {
+			case strings.HasPrefix(line, "+"):
+				f.plus++
+			case strings.HasPrefix(line, "-"):
+				f.minus++
 			}
 		}
-		o["additions"], o["deletions"], o["changes"] = plus, minus, plus+minus
-		additions, deletions, files = additions+plus, deletions+minus, append(files, o)
 	}
-	return additions, deletions, files
+	return files, nil
 }
 
 // emptyTree is Git's name of a tree without entries.

@@ -36,12 +36,26 @@ type repository struct {
 	dir         string
 	created     time.Time
 	archived    bool
-	pulls       []*pull
-	rules       map[string][]Rule // by branch
-	signed      map[string]bool   // commits that the stand-in made as GitHub makes them, with a signature
+	gone        int         // the status of all its answers; zero: it is there
+	parent      *repository // of a fork
+	made        *made       // of one that is made up, without Git
+	repositoryState
+	pulls  []*pull
+	rules  map[string][]Rule // by branch
+	signed map[string]bool   // commits that the stand-in made as GitHub makes them, with a signature
+
+	compared compared
+}
+
+// compared is what was compared last.
+type compared struct {
+	from, to string
+	files    []changed
 }
 
 func (r *repository) fullName() string { return r.owner + "/" + r.name }
+
+func (r *repository) madeUp() bool { return r.made != nil }
 
 // A signature is the author or committer of a commit.
 type signature struct {

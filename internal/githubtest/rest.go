@@ -259,8 +259,12 @@ func (c *call) commit() (int, any, error) {
 		parent = at.parents[0]
 	}
 	o := c.s.commitObject(c.repo, at)
-	additions, deletions, files := c.repo.changes(c.s, parent, sha)
-	o["stats"], o["files"] = object{"additions": additions, "deletions": deletions, "total": additions + deletions}, files
+	files, err := c.repo.diff(parent, sha)
+	if err != nil {
+		return 0, nil, err
+	}
+	additions, deletions := lines(files)
+	o["stats"], o["files"] = object{"additions": additions, "deletions": deletions, "total": additions + deletions}, c.s.fileObjects(c.repo, files)
 	return http.StatusOK, o, nil
 }
 
@@ -269,56 +273,76 @@ func (c *call) compare() (int, any, error) {
 	if !ok {
 		return 0, nil, notFound
 	}
+	made := c.gitCompare
+	if c.repo.madeUp() {
+		made = c.madeUpCompare
+	}
 	owner := c.repo.owner + ":"
-	from, err := c.repo.resolve(strings.TrimPrefix(base, owner))
-	if err != nil {
-		return 0, nil, notFound
-	}
-	to, err := c.repo.resolve(strings.TrimPrefix(head, owner))
-	if err != nil {
-		return 0, nil, notFound
-	}
-	common, err := c.repo.line("merge-base", from, to)
-	if err != nil {
-		return 0, nil, fail(http.StatusNotFound, "No common ancestor between %s and %s.", base, head)
-	}
-	ahead, err := c.repo.log("--reverse", from+".."+to)
-	if err != nil {
-		return 0, nil, err
-	}
-	behind, err := c.repo.log(to + ".." + from)
+	is, err := made(strings.TrimPrefix(base, owner), strings.TrimPrefix(head, owner))
 	if err != nil {
 		return 0, nil, err
 	}
 	status := "identical"
 	switch {
-	case len(ahead) > 0 && len(behind) > 0:
+	case len(is.ahead) > 0 && is.behind > 0:
 		status = "diverged"
-	case len(ahead) > 0:
+	case len(is.ahead) > 0:
 		status = "ahead"
-	case len(behind) > 0:
+	case is.behind > 0:
 		status = "behind"
 	}
 	commits := []object{}
-	for _, one := range ahead {
+	for _, one := range page(c, is.ahead) {
 		commits = append(commits, c.s.commitObject(c.repo, one))
 	}
-	first, err := c.repo.commit(from)
-	if err != nil {
-		return 0, nil, err
-	}
-	shared, err := c.repo.commit(common)
-	if err != nil {
-		return 0, nil, err
-	}
-	_, _, files := c.repo.changes(c.s, common, to)
 	web := c.s.webURL(c.repo) + "/compare/" + escape(c.PathValue("basehead"))
 	return http.StatusOK, object{
 		"url": c.s.repoURL(c.repo) + "/compare/" + escape(c.PathValue("basehead")), "html_url": web, "permalink_url": web,
-		"diff_url": web + ".diff", "patch_url": web + ".patch", "status": status, "ahead_by": len(ahead), "behind_by": len(behind),
-		"total_commits": len(ahead), "commits": page(c, commits), "files": files,
-		"base_commit": c.s.commitObject(c.repo, first), "merge_base_commit": c.s.commitObject(c.repo, shared),
+		"diff_url": web + ".diff", "patch_url": web + ".patch", "status": status, "ahead_by": len(is.ahead), "behind_by": is.behind,
+		"total_commits": len(is.ahead), "commits": commits, "files": c.s.fileObjects(c.repo, is.files),
+		"base_commit": c.s.commitObject(c.repo, is.from), "merge_base_commit": c.s.commitObject(c.repo, is.common),
 	}, nil
+}
+
+// A comparison is one commit held against another.
+type comparison struct {
+	from, common commit
+	ahead        []commit // oldest first
+	behind       int
+	files        []changed
+}
+
+func (c *call) gitCompare(base, head string) (comparison, error) {
+	from, err := c.repo.resolve(base)
+	if err != nil {
+		return comparison{}, notFound
+	}
+	to, err := c.repo.resolve(head)
+	if err != nil {
+		return comparison{}, notFound
+	}
+	common, err := c.repo.line("merge-base", from, to)
+	if err != nil {
+		return comparison{}, fail(http.StatusNotFound, "No common ancestor between %s and %s.", base, head)
+	}
+	ahead, err := c.repo.log("--reverse", from+".."+to)
+	if err != nil {
+		return comparison{}, err
+	}
+	behind, err := c.repo.log(to + ".." + from)
+	if err != nil {
+		return comparison{}, err
+	}
+	first, err := c.repo.commit(from)
+	if err != nil {
+		return comparison{}, err
+	}
+	shared, err := c.repo.commit(common)
+	if err != nil {
+		return comparison{}, err
+	}
+	files, err := c.repo.diff(common, to)
+	return comparison{from: first, common: shared, ahead: ahead, behind: len(behind), files: files}, err
 }
 
 func (c *call) ref() (int, any, error) {

@@ -17,8 +17,11 @@
 package githubtest
 
 import (
+	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -49,18 +52,37 @@ type Server struct {
 	mu           sync.Mutex // held while an API request is answered, so that each is atomic
 	repositories map[string]*repository
 	tokens       map[string]token
-	apps         map[int64]app // by installation
+	ids          map[int64]*repository
+	moved        map[string]*repository // by names that they had
+	apps         map[int64]app          // by installation
+	behaviour    Behaviour
+	secret       []byte // behind ETags that cannot be foreseen
+
+	clock clock
+
+	// Of made-up repositories; guarded by mu.
+	script     []Change // that are to come
+	impossible int      // changes of it that could not be
+	happened   func(Change)
+	replicas   [2]time.Time // how far each knows
+	turn       int
+	items      map[itemKey][]byte
+	itemBytes  int
+	documents  map[string]*document
 
 	logMu    sync.Mutex
 	requests []Request
+	log      io.Writer // of the requests; nil: they are kept
 	faults   []*Fault
+	random   *rand.Rand // decides about faults
+	load     meter
 }
 
 // A token is a credential: whose it is and what it sees.
 type token struct {
 	login        string
 	repositories []string  // empty: all
-	until        time.Time // of an installation; zero: for good
+	from, until  time.Time // of an installation, on the stand-in's clock; zero: for good
 	rights       Rights
 }
 
@@ -74,6 +96,18 @@ type Option func(*Server)
 // AnonymousGit lets everyone clone and fetch without a credential, as from public repositories. Pushes and the API
 // still need a token.
 func AnonymousGit() Option { return func(s *Server) { s.anonymousGit = true } }
+
+// Seed makes what happens by chance repeatable: which requests a Fault with a Probability hits.
+func Seed(seed uint64) Option {
+	return func(s *Server) { s.random = rand.New(rand.NewPCG(seed, seed)) }
+}
+
+// LogTo writes the access log, a line for each request, and keeps none in memory.
+func LogTo(w io.Writer) Option { return func(s *Server) { s.log = w } }
+
+// OnChange is told everything that happens to made-up repositories and by Apply, while nothing else goes on: it must
+// return soon and ask nothing of the stand-in.
+func OnChange(f func(Change)) Option { return func(s *Server) { s.happened = f } }
 
 // Wrap puts a handler around the stand-in, which sees all requests and answers: package contract checks them so.
 // Answers of a Fault carry the header FaultHeader.
@@ -106,12 +140,15 @@ func Serve(dir, addr string, options ...Option) (*Server, error) {
 	}
 	s := &Server{
 		url: "http://" + listener.Addr().String(), dir: dir, done: make(chan struct{}),
-		repositories: map[string]*repository{}, tokens: map[string]token{}, apps: map[int64]app{},
+		repositories: map[string]*repository{}, ids: map[int64]*repository{}, moved: map[string]*repository{},
+		tokens: map[string]token{}, apps: map[int64]app{},
+		secret: []byte(crand.Text()), random: rand.New(rand.NewPCG(1, 1)), clock: clock{began: time.Now(), base: time.Now().UTC(), factor: 1},
 		git: &cgi.Handler{
 			Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
 			Env:  append(gitEnvironment(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1"),
 		},
 	}
+	s.forget()
 	for _, o := range options {
 		o(s)
 	}
@@ -119,6 +156,7 @@ func Serve(dir, addr string, options ...Option) (*Server, error) {
 	if s.wrap != nil {
 		s.handler = s.wrap(s.handler)
 	}
+	s.handler = s.wired(s.handler)
 	s.http = &http.Server{Handler: s.logged(s.handler), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		defer close(s.done)
@@ -182,13 +220,13 @@ func (s *Server) CreateRepository(name string, files map[string]string) (sha str
 	}
 	owner, short, _ := strings.Cut(name, "/")
 	r := &repository{
-		id: int64(1000 + len(s.repositories)), owner: owner, name: short, dir: filepath.Join(s.dir, owner, short+".git"),
+		id: int64(1000 + len(s.ids)), owner: owner, name: short, dir: filepath.Join(s.dir, owner, short+".git"),
 		created: now(), rules: map[string][]Rule{}, signed: map[string]bool{},
 	}
 	if err := r.init(); err != nil {
 		return "", fmt.Errorf("create repository %s: %w", name, err)
 	}
-	s.repositories[name] = r
+	s.repositories[name], s.ids[r.id] = r, r
 	return r.commitFiles("main", "", person(owner), "Initial commit", files)
 }
 

@@ -156,11 +156,11 @@ func (c *Contract) Handler(next http.Handler, report func(error)) http.Handler {
 var slashed = regexp.MustCompile(`^(/repos/[^/]+/[^/]+/(?:contents|commits|compare|branches|rules/branches|git/ref|git/refs|git/matching-refs|git/trees)/)(.+)$`)
 
 // byID is the form that Link headers use; the description does not know it.
-var byID = regexp.MustCompile(`^/repositories/\d+/`)
+var byID = regexp.MustCompile(`^/repositories/\d+`)
 
 // described turns a path into one that the description has.
 func described(path string) string {
-	path = byID.ReplaceAllString(path, "/repos/owner/name/")
+	path = byID.ReplaceAllString(path, "/repos/owner/name")
 	if m := slashed.FindStringSubmatch(path); m != nil {
 		return m[1] + strings.ReplaceAll(m[2], "/", "%2F")
 	}
@@ -194,11 +194,27 @@ func (c *Contract) rest(r *http.Request, path string, body []byte) (operation st
 	}
 	problems = append(problems, undeclared(route, checked.URL.Query(), body)...)
 	return route.Method + " " + route.Path, problems, func(held *httptest.ResponseRecorder) []error {
-		if err := c.restAnswer(in, held); err != nil {
-			return []error{fmt.Errorf("answer %d: %w", held.Code, err)}
+		var problems []error
+		for _, err := range each(c.restAnswer(in, held)) {
+			problems = append(problems, fmt.Errorf("answer %d: %w", held.Code, err))
 		}
+		return problems
+	}
+}
+
+// each takes the problems of one answer apart, so that one which is allowed hides no other.
+func each(err error) []error {
+	if many, ok := errors.AsType[openapi3.MultiError](err); ok {
+		var all []error
+		for _, one := range many {
+			all = append(all, each(one)...)
+		}
+		return all
+	}
+	if err == nil {
 		return nil
 	}
+	return []error{err}
 }
 
 // undeclared finds query parameters and body properties that GitHub would silently ignore; JSON schema allows them.
@@ -232,12 +248,12 @@ func (c *Contract) restAnswer(in *openapi3filter.RequestValidationInput, answer 
 		}
 		return nil
 	}
-	if answer.Code >= 400 {
+	if answer.Code >= 400 || answer.Code == http.StatusMovedPermanently { // to where a repository has gone, declared for few
 		return c.failure(answer.Body.Bytes())
 	}
 	return openapi3filter.ValidateResponse(in.Request.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: in, Status: answer.Code, Header: answer.Header(), Body: io.NopCloser(bytes.NewReader(answer.Body.Bytes())),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
 	})
 }
 

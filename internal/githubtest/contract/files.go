@@ -57,6 +57,7 @@ var operations = []string{
 	"POST /repos/{owner}/{repo}/pulls",
 	"GET /repos/{owner}/{repo}/pulls/{pull_number}",
 	"PATCH /repos/{owner}/{repo}/pulls/{pull_number}",
+	"GET /repos/{owner}/{repo}/pulls/{pull_number}/files",
 	"GET /repos/{owner}/{repo}/pulls/{pull_number}/merge",
 	"PUT /repos/{owner}/{repo}/pulls/{pull_number}/merge",
 }
