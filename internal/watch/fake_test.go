@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -291,8 +290,11 @@ type world struct {
 	journal journal
 	config  Config
 
+	mortal *mortal // nil: no death
+
 	watcher *Watcher
 	stop    func()
+	starts  uint64
 	mutex   sync.Mutex
 	got     map[string][]Event // by stream
 }
@@ -310,11 +312,16 @@ func newWorld(t *testing.T, rules ...Rule) *world {
 // start runs a watcher, with streams that take all they get.
 func (w *world) start(streams ...string) {
 	w.Helper()
-	random := rand.New(rand.NewPCG(1, 2))
+	w.starts++
+	random := rand.New(rand.NewPCG(1, w.starts))
 	var mutex sync.Mutex
 	var mistakes []Mistake
+	store, journal := w.store, w.journal
+	if w.mortal != nil {
+		store, journal = mortalStore{store, w.mortal}, mortalJournal{journal, w.mortal}
+	}
 	w.watcher, mistakes = New(w.config, Ports{
-		GitHub: w.github, Store: w.store, Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		GitHub: w.github, Store: store, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Random: func() float64 {
 			mutex.Lock()
 			defer mutex.Unlock()
@@ -324,7 +331,7 @@ func (w *world) start(streams ...string) {
 	if len(mistakes) > 0 {
 		w.Fatal(mistakes)
 	}
-	w.watcher.journal = w.journal
+	w.watcher.journal = journal
 	ctx, cancel := context.WithCancel(w.Context())
 	var running sync.WaitGroup
 	running.Go(func() { w.watcher.Run(ctx) })
@@ -342,9 +349,15 @@ func (w *world) take(ctx context.Context, id string, deliveries <-chan Delivery)
 	for {
 		select {
 		case d := <-deliveries:
+			if !w.mortal.step() {
+				return
+			}
 			w.mutex.Lock()
 			w.got[id] = append(w.got[id], d.Event)
 			w.mutex.Unlock()
+			if !w.mortal.step() {
+				return
+			}
 			d.Done()
 		case <-ctx.Done():
 			return
@@ -370,6 +383,82 @@ func brief(e Event) string {
 		return strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Repository, e.Kind, e.Problem.Trouble))
 	}
 	return fmt.Sprintf("%d %s", e.PullRequest.Number, e.Kind)
+}
+
+// mortal stops a process at a step: what it did before is done, and it does no more. Nil lives on.
+type mortal struct {
+	mutex sync.Mutex
+	steps int
+	last  int // 0: none
+	died  chan struct{}
+}
+
+func newMortal(last int) *mortal { return &mortal{last: last, died: make(chan struct{})} }
+
+// step says whether the process still lives.
+func (m *mortal) step() bool {
+	if m == nil {
+		return true
+	}
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.steps++
+	if m.steps == m.last {
+		close(m.died)
+	}
+	return m.last == 0 || m.steps < m.last
+}
+
+// kill ends it now.
+func (m *mortal) kill() {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.last == 0 {
+		m.last = m.steps
+	}
+}
+
+// mortalStore is a store as a mortal process sees it; its journal likewise.
+type mortalStore struct {
+	Store
+	*mortal
+}
+
+func (m mortalStore) Load(ctx context.Context, shard int) ([]byte, string, error) {
+	if !m.step() {
+		return nil, "", errTest
+	}
+	return m.Store.Load(ctx, shard)
+}
+
+func (m mortalStore) Save(ctx context.Context, shard int, data []byte, was string) (string, error) {
+	if !m.step() {
+		return "", errTest
+	}
+	version, err := m.Store.Save(ctx, shard, data, was)
+	if !m.step() {
+		return "", errTest // it is saved, and the process does not know
+	}
+	return version, err
+}
+
+type mortalJournal struct {
+	journal
+	*mortal
+}
+
+func (m mortalJournal) add(h handover) error {
+	if !m.step() {
+		return errTest
+	}
+	return m.journal.add(h)
+}
+
+func (m mortalJournal) replace(all []handover) error {
+	if !m.step() {
+		return errTest
+	}
+	return m.journal.replace(all)
 }
 
 var errTest = errors.New("made for the test")

@@ -163,6 +163,12 @@ func (s *state) alter(name string, change func(r *record)) {
 // nothing happened. Change gets a copy, of an empty record where there is none, and says whether the record stays. It may be
 // called several times. A record that has another generation than the caller knows is left alone: errOvertaken.
 func (s *state) commit(ctx context.Context, home *shard, name string, generation uint64, change func(r *record) bool) error {
+	if first := s.all()[0]; home != first && s.unsaved(first) {
+		// So that one without it is a loss, and no beginning.
+		if err := s.commit(ctx, first, "", 0, nil); err != nil {
+			return err
+		}
+	}
 	home.saving.Lock()
 	defer home.saving.Unlock()
 	for range saveTries {
@@ -185,6 +191,12 @@ func (s *state) commit(ctx context.Context, home *shard, name string, generation
 		}
 	}
 	return s.result(home, ErrConflict)
+}
+
+func (s *state) unsaved(home *shard) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return home.version == ""
 }
 
 // result keeps what became of a save, for all to see.

@@ -146,7 +146,7 @@ func (w *Watcher) load(ctx context.Context) bool {
 	}
 	w.state.expect(now)
 	isNew := w.state.empty()
-	if isNew && journalled {
+	if isNew && journalled { // there is none before something was handed over
 		lost = append(lost, 0)
 	}
 
@@ -173,9 +173,6 @@ func (w *Watcher) load(ctx context.Context) bool {
 		s.due = now.Add(time.Duration(i))
 	}
 	w.mutex.Unlock()
-	if err := w.rewrite(); err != nil {
-		w.ports.Log.Error("write journal", "error", err)
-	}
 	close(w.loaded)
 	return true
 }
@@ -212,12 +209,6 @@ func (w *Watcher) flush(ctx context.Context) {
 	if err := w.journal.replace(w.unsaved); err != nil {
 		w.ports.Log.Error("write journal", "error", err)
 	}
-}
-
-func (w *Watcher) rewrite() error {
-	w.handing.Lock()
-	defer w.handing.Unlock()
-	return w.journal.replace(w.unsaved)
 }
 
 // Status says how the watching goes.
