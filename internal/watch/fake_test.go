@@ -295,6 +295,7 @@ type world struct {
 	watcher *Watcher
 	stop    func()
 	starts  uint64
+	skew    time.Duration // of our clock
 	mutex   sync.Mutex
 	got     map[string][]Event // by stream
 }
@@ -321,7 +322,7 @@ func (w *world) start(streams ...string) {
 		store, journal = mortalStore{store, w.mortal}, mortalJournal{journal, w.mortal}
 	}
 	w.watcher, mistakes = New(w.config, Ports{
-		GitHub: w.github, Store: store, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		GitHub: w.github, Store: store, Now: func() time.Time { return time.Now().Add(w.skew) }, Log: slog.New(slog.DiscardHandler),
 		Random: func() float64 {
 			mutex.Lock()
 			defer mutex.Unlock()

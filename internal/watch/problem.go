@@ -10,8 +10,12 @@ import (
 	"time"
 )
 
-// severalAt is how many repositories with the same trouble at the same time are one event.
-const severalAt = 4
+const (
+	// severalAt is how many repositories with the same trouble at the same time are one event.
+	severalAt = 4
+	// allAgain is how long the first of several that can be read again wait for the others.
+	allAgain = 10 * time.Minute
+)
 
 // lasting says whether trouble is worth telling of: not what may be over with the next look.
 func (t *trouble) lasting(now time.Time, scaled func(time.Duration) time.Duration) bool {
@@ -32,13 +36,13 @@ func (w *Watcher) report(ctx context.Context) error {
 	now := w.ports.Now()
 	w.mutex.Lock()
 	facts := map[string]trouble{}
-	healthy := map[string]bool{}
+	healthy := map[string]time.Time{} // since when
 	for _, s := range w.watched {
 		switch {
 		case s.trouble != nil && s.trouble.lasting(now, w.scaled):
 			facts[s.name] = *s.trouble
 		case s.trouble == nil && !s.LastSuccess.IsZero():
-			healthy[s.name] = true
+			healthy[s.name] = s.recovered
 		}
 	}
 	lost := w.losses
@@ -59,9 +63,12 @@ func (w *Watcher) report(ctx context.Context) error {
 			problems[repository] = told{t.Trouble, t.since}
 		}
 	}
+	waiting := w.waiting(problems, healthy, now)
 	for repository, t := range problems {
+		_, well := healthy[repository]
 		switch {
-		case healthy[repository]:
+		case well && waiting[t.Trouble]:
+		case well:
 			went[t.Trouble] = append(went[t.Trouble], repository)
 			since[repository] = t.Since
 			delete(problems, repository)
@@ -102,6 +109,26 @@ func (w *Watcher) report(ctx context.Context) error {
 	defer w.mutex.Unlock()
 	w.losses = w.losses[len(lost):]
 	return nil
+}
+
+// waiting says for which troubles it is too early to tell who can be read again, since several were concerned and some are.
+func (w *Watcher) waiting(problems map[string]told, healthy map[string]time.Time, now time.Time) map[Trouble]bool {
+	concerned, ill := map[Trouble]int{}, map[Trouble]int{}
+	first := map[Trouble]time.Time{}
+	for repository, t := range problems {
+		concerned[t.Trouble]++
+		since, well := healthy[repository]
+		if !well {
+			ill[t.Trouble]++
+		} else if first[t.Trouble].IsZero() || since.Before(first[t.Trouble]) {
+			first[t.Trouble] = since
+		}
+	}
+	waiting := map[Trouble]bool{}
+	for t, n := range concerned {
+		waiting[t] = n >= severalAt && ill[t] > 0 && now.Sub(first[t]) < w.scaled(allAgain)
+	}
+	return waiting
 }
 
 // grouped makes one event of each repository, or one of all if they are several: when GitHub is down, nobody wants to hear of it

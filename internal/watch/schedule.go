@@ -47,6 +47,8 @@ type watched struct {
 	active   time.Time     // newest change
 	interval time.Duration // between looks at present, scaled
 	trouble  *trouble
+	// recovered is when the last trouble was over.
+	recovered time.Time
 	RepositoryStatus
 }
 
@@ -208,6 +210,7 @@ func (w *Watcher) visit(ctx context.Context, s *watched) {
 	if err == nil {
 		if s.trouble != nil {
 			w.ports.Log.Info("the repository can be read again", "repository", s.name)
+			s.recovered = now
 		}
 		spread := 0.1
 		if s.LastSuccess.IsZero() { // all begin together, so they part here

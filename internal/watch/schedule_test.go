@@ -1,0 +1,396 @@
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// many adds repositories acme/0 … with a pull request each.
+func (w *world) many(count int) {
+	w.config.Repositories = w.config.Repositories[:0]
+	for i := range count {
+		n := fmt.Sprintf("acme/%d", i)
+		w.github.create(n)
+		w.github.change(n, 1, func(*PullRequest) {})
+		w.config.Repositories = append(w.config.Repositories, Repository{Name: n, Rules: []Rule{{}}})
+	}
+}
+
+// looks are the times of the looks at a repository since a time.
+func (w *world) looks(repository string, since time.Time) []time.Duration {
+	w.github.mutex.Lock()
+	defer w.github.mutex.Unlock()
+	var times []time.Duration
+	for _, a := range w.github.asked {
+		if a.what == "pulls "+repository && !a.at.Before(since) {
+			times = append(times, a.at.Sub(since))
+		}
+	}
+	return times
+}
+
+// busiest is the largest number of requests within a minute.
+func (w *world) busiest(minute time.Duration) int {
+	w.github.mutex.Lock()
+	defer w.github.mutex.Unlock()
+	most, from := 0, 0
+	for i, a := range w.github.asked {
+		for a.at.Sub(w.github.asked[from].at) >= minute {
+			from++
+		}
+		most = max(most, i-from+1)
+	}
+	return most
+}
+
+func TestAllAreLookedAtAtTheirIntervalWhileTheCeilingHolds(t *testing.T) {
+	in(t, func(w *world) {
+		w.many(100)
+		w.config.Interval = time.Minute
+		w.config.Repositories[7].Interval = 20 * time.Second
+		w.start("slack")
+		pass(5 * time.Minute)
+		from := time.Now()
+		pass(20 * time.Minute)
+		for i, want := range map[int]int{3: 20, 50: 20, 7: 60} {
+			if n := len(w.looks(fmt.Sprintf("acme/%d", i), from)); n < want-2 || n > want+2 {
+				t.Errorf("acme/%d: %d looks in 20 minutes", i, n)
+			}
+		}
+		if n := w.busiest(time.Minute); n > 540 {
+			t.Errorf("%d requests in a minute", n)
+		}
+		// A second has no more than a few: they are not all looked at together.
+		if n := w.busiest(time.Second); n > 10 {
+			t.Errorf("%d requests in a second", n)
+		}
+	})
+}
+
+// TestThousandRepositories is about the load that ferry may put on GitHub, at a start too: at most 600 requests a minute and 8
+// at once; after a restart the first look within 2 s, those that were active lately within 15 s, all within 120 s.
+func TestThousandRepositories(t *testing.T) {
+	for _, factor := range []float64{1, 10} {
+		t.Run(fmt.Sprint(factor), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) / factor) }
+				w := newWorld(t)
+				w.many(1000)
+				w.config.Factor = factor
+				w.github.latency = scaled(200 * time.Millisecond)
+				pass(scaled(48 * time.Hour))
+				w.start("slack")
+				pass(scaled(10 * time.Minute))
+				for i := range 20 {
+					w.github.change(fmt.Sprintf("acme/%d", 950+i), 2, func(*PullRequest) {})
+				}
+				pass(scaled(10 * time.Minute))
+				if n := len(w.told("slack")); n != 20 {
+					t.Errorf("%d events", n)
+				}
+				if n := w.busiest(scaled(time.Minute)); n > 600 {
+					t.Errorf("%d requests in a minute", n)
+				}
+				from := time.Now()
+				asked := w.github.count("pulls")
+				pass(scaled(30 * time.Minute))
+				if n := (w.github.count("pulls") - asked) / 30; n > 330 {
+					t.Errorf("%d requests a minute for long", n)
+				}
+				for i, want := range map[int]time.Duration{950: 30 * time.Second, 10: 5 * time.Minute} {
+					n := len(w.looks(fmt.Sprintf("acme/%d", i), from))
+					if expected := int(30 * time.Minute / want); n < expected-1-expected/5 || n > expected+1+expected/5 {
+						t.Errorf("acme/%d: %d looks in 30 minutes", i, n)
+					}
+				}
+				if !w.watcher.Status().Stretched {
+					t.Error("the status does not say that intervals are stretched")
+				}
+
+				w.stop()
+				from = time.Now()
+				w.start("slack")
+				pass(scaled(2 * time.Minute))
+				first, last := map[string]time.Duration{}, time.Duration(0)
+				for i := range 1000 {
+					n := fmt.Sprintf("acme/%d", i)
+					looks := w.looks(n, from)
+					if len(looks) == 0 {
+						t.Fatalf("%s was not looked at", n)
+					}
+					first[n], last = looks[0], max(last, looks[0])
+				}
+				for i := range 20 {
+					if d := first[fmt.Sprintf("acme/%d", 950+i)]; d > scaled(15*time.Second) {
+						t.Errorf("acme/%d, which is active, was looked at after %s", 950+i, d)
+					}
+				}
+				if d := first["acme/950"]; d > scaled(2*time.Second) && d > scaled(4*time.Second) {
+					t.Errorf("the first look after %s", d)
+				}
+				t.Logf("all after %s", last)
+				if n := w.busiest(scaled(time.Minute)); n > 600 {
+					t.Errorf("%d requests in a minute", n)
+				}
+				if w.github.busiest > 8 {
+					t.Errorf("%d requests at once", w.github.busiest)
+				}
+				w.stop()
+			})
+		})
+	}
+}
+
+func TestSlowRepositoryDelaysNoOther(t *testing.T) {
+	in(t, func(w *world) {
+		w.github.create("acme/slow")
+		w.config.Repositories = append(w.config.Repositories, Repository{Name: "acme/slow", Rules: []Rule{{}}})
+		w.github.fault = func(ask string) error {
+			if ask == "pulls acme/slow" {
+				time.Sleep(20 * time.Minute) // a server that does not answer
+			}
+			return nil
+		}
+		w.start("slack")
+		pass(time.Minute)
+		for n := 2; n < 10; n++ {
+			w.github.change("acme/a", n, func(*PullRequest) {})
+			pass(35 * time.Second)
+			w.expect("slack", fmt.Sprintf("%d opened", n))
+		}
+		pass(20 * time.Minute)
+	})
+}
+
+func TestHintIsHeededAtOnceAndAgainSinceReplicasLag(t *testing.T) {
+	in(t, func(w *world) {
+		w.config.Interval = time.Hour
+		w.start("slack")
+		pass(time.Minute)
+		from := time.Now()
+		w.github.change("acme/a", 2, func(*PullRequest) {})
+		if err := w.watcher.Hint("Acme/A"); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+		w.expect("slack", "2 opened")
+		pass(time.Minute)
+		round := func(times []time.Duration) []time.Duration {
+			for i := range times {
+				times[i] = times[i].Round(time.Second)
+			}
+			return times
+		}
+		if diff := cmp.Diff([]time.Duration{0, 5 * time.Second, 15 * time.Second}, round(w.looks("acme/a", from))[:3]); diff != "" {
+			t.Error(diff)
+		}
+		from = time.Now()
+		for range 60 { // many webhooks of one push
+			for range 50 {
+				_ = w.watcher.Hint("acme/a")
+			}
+			pass(time.Second)
+		}
+		pass(20 * time.Second)
+		if n := len(w.looks("acme/a", from)); n > 80/5+4 {
+			t.Errorf("%d looks in 80 s", n)
+		}
+		if err := w.watcher.Hint("acme/other\n<!channel>"); err == nil || err.Error() != `"acme/other\n<!channel>" is not watched` {
+			t.Error(err)
+		}
+	})
+}
+
+func TestHintsDoNotHammerWhatCannotBeRead(t *testing.T) {
+	in(t, func(w *world) {
+		w.github.fault = func(string) error { return &Fault{Trouble: Gone, Reason: "gone"} }
+		w.start("slack")
+		pass(time.Hour)
+		from := time.Now()
+		for range 600 {
+			_ = w.watcher.Hint("acme/a")
+			pass(time.Second)
+		}
+		if n := len(w.looks("acme/a", from)); n > 12 {
+			t.Errorf("%d looks in 10 minutes", n)
+		}
+	})
+}
+
+func TestWhatGitHubAsksForIsHonoured(t *testing.T) {
+	in(t, func(w *world) {
+		w.start("slack")
+		pass(time.Minute)
+		from := time.Now()
+		w.github.mutex.Lock()
+		w.github.fault = func(string) error {
+			return &Fault{Trouble: Limited, Reason: "GitHub pauses us.", Until: from.Add(10 * time.Minute)}
+		}
+		w.github.mutex.Unlock()
+		pass(9 * time.Minute)
+		looks := w.looks("acme/a", from)
+		if len(looks) != 1 {
+			t.Errorf("looks during a pause: %v", looks)
+		}
+		w.github.mutex.Lock()
+		w.github.fault = nil
+		w.github.mutex.Unlock()
+		w.github.change("acme/a", 2, func(*PullRequest) {})
+		pass(2 * time.Minute)
+		w.expect("slack", "2 opened")
+	})
+}
+
+// TestTroubleOfOneRepository is about backing off, for that repository alone, and about saying so once for each change.
+func TestTroubleOfOneRepository(t *testing.T) {
+	for _, test := range []struct {
+		trouble Trouble
+		most    int // looks within 6 hours
+		least   int
+	}{
+		{Gone, 30, 8}, {Forbidden, 30, 8}, {Failing, 100, 50}, {Unauthorised, 100, 50},
+	} {
+		t.Run(string(test.trouble), func(t *testing.T) {
+			in(t, func(w *world) {
+				w.github.create("acme/bad")
+				w.config.Repositories = append(w.config.Repositories, Repository{Name: "acme/bad", Rules: []Rule{{}}})
+				w.start("slack")
+				pass(time.Minute)
+				bad := func(fault error) {
+					w.github.mutex.Lock()
+					defer w.github.mutex.Unlock()
+					w.github.fault = func(ask string) error {
+						if strings.HasSuffix(ask, "acme/bad") {
+							return fault
+						}
+						return nil
+					}
+				}
+				from := time.Now()
+				bad(&Fault{Trouble: test.trouble, Reason: "It is not there."})
+				pass(6 * time.Hour)
+				looks := w.looks("acme/bad", from)
+				if len(looks) > test.most || len(looks) < test.least {
+					t.Errorf("%d looks in 6 hours", len(looks))
+				}
+				if n := len(w.looks("acme/a", from)); n < 600 {
+					t.Errorf("%d looks at the other", n)
+				}
+				if diff := cmp.Diff("It is not there.", w.got["slack"][0].Problem.Reason); diff != "" {
+					t.Error(diff)
+				}
+				w.expect("slack", "acme/bad problem "+string(test.trouble))
+				w.stop()
+				w.start("slack") // which is no change
+				pass(3 * time.Hour)
+				w.expect("slack")
+				bad(nil)
+				pass(90 * time.Minute)
+				w.expect("slack", "acme/bad solved "+string(test.trouble))
+				s := w.watcher.Status().Repositories[1]
+				if s.Failures != 0 || s.LastError != nil {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
+func TestOneFailureIsNoProblem(t *testing.T) {
+	in(t, func(w *world) {
+		i := 0
+		w.github.fault = func(string) error {
+			if i++; i%3 != 0 {
+				return errTest
+			}
+			return nil
+		}
+		w.start("slack")
+		pass(time.Hour)
+		w.github.change("acme/a", 2, func(*PullRequest) {})
+		pass(5 * time.Minute)
+		w.expect("slack", "2 opened")
+	})
+}
+
+func TestGitHubDownIsOneEventNotOneForEachRepository(t *testing.T) {
+	in(t, func(w *world) {
+		w.many(50)
+		w.start("slack")
+		pass(5 * time.Minute)
+		down := true
+		w.github.mutex.Lock()
+		w.github.fault = func(string) error {
+			w.github.mutex.Lock()
+			defer w.github.mutex.Unlock()
+			if down {
+				return &Fault{Trouble: Failing, Reason: "GitHub answers 503."}
+			}
+			return nil
+		}
+		w.github.mutex.Unlock()
+		pass(2 * time.Hour)
+		events := slices.Clone(w.got["slack"])
+		if len(events) == 0 || len(events) > 4 {
+			t.Errorf("%d events: %v", len(events), w.told("slack"))
+		}
+		sum := 0
+		for _, e := range events {
+			sum += len(e.Problem.Repositories)
+		}
+		if sum != 50 {
+			t.Errorf("%d repositories", sum)
+		}
+		w.told("slack")
+		w.github.mutex.Lock()
+		down = false
+		w.github.mutex.Unlock()
+		pass(time.Hour)
+		if n := len(w.told("slack")); n == 0 || n > 3 {
+			t.Errorf("%d events when it was over", n)
+		}
+	})
+}
+
+func TestAfterFiveFailuresEverythingIsRead(t *testing.T) {
+	in(t, func(w *world) {
+		for n := 2; n < 30; n++ {
+			w.github.change("acme/a", n, func(*PullRequest) {})
+			pass(time.Hour)
+		}
+		w.start("slack")
+		pass(time.Minute)
+		down := true
+		w.github.mutex.Lock()
+		w.github.fault = func(string) error {
+			w.github.mutex.Lock()
+			defer w.github.mutex.Unlock()
+			if down {
+				return errTest
+			}
+			return nil
+		}
+		w.github.mutex.Unlock()
+		pass(time.Hour)
+		w.github.mutex.Lock()
+		down = false
+		asked := len(w.github.asked)
+		w.github.mutex.Unlock()
+		pass(6 * time.Minute)
+		n := 0
+		for _, a := range w.github.asked[asked:] {
+			if !a.same {
+				n++
+			}
+		}
+		if n < 4 { // a page of all, three of those that are open
+			t.Errorf("%d answers were read", n)
+		}
+	})
+}
