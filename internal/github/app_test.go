@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/githubtest/contract"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/promotion"
+	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
 // appKey is the private key of the App, which takes some time to make.
@@ -214,4 +216,147 @@ func TestNoTokenForTheApp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// polling is a Reader as an App on an origin, which knows a token from some time after it was made.
+type polling struct {
+	r      *Reader
+	o      *origin
+	made   int
+	lives  time.Duration
+	known  time.Duration                                // after it was made
+	until  func(w http.ResponseWriter, r *http.Request) // answers until then
+	fails  http.HandlerFunc                             // answers who wants a token, if it is there
+	births map[string]time.Time
+}
+
+func pollAsApp(t *testing.T) *polling {
+	t.Helper()
+	_, text := appKey()
+	p := &polling{lives: time.Hour, births: map[string]time.Time{}, until: say(401, message("Bad credentials"))}
+	p.o = &origin{etag: etags["computable"], answer: func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/access_tokens") {
+			if p.fails != nil {
+				p.fails(w, r)
+				return
+			}
+			p.made++
+			value := fmt.Sprintf("canary-token-%d", p.made)
+			p.births[value] = time.Now()
+			say(201, fmt.Sprintf(`{"token": %q, "expires_at": %q}`, value, time.Now().Add(p.lives).UTC().Format(time.RFC3339)))(w, r)
+			return
+		}
+		born, ok := p.births[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+		switch age := time.Since(born); {
+		case !ok || age >= p.lives:
+			say(401, message("Bad credentials"))(w, r)
+		case age < p.known:
+			p.until(w, r)
+		default:
+			say(200, "["+item(1, "one")+"]")(w, r)
+		}
+	}}
+	p.r = readerOf(t, p.o, Account{Name: "App 1", App: &App{ID: 1, InstallationID: 2, Key: func(context.Context) ([]byte, error) { return text, nil }}})
+	return p
+}
+
+// TestPollsAsAnAppForADay cost one full answer, though the token is replaced each hour.
+func TestPollsAsAnAppForADay(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		p := pollAsApp(t)
+		pulls(t, p.r, "acme/fleet")
+		for range 24 * 12 {
+			time.Sleep(5 * time.Minute)
+			if !pulls(t, p.r, "acme/fleet").Unchanged {
+				t.Fatal("told again")
+			}
+		}
+		full := 0
+		for _, status := range p.o.seen() {
+			if status == 200 {
+				full++
+			}
+		}
+		if full != 1 || p.made < 24 || p.made > 27 {
+			t.Errorf("%d full answers, %d tokens", full, p.made)
+		}
+	})
+}
+
+// TestAFreshToken may be refused for some seconds, with 401 or 403.
+func TestAFreshToken(t *testing.T) {
+	for _, status := range []int{401, 403} {
+		virtual(t, func(t *testing.T) {
+			p := pollAsApp(t)
+			p.known, p.until = 3*time.Second, say(status, message("Resource not accessible by integration"))
+			start := time.Now()
+			pulls(t, p.r, "acme/fleet")
+			if took := time.Since(start); took != 3*time.Second || p.made != 1 {
+				t.Errorf("%d: %s, %d tokens", status, took, p.made)
+			}
+			p.known, p.until = 2*time.Hour, say(403, message("Resource not accessible by integration"))
+			start = time.Now()
+			for range 2 { // the second knows that it does not help to wait
+				if f := faultOf(t, p.r, "acme/other"); f.Trouble != watch.Forbidden {
+					t.Errorf("%+v", f)
+				}
+			}
+			if took := time.Since(start); took != 7*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+// TestATokenThatCannotBeReplaced is used until its end, and others are not asked for all the time.
+func TestATokenThatCannotBeReplaced(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		p := pollAsApp(t)
+		pulls(t, p.r, "acme/fleet")
+		asked := 0
+		p.fails = func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			say(403, message("This installation has been suspended"))(w, r)
+		}
+		time.Sleep(56 * time.Minute)
+		for range 60 {
+			pulls(t, p.r, "acme/fleet")
+			time.Sleep(time.Second)
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times in a minute", asked)
+		}
+		time.Sleep(4 * time.Minute)
+		for i := range 10 {
+			if f := faultOf(t, p.r, fmt.Sprintf("acme/r%d", i)); f.Trouble != watch.Unauthorised || !strings.Contains(f.Reason, "suspended") {
+				t.Errorf("%+v", f)
+			}
+		}
+		if s := p.r.Status().Accounts[0]; asked != 2 || s.State != Dead {
+			t.Errorf("asked %d times, %+v", asked, s)
+		}
+		p.fails = nil
+		time.Sleep(time.Minute)
+		if !pulls(t, p.r, "acme/fleet").Unchanged || p.r.Status().Accounts[0].State != Good {
+			t.Errorf("%+v", p.r.Status().Accounts[0])
+		}
+	})
+}
+
+// TestAnAppThatGitHubRejects: a new token does not help.
+func TestAnAppThatGitHubRejects(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		p := pollAsApp(t)
+		pulls(t, p.r, "acme/fleet")
+		time.Sleep(2 * time.Minute)
+		p.known = 2 * time.Hour
+		for range 3 {
+			if f := faultOf(t, p.r, "acme/fleet"); f.Trouble != watch.Unauthorised {
+				t.Errorf("%+v", f)
+			}
+		}
+		if s := p.r.Status().Accounts[0]; p.made != 2 || s.State != Dead {
+			t.Errorf("%d tokens, %+v", p.made, s)
+		}
+	})
 }

@@ -102,7 +102,10 @@ func endpoints(root *url.URL) (rest, graphql *url.URL) {
 		rest = &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"}
 		return rest, rest.JoinPath("graphql")
 	}
-	return root.JoinPath("/api/v3/"), root.JoinPath("/api/graphql")
+	if root.Path == "" {
+		root = root.JoinPath("/") // or what is joined would have no slash before it
+	}
+	return root.JoinPath("api/v3/"), root.JoinPath("api/graphql")
 }
 
 // Root reads the address of an Enterprise Server; empty is github.com. An error says what to write, and repeats nothing:

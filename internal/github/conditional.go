@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -273,10 +274,12 @@ func (c *conditionalOver) read(req *http.Request, resp *http.Response, key fligh
 	}
 	content := &content{key: key.key, sum: sha256.Sum256(raw), raw: raw, store: c.store}
 	etag := resp.Header.Get("Etag")
-	if resp.StatusCode != http.StatusOK || etag == "" || len(etag) > 200 || strings.ContainsAny(etag, "\r\n") || !framed(resp) {
-		if resp.StatusCode == http.StatusOK {
-			c.store.forget(key.key)
-		}
+	if resp.StatusCode != http.StatusOK {
+		return &found{resp.StatusCode, resp.Header, content}, nil
+	}
+	// What is cut off in a way that looks whole is no JSON any more.
+	if etag == "" || !framed(resp) || !strings.Contains(resp.Header.Get("Content-Type"), "json") || !json.Valid(raw) {
+		c.store.forget(key.key)
 		return &found{resp.StatusCode, resp.Header, content}, nil
 	}
 	vary := strings.Join(resp.Header["Vary"], ", ")

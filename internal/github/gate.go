@@ -2,6 +2,7 @@ package github
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -339,7 +340,7 @@ func refusalIn(resp *http.Response) answer {
 		Link    string `json:"documentation_url"`
 	}
 	_ = json.Unmarshal(body, &text) // a page of a proxy says nothing
-	a := answer{status: resp.StatusCode, header: resp.Header, message: text.Message}
+	a := answer{status: resp.StatusCode, header: resp.Header, message: cmp.Or(text.Message, http.StatusText(resp.StatusCode))}
 	a.limited = a.limits() || contains(text.Link, "secondary-rate-limits")
 	if a.limited {
 		a.until = a.reset()

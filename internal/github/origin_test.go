@@ -57,6 +57,7 @@ func (o *origin) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	rec := httptest.NewRecorder()
+	rec.Header().Set("Content-Type", "application/json; charset=utf-8")
 	rec.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	o.answer(rec, r)
 	resp := rec.Result()

@@ -94,16 +94,6 @@ func newReader(config ReaderConfig, network http.RoundTripper, log *slog.Logger)
 	return r, nil
 }
 
-// TemplateData is what templates and those who get events as data see of a pull request: go-github's *PullRequest, made of
-// watch.PullRequest.Raw.
-func TemplateData(raw []byte) (any, error) {
-	p := new(github.PullRequest)
-	if err := json.Unmarshal(raw, p); err != nil {
-		return nil, fmt.Errorf("read a pull request: %w", err)
-	}
-	return p, nil
-}
-
 // Pulls reads one page of a repository's pull requests.
 func (r *Reader) Pulls(ctx context.Context, request watch.Request) (watch.Page, error) {
 	t, fault := r.target(request.Repository, "read the pull requests of "+request.Repository)
@@ -113,6 +103,8 @@ func (r *Reader) Pulls(ctx context.Context, request watch.Request) (watch.Page, 
 	address := request.Next
 	if address == "" {
 		address = t.address("/pulls", listQuery(request.Open))
+	} else if err := r.ours(address); err != nil {
+		return watch.Page{}, t.fault(err)
 	}
 	var page watch.Page
 	err := t.again(ctx, func() (err error) {
@@ -428,7 +420,7 @@ func (t *target) address(path, query string) string {
 // again repeats a read, unless GitHub answers nobody.
 func (t *target) again(ctx context.Context, read func() error) error {
 	return t.r.clock.again(ctx, t.r.log, t.doing, read, func(err error) bool {
-		return passing(err) && t.account != nil && !t.account.gate.failing()
+		return (passing(err) || errors.Is(err, errBroken)) && t.account != nil && !t.account.gate.failing()
 	})
 }
 
