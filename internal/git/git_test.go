@@ -305,7 +305,7 @@ func TestLargeFilesStayWhereTheyAre(t *testing.T) {
 			}
 			t.Cleanup(func() { cache.Close() })
 			noise := make([]byte, 10<<20)
-			rand.Read(noise) //nolint:errcheck // documented never to fail
+			rand.Read(noise)                                                                       //nolint:errcheck // documented never to fail
 			small, large, largest := string(noise[:1<<20-8]), string(noise[:1<<20]), string(noise) // by what is taken; the last by what is fetched
 			for _, step := range []struct{ shrinks, grows, want string }{
 				{largest, small, small},

@@ -102,7 +102,7 @@ func (t *Tree) missing(ctx context.Context, env Environment, app string, problem
 		}
 	}
 	refusal := &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("Nothing that is built for %s is called %s and has a version.", cmp.Or(env.Name, "this environment"), app)}
-	mentions := t.mentions(app[strings.LastIndexByte(app, '/')+1:])
+	places := mentions(t.files, app)
 	var fallen error // of something that should have been built
 	for _, p := range problems {
 		r := (*gitops.Refusal)(nil)
@@ -113,36 +113,42 @@ func (t *Tree) missing(ctx context.Context, env Environment, app string, problem
 		if i >= 0 && w.sites[i].err != nil {
 			fallen = cmp.Or(fallen, p.Err)
 		}
-		if (i < 0 || w.sites[i].err != nil) && slices.ContainsFunc(mentions, func(file string) bool {
+		if (i < 0 || w.sites[i].err != nil) && slices.ContainsFunc(places, func(file string) bool {
 			return within(p.beginning(), file) || i >= 0 && slices.Contains(w.sites[i].files, file)
 		}) {
 			return p.Err
 		}
 		refusal.Details = append(refusal.Details, fmt.Sprintf("%s: %s", p.Kustomization, r.Reason))
 	}
-	if fallen != nil && len(mentions) > 0 { // it may be in what is not built
+	if fallen != nil && len(places) > 0 { // it may be in what is not built
 		return fallen
+	}
+	if len(places) == 0 {
+		for _, file := range mentions(t.all, app) {
+			return &gitops.Refusal{Code: gitops.OutsideSource, Reason: fmt.Sprintf("%s is in %s, which is left out of what Flux sees of this repository, by .sourceignore or its defaults.", app, file)}
+		}
 	}
 	return refusal
 }
 
-// mentions lists the files of the tree that have a HelmRelease or workload of a name.
-func (t *Tree) mentions(name string) (found []string) {
-	err := fs.WalkDir(t.files, ".", func(file string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || !yamlFile(file) || path.Ext(file) == "" {
+// mentions lists the files of a tree that have a HelmRelease or workload of a name.
+func mentions(tree fs.FS, name string) (found []string) {
+	name = name[strings.LastIndexByte(name, '/')+1:]
+	err := fs.WalkDir(tree, ".", func(file string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || !yamlFile(file) || path.Ext(file) == "" {
 			return nil //nolint:nilerr // what cannot be read mentions nothing
 		}
-		content, err := t.files.ReadFile(file)
+		content, err := fs.ReadFile(tree, file)
 		if err != nil || !bytes.Contains(content, []byte(name)) {
 			return nil //nolint:nilerr // likewise
 		}
-		parsed, err := t.parse(file)
+		parsed, err := manifest.Parse(content)
 		if err != nil {
 			return nil //nolint:nilerr // likewise
 		}
-		for d := range parsed.file.Len() {
-			kind := parsed.file.Text(d, "kind")
-			if parsed.file.Text(d, "metadata", "name") == name && (kind == "HelmRelease" || slices.Contains(workloads, kind)) {
+		for d := range parsed.Len() {
+			kind := parsed.Text(d, "kind")
+			if parsed.Text(d, "metadata", "name") == name && (kind == "HelmRelease" || slices.Contains(workloads, kind)) {
 				found = append(found, file)
 				break
 			}

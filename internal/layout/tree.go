@@ -21,7 +21,8 @@ import (
 
 // A Tree is a repository at one commit, and what was read and built of it so far. Its methods may be called side by side.
 type Tree struct {
-	files *memory
+	all   fs.FS   // of the repository
+	files *memory // those that Flux sees
 
 	mu     sync.Mutex
 	builds map[string]*build // by specification
@@ -31,7 +32,7 @@ type Tree struct {
 
 // Open makes a Tree of the files of a commit.
 func Open(tree fs.FS) *Tree {
-	return &Tree{files: &memory{FS: render.Artifact(tree), entries: map[string]entry{}}, builds: map[string]*build{}, parsed: map[string]*text{}, walks: map[string]*walked{}}
+	return &Tree{all: tree, files: &memory{FS: render.Artifact(tree), entries: map[string]entry{}}, builds: map[string]*build{}, parsed: map[string]*text{}, walks: map[string]*walked{}}
 }
 
 // FS are the tree's files.

@@ -93,8 +93,9 @@ type known struct {
 
 // A source is a Flux source that the tree defines.
 type source struct {
-	url string // host and path, normalized
-	ref string // as JSON
+	url    string // host and path, normalized
+	ref    string // as JSON
+	ignore string // what of it Flux does not see, beside what .sourceignore says
 }
 
 // Limits on a walk.
@@ -367,13 +368,13 @@ func (w *walk) learn(s *site) {
 			w.known.maps[gitops.Object{Kind: o.Kind, Namespace: cmp.Or(o.Namespace, s.TargetNamespace), Name: o.Name}] = values
 		case group == "source.toolkit.fluxcd.io":
 			ref, _ := json.Marshal(at(o.Fields, "spec", "ref"))
-			w.known.sources[o.Object] = source{repositoryURL(textAt(o.Fields, "spec", "url")), string(ref)}
+			w.known.sources[o.Object] = source{repositoryURL(textAt(o.Fields, "spec", "url")), string(ref), textAt(o.Fields, "spec", "ignore")}
 		case group == "source.extensions.fluxcd.io" && o.Kind == "ArtifactGenerator":
 			maps.Copy(w.known.assemblies, assemblies(o))
 		case group == "fluxcd.controlplane.io" && o.Kind == "FluxInstance":
 			if sync := at(o.Fields, "spec", "sync"); sync != nil && textAt(o.Fields, "spec", "sync", "kind") == "GitRepository" {
 				object := gitops.Object{Kind: "GitRepository", Namespace: o.Namespace, Name: cmp.Or(textAt(o.Fields, "spec", "sync", "name"), o.Namespace)}
-				w.known.sources[object] = source{repositoryURL(textAt(o.Fields, "spec", "sync", "url")), ""}
+				w.known.sources[object] = source{url: repositoryURL(textAt(o.Fields, "spec", "sync", "url"))}
 				if cleanPath(textAt(o.Fields, "spec", "sync", "path")) == w.sites[0].Path {
 					w.known.anchor = object
 				}
@@ -467,15 +468,23 @@ func (j *judge) follows(k gitops.Kustomization) (dir string, err error) {
 	return dir, nil
 }
 
-// keeps fails a site whose artifact does not hold the files that were built.
+// keeps fails a site whose source does not hold the files that were built.
 func (j *judge) keeps(s *site) {
-	if s.Source.Kind != "ExternalArtifact" || s.err != nil {
+	from := s.Source.Object
+	if s.err != nil {
 		return
 	}
-	a := j.known.assemblies[s.Source.Object]
-	if c := a.covering(s.applied); c == nil || !a.keeps(c.Source, s.Path, s.applied, s.files) {
-		s.objects, s.err = nil, &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Flux Kustomization %s is applied from %s, which %s assembles of other files than those in %s. ferry does not look into that.",
-			s.key(), s.Source.Object, a.Generator, s.Path)}
+	if a, ok := j.known.assemblies[from]; ok {
+		c := a.covering(s.applied)
+		if c == nil || !a.keeps(c.Source, s.Path, s.applied, s.files) {
+			s.objects, s.err = nil, &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Flux Kustomization %s is applied from %s, which %s assembles of other files than those in %s. ferry does not look into that.",
+				s.key(), from, a.Generator, s.Path)}
+			return
+		}
+		from = c.Source
+	}
+	if file, ok := render.LeftOut(j.known.sources[from].ignore, s.files); ok {
+		s.objects, s.err = nil, &gitops.Refusal{Code: gitops.OutsideSource, Reason: fmt.Sprintf("%s is left out of what Flux sees of this repository, by spec.ignore of %s.", file, from)}
 	}
 }
 

@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/fluxcd/pkg/sourceignore"
 	"github.com/fluxcd/pkg/sourceignore/gitignore"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
 // Artifact shows what Flux's source-controller keeps of a repository: regular files that no .sourceignore names. Without
@@ -31,6 +34,9 @@ func (a artifact) Open(name string) (fs.File, error) {
 		return nil, err
 	}
 	if fs.ValidPath(name) && !kept[name] {
+		if _, ignored := kept[name]; ignored {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: errIgnored}
+		}
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	file, err := a.FS.Open(name)
@@ -38,6 +44,27 @@ func (a artifact) Open(name string) (fs.File, error) {
 		return listing{dir, name, kept}, nil
 	}
 	return file, err
+}
+
+// errIgnored says of a file that Flux does not see it.
+var errIgnored = fmt.Errorf("left out by .sourceignore or its defaults: %w", fs.ErrNotExist)
+
+// ignored refuses a file that is in the repository and not in what Flux sees of it; nil for any other.
+func ignored(tree fs.FS, file string) error {
+	if _, err := fs.Stat(tree, file); !errors.Is(err, errIgnored) {
+		return nil
+	}
+	return &gitops.Refusal{Code: gitops.OutsideSource, Reason: fmt.Sprintf("%s is left out of what Flux sees of this repository, by .sourceignore or its defaults.", file)}
+}
+
+// LeftOut returns the first of some files that the spec.ignore of a GitRepository leaves out of what Flux sees.
+func LeftOut(ignore string, files []string) (file string, ok bool) {
+	matcher := sourceignore.NewMatcher(sourceignore.ReadPatterns(strings.NewReader(ignore), nil))
+	i := slices.IndexFunc(files, func(f string) bool { return matcher.Match(steps(f), false) })
+	if i < 0 {
+		return "", false
+	}
+	return files[i], true
 }
 
 // A listing is an open directory.

@@ -128,6 +128,9 @@ func (w *walker) names(tree fs.FS) []string {
 func (w *walker) root(k gitops.Kustomization) (file string, raw []byte, err error) {
 	kustomization := types.Kustomization{TypeMeta: types.TypeMeta{APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind}}
 	if file = kustomizationFile(w.tree, k.Path); file == "" {
+		if err := ignored(w.tree, path.Join(k.Path, "kustomization.yaml")); err != nil {
+			return "", nil, err
+		}
 		file = path.Join(k.Path, "kustomization.yaml")
 		found, err := manifests(w.tree, k.Path)
 		if err != nil {
@@ -203,6 +206,9 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	}
 	file := kustomizationFile(w.tree, dir)
 	if file == "" {
+		if err := ignored(w.tree, path.Join(dir, "kustomization.yaml")); err != nil {
+			return err
+		}
 		return outside(dir, "has no kustomization")
 	}
 	for _, other := range konfig.RecognizedKustomizationFileNames() {
@@ -450,6 +456,9 @@ func (w *walker) resolve(dir, ref string) (string, error) {
 	at := path.Join(dir, ref)
 	if !fs.ValidPath(at) {
 		return "", outside(fmt.Sprintf("%s in %s", ref, dir), "is not in the repository at this commit")
+	}
+	if err := ignored(w.tree, at); err != nil {
+		return "", err
 	}
 	if _, err := fs.Stat(w.tree, at); errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
 		return "", outside(fmt.Sprintf("%s in %s", ref, dir), "is not in the repository at this commit")

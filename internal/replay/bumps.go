@@ -207,11 +207,20 @@ func (c *comparer) scalar(a, b *yaml.Node, keys []string, line int) error {
 	}
 	const quotes = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle
 	if a.Line != b.Line || a.Style&quotes != b.Style&quotes || b.ShortTag() != "!!str" || // a number, which ferry puts in quotes
-		!isVersion(keys, a.Value) || !isVersion(keys, b.Value) {
+		!isVersion(keys, a.Value) || !isVersion(keys, b.Value) || imageName(a.Value) != imageName(b.Value) {
 		return errOther
 	}
 	c.found = append(c.found, bump{file: c.file, line: line + a.Line, path: strings.Join(keys, "."), keys: keys, old: a.Value, new: b.Value, kind: c.field(keys, a.Value), name: c.name})
 	return nil
+}
+
+// imageName is the name in a whole image reference, which a version does not have.
+func imageName(value string) string {
+	if location.MatchString(value) || !strings.Contains(value, "/") {
+		return ""
+	}
+	name, _, _ := gitops.SplitImage(value)
+	return name
 }
 
 var (

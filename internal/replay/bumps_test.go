@@ -41,6 +41,7 @@ func TestBumps(t *testing.T) {
 		"an address":       {"a.yaml", "spec: {imageHost: OLD}\n", "10.0.0.1", "10.0.0.2", nil},
 		"a comment":        {"a.yaml", "spec: {version: 1.0.0} # OLD\n", "1.0.0", "1.0.1", nil},
 		"a key":            {"a.yaml", "spec: {OLD: 1.0.0}\n", "a", "b", nil},
+		"another registry": {"a.yaml", "spec: {image: OLD}\n", "a.example/b:1.0.0", "c.example/b:1.0.1", nil},
 		"another image":    {"a.yaml", "spec: {image: OLD}\n", "a", "b", nil},
 		"more lines":       {"a.yaml", "spec: {version: OLD}\n", "1.0.0", "1.0.1\n", nil},
 		"not YAML":         {"a.yaml", "{{ if }}\nversion: OLD\n", "1.0.0", "1.0.1", nil},
