@@ -142,10 +142,10 @@ func chaos(t *testing.T, seed uint64) {
 	mutex.Unlock()
 
 	type model struct {
-		open, merged, draft bool
-		head                int
-		base                string
-		labels              []string
+		open, merged bool
+		head         int
+		base         string
+		labels       []string
 	}
 	pulls := map[string]*model{}
 	kills := 0

@@ -395,6 +395,9 @@ func (h handover) line() string { return fmt.Sprintf("%q %q\n", h.entry, h.strea
 
 func (j *fileJournal) add(h handover) error {
 	if j.file == nil {
+		if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
+			return err
+		}
 		file, err := os.OpenFile(j.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
 			return err

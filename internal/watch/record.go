@@ -132,14 +132,17 @@ const (
 // errBroken is a stored record, or shard, that cannot be read.
 var errBroken = errors.New("stored state is broken")
 
+// newPacker makes what pack writes with: it has a megabyte of its own, so it is used again.
+func newPacker() *gzip.Writer {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // there is such a level
+	return z
+}
+
 // pack writes a record for a shard.
-func (r *record) pack() ([]byte, error) {
+func (r *record) pack(z *gzip.Writer) ([]byte, error) {
 	var b bytes.Buffer
 	b.Write(make([]byte, 4))
-	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	if err != nil {
-		return nil, err
-	}
+	z.Reset(&b)
 	if err := errors.Join(json.NewEncoder(z).Encode(r), z.Close()); err != nil {
 		return nil, fmt.Errorf("write record of %s: %w", r.Name, err)
 	}

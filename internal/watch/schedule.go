@@ -128,6 +128,9 @@ func (w *Watcher) await(ctx context.Context) *watched {
 		now := w.ports.Now()
 		s, at := w.earliest(now)
 		wake := w.wake
+		if w.awaited = at; s == nil {
+			w.awaited = now.AddDate(100, 0, 0)
+		}
 		switch {
 		case s != nil && !at.After(now) && passed:
 			s.running = true
@@ -158,6 +161,18 @@ func (w *Watcher) await(ctx context.Context) *watched {
 	}
 }
 
+// next is when it is to be looked at.
+func (s *watched) next() time.Time {
+	t := s.due
+	if len(s.wakes) > 0 && s.wakes[0].Before(t) {
+		t = s.wakes[0]
+	}
+	if t.Before(s.paused) {
+		t = s.paused
+	}
+	return t
+}
+
 // earliest is the source that is due first, or that a hint is about and its time has come. The caller has the mutex.
 func (w *Watcher) earliest(now time.Time) (*watched, time.Time) {
 	var best *watched
@@ -167,13 +182,8 @@ func (w *Watcher) earliest(now time.Time) (*watched, time.Time) {
 		if s.running {
 			continue
 		}
-		t, hinted := s.due, false
-		if len(s.wakes) > 0 && s.wakes[0].Before(t) {
-			t, hinted = s.wakes[0], !s.wakes[0].After(now)
-		}
-		if t.Before(s.paused) {
-			t, hinted = s.paused, false
-		}
+		t := s.next()
+		hinted := len(s.wakes) > 0 && !s.wakes[0].After(now) && !s.paused.After(now)
 		if best == nil || hinted && !hint || hinted == hint && t.Before(at) {
 			best, at, hint = s, t, hinted
 		}
@@ -181,10 +191,12 @@ func (w *Watcher) earliest(now time.Time) (*watched, time.Time) {
 	return best, at
 }
 
-// wakeUp makes await think again. The caller has the mutex.
-func (w *Watcher) wakeUp() {
-	close(w.wake)
-	w.wake = make(chan struct{})
+// wakeUp makes await think again, if a look is due sooner than it thought. The caller has the mutex.
+func (w *Watcher) wakeUp(due time.Time) {
+	if due.Before(w.awaited) {
+		close(w.wake)
+		w.wake = make(chan struct{})
+	}
 }
 
 // visit looks at a repository, and says when to do so again.
@@ -199,7 +211,7 @@ func (w *Watcher) visit(ctx context.Context, s *watched) {
 	r := w.state.get(s.name)
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	defer w.wakeUp()
+	defer func() { w.wakeUp(s.next()) }()
 	s.running = false
 	if r != nil {
 		s.active, s.Known = r.Cursor, len(r.Pulls)
@@ -330,11 +342,10 @@ func (w *Watcher) byHeat(s *watched, now time.Time) time.Duration {
 // after 15 s: GitHub's answers may be older than its webhooks. Hints follow each other every 5 s at most, and every minute
 // while the repository cannot be read. An error means that the repository is not watched.
 func (w *Watcher) Hint(repository string) error {
-	i := slices.IndexFunc(w.watched, func(s *watched) bool { return name(s.name) == name(repository) })
-	if i < 0 {
+	s := w.byName[name(repository)]
+	if s == nil {
 		return fmt.Errorf("%q is not watched", short(repository))
 	}
-	s := w.watched[i]
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	now := w.ports.Now()
@@ -355,6 +366,6 @@ func (w *Watcher) Hint(repository string) error {
 		}
 	}
 	slices.SortFunc(s.wakes, time.Time.Compare)
-	w.wakeUp()
+	w.wakeUp(s.hinted)
 	return nil
 }

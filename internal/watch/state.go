@@ -2,6 +2,7 @@ package watch
 
 import (
 	"cmp"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,8 @@ type state struct {
 	shards  []*shard
 	records map[string]*held // by name
 	// news is closed, and another takes its place, when there may be something to hand over.
-	news chan struct{}
+	news   chan struct{}
+	packer *gzip.Writer
 }
 
 type shard struct {
@@ -52,7 +54,7 @@ type held struct {
 }
 
 func newState(store Store) *state {
-	s := &state{store: store, records: map[string]*held{}, news: make(chan struct{})}
+	s := &state{store: store, records: map[string]*held{}, news: make(chan struct{}), packer: newPacker()}
 	s.grow(shardsAtFirst)
 	return s
 }
@@ -243,7 +245,7 @@ func (s *state) prepare(home *shard, name string, generation uint64, change func
 		}
 	}
 	for {
-		if err := p.pack(); err != nil {
+		if err := p.pack(s.packer); err != nil {
 			return nil, err
 		}
 		if len(p.data) <= roomy || !p.shrink() {
@@ -256,11 +258,11 @@ func (s *state) prepare(home *shard, name string, generation uint64, change func
 	return p, nil
 }
 
-func (p *prepared) pack() error {
+func (p *prepared) pack(z *gzip.Writer) error {
 	p.data = []byte(header)
 	for _, n := range slices.Sorted(maps.Keys(p.now)) {
 		if p.packed[n] == nil {
-			packed, err := p.now[n].pack()
+			packed, err := p.now[n].pack(z)
 			if err != nil {
 				return err
 			}
@@ -374,6 +376,13 @@ func (s *state) reload(ctx context.Context, home *shard) error {
 	}
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
+	if version == "" { // removed, and maybe not alone
+		for _, other := range s.shards {
+			if other.version != "" {
+				other.changes++
+			}
+		}
+	}
 	home.version = version
 	home.changes++
 	for _, theirs := range records {

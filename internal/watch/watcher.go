@@ -29,7 +29,8 @@ type Ports struct {
 type Watcher struct {
 	ports    Ports
 	config   Config
-	watched  []*watched // in configuration order; the list never changes
+	watched  []*watched          // in configuration order; neither it nor byName ever changes
+	byName   map[string]*watched // as name gives it
 	mistakes []Mistake
 	state    *state
 	pace     *pace
@@ -42,7 +43,8 @@ type Watcher struct {
 	unsaved []handover // in the journal, and not in the store
 
 	mutex     sync.Mutex
-	wake      chan struct{} // closed, and replaced, when another look may be due
+	wake      chan struct{} // closed, and replaced, when a look is due before awaited
+	awaited   time.Time     // zero: nothing is
 	streams   map[string]*stream
 	losses    []string // sentences about lost state that are to be told
 	weighed   time.Time
@@ -55,16 +57,18 @@ type Watcher struct {
 func New(config Config, ports Ports) (*Watcher, []Mistake) {
 	w := &Watcher{
 		ports: ports, state: newState(ports.Store), loaded: make(chan struct{}), wake: make(chan struct{}), streams: map[string]*stream{},
-		journal: noJournal{},
+		journal: noJournal{}, byName: map[string]*watched{},
 	}
 	var sources []*source
 	w.config, sources, w.mistakes = config.compile()
 	w.pace = &pace{every: w.scaled(time.Minute / time.Duration(w.config.Peak)), now: ports.Now}
 	for _, s := range sources {
-		w.watched = append(w.watched, &watched{
+		one := &watched{
 			source: s, fresh: true, completeAfter: w.jittered(w.scaled(completeEvery), 0.1), interval: w.scaled(s.interval),
 			RepositoryStatus: RepositoryStatus{Name: s.name},
-		})
+		}
+		w.watched = append(w.watched, one)
+		w.byName[name(s.name)] = one
 	}
 	if ports.Journal != "" {
 		w.journal = &fileJournal{path: ports.Journal}
@@ -89,9 +93,7 @@ func (w *Watcher) newID() string {
 	return strconv.FormatUint(uint64(w.ports.Random()*(1<<53)), 36) + "-" + strconv.FormatUint(uint64(w.ports.Random()*(1<<53)), 36)
 }
 
-func (w *Watcher) configured(n string) bool {
-	return slices.ContainsFunc(w.watched, func(s *watched) bool { return name(s.name) == n })
-}
+func (w *Watcher) configured(name string) bool { return w.byName[name] != nil }
 
 // Run watches until ctx ends. What goes wrong is in the Status, and told as an event once it lasts. It may be called once.
 func (w *Watcher) Run(ctx context.Context) {
@@ -138,6 +140,9 @@ func (w *Watcher) load(ctx context.Context) bool {
 	}
 	now := w.ports.Now()
 	handed, journalled, err := w.journal.read()
+	if journalled && err == nil {
+		err = w.journal.replace(handed) // without a line that was not written to its end
+	}
 	if err != nil {
 		w.ports.Log.Error("journal cannot be read; what was handed over last may come again", "error", err)
 	}
@@ -219,10 +224,7 @@ func (w *Watcher) Status() Status {
 	status := Status{Mistakes: w.mistakes, State: cmp.Or(w.loading, unsaved), Stretched: w.stretched}
 	for _, s := range w.watched {
 		r := s.RepositoryStatus
-		r.Interval, r.Next, r.Outbox = s.interval, s.due, byRecord[name(s.name)]
-		if len(s.wakes) > 0 && s.wakes[0].Before(r.Next) {
-			r.Next = s.wakes[0]
-		}
+		r.Interval, r.Next, r.Outbox = s.interval, s.next(), byRecord[name(s.name)]
 		status.Repositories = append(status.Repositories, r)
 	}
 	for id, s := range w.streams {
