@@ -52,7 +52,7 @@ type Reader struct {
 	log      *slog.Logger
 
 	mu        sync.Mutex
-	told      map[string]digest    // body of the page that was handed out last, by URL
+	told      map[told]digest      // body of the first page that was handed out last
 	ids       map[string]int64     // of repositories without pull requests, by lower-case name
 	moved     map[string]move      // renamed repositories, by lower-case name
 	uncovered map[string]time.Time // "account\nowner/name" that a second account may not see, until when that counts
@@ -62,6 +62,12 @@ type Reader struct {
 type move struct {
 	path  string // "/repositories/1", with what stands before it on an Enterprise Server
 	until time.Time
+}
+
+// told names a first page.
+type told struct {
+	repository string
+	open       bool
 }
 
 // NewReader checks the configuration; it makes no request. A folder for answers that cannot be used is no error: it is
@@ -87,7 +93,7 @@ func newReader(config ReaderConfig, network http.RoundTripper, log *slog.Logger)
 	api, _ := endpoints(root)
 	clock := newClock(config.Factor)
 	r := &Reader{api: api, clock: clock, log: log, cache: newConditional(newStore(pollCache, d), clock, log),
-		told: map[string]digest{}, ids: map[string]int64{}, moved: map[string]move{}, uncovered: map[string]time.Time{}}
+		told: map[told]digest{}, ids: map[string]int64{}, moved: map[string]move{}, uncovered: map[string]time.Time{}}
 	for _, a := range config.Accounts {
 		r.accounts = append(r.accounts, newAccount(a, api, network, r.cache, clock, log))
 	}
@@ -108,7 +114,7 @@ func (r *Reader) Pulls(ctx context.Context, request watch.Request) (watch.Page, 
 	}
 	var page watch.Page
 	err := t.again(ctx, func() (err error) {
-		page, err = r.page(ctx, t, address, request.Fresh)
+		page, err = r.page(ctx, t, address, request)
 		return err
 	})
 	if err != nil {
@@ -125,7 +131,7 @@ func listQuery(open bool) string {
 }
 
 // page reads and decodes one page, or says that it is as it was when it was handed out last.
-func (r *Reader) page(ctx context.Context, t *target, address string, fresh bool) (watch.Page, error) {
+func (r *Reader) page(ctx context.Context, t *target, address string, request watch.Request) (watch.Page, error) {
 	content, header, err := t.kept(ctx, address, true)
 	if err != nil {
 		return watch.Page{}, err
@@ -134,10 +140,11 @@ func (r *Reader) page(ctx context.Context, t *target, address string, fresh bool
 	if seconds, err := strconv.Atoi(header.Get("X-Poll-Interval")); err == nil && seconds > 0 {
 		page.Interval = time.Duration(min(seconds, 3600)) * time.Second
 	}
+	first := told{request.Repository, request.Open}
 	r.mu.Lock()
-	known := r.told[address] == content.sum
+	known := request.Next == "" && r.told[first] == content.sum
 	r.mu.Unlock()
-	if known && !fresh {
+	if known && !request.Fresh {
 		page.Unchanged = true
 		return page, nil
 	}
@@ -158,9 +165,11 @@ func (r *Reader) page(ctx context.Context, t *target, address string, fresh bool
 			return watch.Page{}, err
 		}
 	}
-	r.mu.Lock()
-	r.told[address] = content.sum
-	r.mu.Unlock()
+	if request.Next == "" { // others are asked for where this one has changed
+		r.mu.Lock()
+		r.told[first] = content.sum
+		r.mu.Unlock()
+	}
 	return page, nil
 }
 
