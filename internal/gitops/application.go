@@ -56,7 +56,8 @@ type Version struct {
 	// Value is what runs: the chart version that Helm last deployed, or the tag in the workload's template.
 	// Empty: nothing has run.
 	Value string `json:"value"`
-	// Desired is what the live object asks for; it may be a range, or empty for the newest chart.
+	// Desired is what the live object asks for: a HelmRelease's values of an image. It may be a range, or empty for the
+	// newest chart.
 	Desired string `json:"desired"`
 	// Digest pins an image; "sha256:…" or empty.
 	Digest string `json:"digest,omitempty"`
@@ -66,6 +67,9 @@ type Version struct {
 	Container string `json:"container,omitempty"`
 	// Init says that it is an init container, which stands for an application that has no other.
 	Init bool `json:"init,omitempty"`
+	// Path is that of the value which states an image of a HelmRelease: "spec.values.image.tag", or in a ConfigMap of
+	// valuesFrom `data["values.yaml"]|image.tag`. Empty: it is not known.
+	Path string `json:"path,omitempty"`
 }
 
 // Health is a status in one word.
@@ -193,7 +197,8 @@ type Workload struct {
 // An Application is everything observed about one, in one environment, at one moment.
 type Application struct {
 	Key
-	// Versions are the candidates, the release's own (see Release) first where there is one.
+	// Versions are the candidates, the release's own (see Release) first where there is one. Those of a HelmRelease are its
+	// chart and the images that its values name: what else its workloads run, the chart decides.
 	Versions  []Version    `json:"versions"`
 	Health    Health       `json:"health"`
 	Reason    string       `json:"reason"`  // one word, of Flux or kstatus
@@ -204,20 +209,20 @@ type Application struct {
 	Owner *Kustomization `json:"owner,omitempty"`
 }
 
-// Release returns the version that stands for the application: the chart of a HelmRelease, or of a workload the image
-// of its only container or of the container named like it, init containers aside. It is false where a user has to choose.
+// Release returns the version that stands for the application: the only one there is, init containers aside; else the
+// chart that is named like it, or of a workload the container that is. It is false where a user has to choose.
 func (a Application) Release() (Version, bool) {
 	candidates := withoutInit(a.Versions)
 	if len(candidates) == 1 {
 		return candidates[0], true
 	}
 	for _, v := range candidates {
-		if v.Kind == ChartVersion {
+		if v.Kind == ChartVersion && v.Name == a.Name {
 			return v, true
 		}
 	}
 	for _, v := range candidates {
-		if v.Container == a.Name {
+		if a.Helm == nil && v.Container == a.Name {
 			return v, true
 		}
 	}
@@ -233,7 +238,7 @@ func withoutInit(versions []Version) []Version {
 }
 
 // Select returns the version that the options --chart and --image NAME choose, or the release's own without them.
-// NAME is a container, an image, or the last element of an image.
+// NAME is a container, an image, the last element of an image, or what a HelmRelease's values call it.
 func (a Application) Select(chart bool, image string) (Version, error) {
 	var found []Version
 	switch {
@@ -245,7 +250,7 @@ func (a Application) Select(chart bool, image string) (Version, error) {
 		}
 	case image != "":
 		for _, v := range a.Versions {
-			if v.Kind == ImageTag && (v.Container == image || v.Name == image || v.Name[strings.LastIndex(v.Name, "/")+1:] == image) {
+			if v.Kind == ImageTag && a.called(v, image) {
 				found = append(found, v)
 			}
 		}
@@ -262,16 +267,52 @@ func (a Application) Select(chart bool, image string) (Version, error) {
 	refusal := &Refusal{Code: NotFound, Reason: fmt.Sprintf("%s in %s has no such version field.", a.Name, a.Environment)}
 	if len(found) > 1 {
 		refusal = &Refusal{Code: Ambiguous, Reason: fmt.Sprintf("%s in %s has several version fields. Say which one with --image NAME.", a.Name, a.Environment)}
+		if slices.ContainsFunc(found, func(v Version) bool { return v.Kind == ChartVersion }) {
+			refusal.Reason = fmt.Sprintf("%s in %s has several version fields. Say which one with --chart or --image NAME.", a.Name, a.Environment)
+		}
 	}
 	for _, v := range a.Versions {
 		option := "--chart"
 		if v.Kind == ImageTag {
-			option = "--image " + cmp.Or(v.Container, v.Name)
+			option = "--image " + a.Option(v)
 		}
 		refusal.Details = append(refusal.Details, fmt.Sprintf("%s %s is at %s: %s", v.Kind, v.Name, cmp.Or(v.Value, v.Desired, "no version"), option))
 	}
 	return Version{}, refusal
 }
+
+// called says whether --image NAME may mean an image's version.
+func (a Application) called(v Version, name string) bool {
+	if v.Container == name || v.Name == name || lastElement(v.Name) == name || v.Path != "" && spokenOf(v.Path) == name {
+		return true
+	}
+	// A HelmRelease's version may be that of several containers.
+	return a.Helm != nil && slices.ContainsFunc(a.Workloads, func(w Workload) bool {
+		return slices.ContainsFunc(w.Containers, func(c Container) bool {
+			image, tag, digest := SplitImage(c.Image)
+			return c.Name == name && image == v.Name && tag == v.Value && digest == v.Digest
+		})
+	})
+}
+
+// Option is the shortest NAME by which --image means this version alone.
+func (a Application) Option(v Version) string {
+	for _, name := range []string{v.Container, lastElement(v.Name)} {
+		others := 0
+		for _, o := range a.Versions {
+			if o.Kind == ImageTag && a.called(o, name) {
+				others++
+			}
+		}
+		if name != "" && others == 1 {
+			return name
+		}
+	}
+	return v.Name
+}
+
+// lastElement of an image is what people call it.
+func lastElement(image string) string { return image[strings.LastIndexByte(image, '/')+1:] }
 
 // Aliases are the names by which a user may mean the application: its own and those of its parts.
 func (a Application) Aliases() []string {

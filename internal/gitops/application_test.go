@@ -20,18 +20,35 @@ func podinfo(versions ...Version) Application {
 	return Application{Key: Key{Environment: "prod", Namespace: "apps", Kind: "Deployment", Name: "podinfo"}, Versions: versions}
 }
 
+// released is podinfo as a HelmRelease whose workloads run images.
+func released(versions []Version, images ...string) Application {
+	app := podinfo(versions...)
+	app.Kind, app.Helm = "HelmRelease", &HelmRelease{}
+	for _, image := range images {
+		name, _, _ := SplitImage(image)
+		app.Workloads = append(app.Workloads, Workload{Containers: []Container{{Name: lastElement(name) + "-run", Image: image}}})
+	}
+	return app
+}
+
 func TestRelease(t *testing.T) {
+	generic := Version{Kind: ChartVersion, Name: "app-template", Value: "4.0.0"}
 	for name, tc := range map[string]struct {
 		app  Application
 		want *Version
 	}{
-		"the only one":               {podinfo(proxy), &proxy},
-		"the chart before images":    {podinfo(main, chart), &chart},
-		"the container of that name": {podinfo(proxy, main), &main},
-		"several others":             {podinfo(proxy, other), nil},
-		"beside an init container":   {podinfo(setup, proxy), &proxy},
-		"only an init container":     {podinfo(setup), &setup},
-		"none":                       {podinfo(), nil},
+		"the only one":                              {podinfo(proxy), &proxy},
+		"the chart before images":                   {podinfo(main, chart), &chart},
+		"the container of that name":                {podinfo(proxy, main), &main},
+		"several others":                            {podinfo(proxy, other), nil},
+		"beside an init container":                  {podinfo(setup, proxy), &proxy},
+		"only an init container":                    {podinfo(setup), &setup},
+		"none":                                      {podinfo(), nil},
+		"of a HelmRelease, the chart of that name":  {released([]Version{chart, proxy}), &chart},
+		"of a HelmRelease, its only chart":          {released([]Version{generic}), &generic},
+		"of a HelmRelease, its only image":          {released([]Version{proxy}), &proxy},
+		"of a HelmRelease, another chart and image": {released([]Version{generic, main}), nil},
+		"of a HelmRelease, several images":          {released([]Version{main, proxy}), nil},
 	} {
 		got, ok := tc.app.Release()
 		if ok != (tc.want != nil) {
@@ -45,6 +62,7 @@ func TestRelease(t *testing.T) {
 
 func TestSelect(t *testing.T) {
 	all := podinfo(chart, main, proxy, other)
+	named := Version{Kind: ImageTag, Name: "example/api", Value: "3", Container: "app", Path: "spec.values.backend.image.tag"}
 	for name, tc := range map[string]struct {
 		app   Application
 		chart bool
@@ -52,21 +70,24 @@ func TestSelect(t *testing.T) {
 		want  Version
 		code  Code
 	}{
-		"release":                     {app: all, want: chart},
-		"chart":                       {app: all, chart: true, want: chart},
-		"container":                   {app: all, image: "sidecar", want: proxy},
-		"image":                       {app: all, image: "example/proxy", want: proxy},
-		"image with a registry":       {app: all, image: "registry.example.com:5000/acme/podinfo", want: main},
-		"last element":                {app: all, image: "podinfo", want: main},
-		"an init container":           {app: podinfo(main, setup), image: "migrate", want: setup},
-		"an image of both":            {app: podinfo(main, setup), image: "podinfo", want: main},
-		"last element of two":         {app: all, image: "proxy", code: Ambiguous},
-		"part of an element":          {app: all, image: "prox", code: NotFound},
-		"middle element":              {app: all, image: "acme", code: NotFound},
-		"a chart where there is none": {app: podinfo(main), chart: true, code: NotFound},
-		"a chart is no image":         {app: podinfo(chart), image: "podinfo", code: NotFound},
-		"several, none chosen":        {app: podinfo(proxy, other), code: Ambiguous},
-		"nothing at all":              {app: podinfo(), code: NotFound},
+		"release":                      {app: all, want: chart},
+		"chart":                        {app: all, chart: true, want: chart},
+		"container":                    {app: all, image: "sidecar", want: proxy},
+		"image":                        {app: all, image: "example/proxy", want: proxy},
+		"image with a registry":        {app: all, image: "registry.example.com:5000/acme/podinfo", want: main},
+		"last element":                 {app: all, image: "podinfo", want: main},
+		"an init container":            {app: podinfo(main, setup), image: "migrate", want: setup},
+		"an image of both":             {app: podinfo(main, setup), image: "podinfo", want: main},
+		"last element of two":          {app: all, image: "proxy", code: Ambiguous},
+		"part of an element":           {app: all, image: "prox", code: NotFound},
+		"middle element":               {app: all, image: "acme", code: NotFound},
+		"a chart where there is none":  {app: podinfo(main), chart: true, code: NotFound},
+		"a chart is no image":          {app: podinfo(chart), image: "podinfo", code: NotFound},
+		"several, none chosen":         {app: podinfo(proxy, other), code: Ambiguous},
+		"nothing at all":               {app: podinfo(), code: NotFound},
+		"what values call it":          {app: released([]Version{chart, named}), image: "backend", want: named},
+		"a container of another image": {app: released([]Version{chart, proxy}, "other/proxy:2"), image: "proxy-run", code: NotFound},
+		"another container of it":      {app: released([]Version{chart, named}, "other/proxy:2", "example/api:3"), image: "api-run", want: named},
 	} {
 		got, err := tc.app.Select(tc.chart, tc.image)
 		if tc.code == "" {

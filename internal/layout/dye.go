@@ -178,7 +178,7 @@ func tokenIn(text string, tokens map[string]bool) (start, end int, ok bool) {
 		start = strings.Index(text, trimmed)
 		return start, start + len(trimmed), true
 	}
-	if name, version := splitReference(trimmed); version != "" && tokens[version] && !strings.ContainsAny(trimmed, " \n${}") {
+	if name, version := gitops.SplitVersion(trimmed); version != "" && tokens[version] && !strings.ContainsAny(trimmed, " \n${}") {
 		start = strings.Index(text, trimmed) + len(name) + 1
 		return start, start + len(version), true
 	}

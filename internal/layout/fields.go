@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -134,8 +133,8 @@ func (c *catalogue) release(app gitops.Key, s *site, o render.Object) {
 		}
 		c.add(r)
 	}
-	if values, _ := at(o.Fields, "spec", "values").(map[string]any); values != nil {
-		c.images(app, s, o, values, "spec.values", "values")
+	for _, image := range gitops.ReleaseImages(o.Fields) {
+		c.image(app, s, o, image)
 	}
 	from, _ := at(o.Fields, "spec", "valuesFrom").([]any)
 	for _, v := range from {
@@ -152,16 +151,6 @@ func (c *catalogue) release(app gitops.Key, s *site, o render.Object) {
 		var values map[string]any
 		if textAt(ref, "targetPath") == "" && yaml.Unmarshal([]byte(text), &values) == nil {
 			c.images(app, found.site, found.object, values, child("data", key)+"|", "values")
-		}
-	}
-	renderers, _ := at(o.Fields, "spec", "postRenderers").([]any)
-	for i, v := range renderers {
-		renderer, _ := v.(map[string]any)
-		images, _ := at(renderer, "kustomize", "images").([]any)
-		for j, v := range images {
-			image, _ := v.(map[string]any)
-			under := fmt.Sprintf("spec.postRenderers[%d].kustomize.images[%d]", i, j)
-			c.tagged(app, s, o, cmp.Or(textAt(image, "newName"), textAt(image, "name")), under, textAt(image, "newTag"), "newTag", textAt(image, "digest"), "digest")
 		}
 	}
 }
@@ -237,7 +226,7 @@ func (c *catalogue) inputs(app gitops.Key, s *site, o render.Object) {
 	for i, v := range inputs {
 		input, _ := v.(map[string]any)
 		for _, key := range sortedKeys(input) {
-			if text := textAt(input, key); versionLike.MatchString(text) {
+			if text := textAt(input, key); gitops.LooksLikeVersion(text) {
 				c.add(reading{app: app, version: gitops.Version{Kind: gitops.Substitute, Name: key, Object: object(app)},
 					place:   place{s.key(), o.Object, child(fmt.Sprintf("spec.inputs[%d]", i), key), text, text},
 					refusal: &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("%s is an input of a ResourceSet: which of its objects follow it is not known.", key)}})
@@ -266,7 +255,7 @@ func (c *catalogue) containers(app gitops.Key, s *site, o render.Object) {
 		for i, v := range containers {
 			container, _ := v.(map[string]any)
 			image := textAt(container, "image")
-			name, version := splitReference(image)
+			name, version := gitops.SplitVersion(image)
 			if version == "" {
 				continue
 			}
@@ -276,155 +265,26 @@ func (c *catalogue) containers(app gitops.Key, s *site, o render.Object) {
 	}
 }
 
-// splitReference reads an image into its name and its version: TAG, TAG@DIGEST or DIGEST.
-func splitReference(image string) (name, version string) {
-	name, tag, digest := gitops.SplitImage(image)
-	switch {
-	case digest == "":
-		return name, tag
-	case tag == "":
-		return name, digest
-	default:
-		return name, tag + "@" + digest
-	}
-}
-
-var (
-	// reference is an image of a registry, in full.
-	reference = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
-	// imageKey names fields that hold an image, and imageTag those that hold its tag.
-	imageKey = regexp.MustCompile(`(?i)^image(name)?$|[a-z]Image$|_image$`)
-	tagKey   = regexp.MustCompile(`(?i)image_?tag$|[a-z]Tag$`)
-	// versionLike is a text that is nothing but a version.
-	versionLike = regexp.MustCompile(`^v?[0-9]+\.[0-9]+(\.[0-9]+)*([-+._][0-9A-Za-z.+_-]+)?(@sha256:[0-9a-f]{64})?$|^sha256:[0-9a-f]{64}$`)
-)
-
-// images looks for images below a value. named is the key that leads to it.
+// images reads the images that a value names. named is the key that leads to it.
 func (c *catalogue) images(app gitops.Key, s *site, o render.Object, v any, under, named string) {
-	switch v := v.(type) {
-	case map[string]any:
-		repository := textAt(v, "repository")
-		if image := textAt(v, "image"); repository == "" {
-			if _, version := splitReference(image); version == "" {
-				repository = image
-			}
-		}
-		if repository == "" && imageKey.MatchString(named) {
-			repository = textAt(v, "name")
-		}
-		if registry := textAt(v, "registry"); registry != "" && repository != "" {
-			repository = registry + "/" + repository
-		}
-		tag, digest, digestKey := textAt(v, "tag"), textAt(v, "digest"), "digest"
-		if digest == "" && digestValue.MatchString(textAt(v, "sha")) {
-			digest, digestKey = textAt(v, "sha"), "sha"
-		}
-		paired := repository != "" || imageKey.MatchString(named) || named == "image"
-		if paired {
-			c.tagged(app, s, o, repository, under, tag, "tag", digest, digestKey)
-		}
-		for _, key := range sortedKeys(v) {
-			path := child(under, key)
-			text, isText := v[key].(string)
-			switch {
-			case !isText:
-				if number := scalar(v[key]); number != "" && tagKey.MatchString(key) && strings.ContainsAny(number, "0123456789") && !paired {
-					c.plain(app, s, o, key, path, number)
-				}
-				c.images(app, s, o, v[key], path, key)
-			case paired && (key == "tag" || key == digestKey):
-			case imageKey.MatchString(key) || reference.MatchString(text):
-				if name, version := splitReference(text); version != "" && !strings.ContainsAny(text, " \n") {
-					c.add(reading{app: app, version: gitops.Version{Kind: gitops.ImageTag, Name: name, Object: object(app), Container: containerOf(path)},
-						place: place{s.key(), o.Object, path, text, version}})
-				}
-			case tagKey.MatchString(key) && versionLike.MatchString(text):
-				c.plain(app, s, o, key, path, text)
-			}
-		}
-	case []any:
-		for i, v := range v {
-			if text, ok := v.(string); ok && reference.MatchString(text) {
-				if name, version := splitReference(text); version != "" {
-					c.add(reading{app: app, version: gitops.Version{Kind: gitops.ImageTag, Name: name, Object: object(app)},
-						place: place{s.key(), o.Object, step(under, v, i), text, version}})
-				}
-				continue
-			}
-			c.images(app, s, o, v, step(under, v, i), named)
-		}
+	for _, image := range gitops.ImageValues(v, under, named) {
+		c.image(app, s, o, image)
 	}
 }
 
-var digestValue = regexp.MustCompile(`^(sha256:)?[0-9a-f]{64}$`)
-
-// plain adds a tag that stands by itself, under a key that says so.
-func (c *catalogue) plain(app gitops.Key, s *site, o render.Object, key, path, text string) {
-	c.add(reading{app: app, version: gitops.Version{Kind: gitops.ImageTag, Name: tagKey.ReplaceAllString(key, ""), Object: object(app), Container: containerOf(path)},
-		place: place{s.key(), o.Object, path, text, text}})
-}
-
-// tagged adds an image whose tag and digest have fields of their own.
-func (c *catalogue) tagged(app gitops.Key, s *site, o render.Object, image, under, tag, tagKey, digest, digestKey string) {
-	r := reading{app: app, version: gitops.Version{Kind: gitops.ImageTag, Name: image, Object: object(app), Container: containerOf(under)}}
-	d := place{s.key(), o.Object, child(under, digestKey), digest, digest}
-	switch {
-	case tag != "":
-		r.place = place{s.key(), o.Object, child(under, tagKey), tag, tag}
-		if digest != "" {
-			r.digest = d
-		}
-	case digest != "":
-		r.place = d
+func (c *catalogue) image(app gitops.Key, s *site, o render.Object, image gitops.ImageValue) {
+	r := reading{app: app, version: gitops.Version{Kind: gitops.ImageTag, Name: image.Image, Object: object(app), Container: image.Of},
+		place: place{s.key(), o.Object, image.Path, image.Text, image.Version}}
+	if image.Digest != "" {
+		r.digest = place{s.key(), o.Object, image.DigestPath, image.Digest, image.Digest}
 	}
 	c.add(r)
 }
 
-// containerOf names the controller or container that values speak of: the part of a path before the image.
-func containerOf(path string) string {
-	if i := strings.LastIndexByte(path, '|'); i >= 0 {
-		path = "values." + path[i+1:]
-	}
-	parts := strings.Split(path, ".")
-	for i := len(parts) - 1; i >= 0; i-- {
-		switch p := parts[i]; {
-		case p == "image" || p == "tag" || imageKey.MatchString(p) || tagKey.MatchString(p):
-		case p == "values" || p == "spec":
-			return ""
-		default:
-			return p
-		}
-	}
-	return ""
-}
+// child and step are the paths of a map's value and of a list's item.
+func child(under, key string) string { return gitops.PathKey(under, key) }
 
-// child is the path of a map's value.
-func child(under, key string) string {
-	switch {
-	case !bareKey.MatchString(key):
-		return under + "[" + strconv.Quote(key) + "]"
-	case under == "" || strings.HasSuffix(under, "|"):
-		return under + key
-	default:
-		return under + "." + key
-	}
-}
-
-// step is the path of a list's item: containers go by their name, others by their place.
-func step(under string, v any, i int) string {
-	if containerList.MatchString(under) {
-		fields, _ := v.(map[string]any)
-		if name := textAt(fields, "name"); name != "" {
-			return under + "[name=" + name + "]"
-		}
-	}
-	return under + "[" + strconv.Itoa(i) + "]"
-}
-
-var (
-	bareKey       = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-	containerList = regexp.MustCompile(`(^|\.)(containers|initContainers)$`)
-)
+func step(under string, item any, i int) string { return gitops.PathItem(under, item, i) }
 
 func sortedKeys(m map[string]any) []string {
 	keys := make([]string, 0, len(m))
@@ -443,7 +303,7 @@ func (c *catalogue) variables(s *site) {
 	}
 	app := gitops.Key{Environment: c.w.environment.Name, Namespace: s.Namespace, Kind: "Kustomization", Name: s.Name}
 	add := func(found located, ok bool, name, path, text string) {
-		if ok && versionLike.MatchString(text) {
+		if ok && gitops.LooksLikeVersion(text) {
 			c.add(reading{app: app, version: gitops.Version{Kind: gitops.Substitute, Name: name, Object: found.object.Object},
 				place: place{found.site.key(), found.object.Object, path, text, text}})
 		}

@@ -87,7 +87,7 @@ func (f Field) StatedIn(content []byte) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	if _, version := splitReference(s.Value); version != "" && f.origin.scalar.Value != f.origin.token() && f.origin.end == len(strings.TrimSpace(f.origin.scalar.Value)) {
+	if _, version := gitops.SplitVersion(s.Value); version != "" && f.origin.scalar.Value != f.origin.token() && f.origin.end == len(strings.TrimSpace(f.origin.scalar.Value)) {
 		return version, true
 	}
 	before, after := f.origin.scalar.Value[:f.origin.start], f.origin.scalar.Value[f.origin.end:]

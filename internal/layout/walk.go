@@ -570,20 +570,7 @@ func at(fields map[string]any, keys ...string) any {
 func textAt(fields map[string]any, keys ...string) string { return scalar(at(fields, keys...)) }
 
 // scalar is a value as people write it; empty for what is none.
-func scalar(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case nil, map[string]any, []any:
-		return ""
-	default:
-		raw, err := json.Marshal(v)
-		if err != nil {
-			return ""
-		}
-		return string(raw)
-	}
-}
+func scalar(v any) string { return gitops.ScalarText(v) }
 
 // Roots lists the directories that are the roots of other environments than the one given: those that a Flux Kustomization
 // in them syncs, and those beside it that hold Flux Kustomizations and that it does not read itself. They are sorted.
