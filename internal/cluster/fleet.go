@@ -3,8 +3,8 @@
 //
 // An application is a HelmRelease, or a Deployment, StatefulSet or DaemonSet that a Flux Kustomization applies and no
 // HelmRelease does. Workloads without Flux's labels are left out, and so are Flux's own controllers: nobody promotes
-// them through ferry. The candidates for a HelmRelease's version are its chart alone; the images that its workloads run
-// are in their containers.
+// them through ferry. The candidates for a HelmRelease's version are its chart and the images that its values name, in the
+// version that its workloads run.
 package cluster
 
 import (

@@ -13,8 +13,11 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
@@ -116,7 +119,7 @@ func (s *snapshot) kustomization(k *kustomizev1.Kustomization) gitops.Kustomizat
 		IgnoreMissingComponents: k.Spec.IgnoreMissingComponents,
 		Images:                  plain(k.Spec.Images),
 		Patches:                 plain(k.Spec.Patches),
-		Substitution:            substitution(k.Spec.PostBuild),
+		Substitution:            s.substitution(k),
 		Labels:                  common.Labels,
 		Annotations:             common.Annotations,
 		DependsOn:               dependencies(k),
@@ -134,15 +137,69 @@ func dependencies(k *kustomizev1.Kustomization) (all []gitops.Object) {
 	return all
 }
 
-func substitution(build *kustomizev1.PostBuild) *gitops.Substitution {
+// substitution reads what is filled in after the build, the ConfigMaps that were read included. Secrets are not read.
+func (s *snapshot) substitution(k *kustomizev1.Kustomization) *gitops.Substitution {
+	build := k.Spec.PostBuild
 	if build == nil {
 		return nil
 	}
-	s := &gitops.Substitution{Values: build.Substitute, Always: build.SubstituteStrategy == kustomizev1.SubstituteStrategyAlways}
+	result := &gitops.Substitution{Values: build.Substitute, Always: build.SubstituteStrategy == kustomizev1.SubstituteStrategyAlways}
 	for _, from := range build.SubstituteFrom {
-		s.From = append(s.From, gitops.VariableSource{Kind: from.Kind, Name: from.Name, Optional: from.Optional})
+		source := gitops.VariableSource{Kind: from.Kind, Name: from.Name, Optional: from.Optional}
+		if m, ok := find[*corev1.ConfigMap](s, configMaps, k.Namespace, from.Name); ok && from.Kind == configMaps.name {
+			source.Live = m.Data
+		}
+		result.From = append(result.From, source)
 	}
-	return s
+	return result
+}
+
+// variableMaps are the ConfigMaps that a Kustomization takes variables from.
+func variableMaps(k *kustomizev1.Kustomization) (all []gitops.Object) {
+	if k.Spec.PostBuild == nil {
+		return nil
+	}
+	for _, from := range k.Spec.PostBuild.SubstituteFrom {
+		if from.Kind == configMaps.name {
+			all = append(all, gitops.Object{Kind: from.Kind, Namespace: k.Namespace, Name: from.Name})
+		}
+	}
+	return all
+}
+
+// valuesMaps are the ConfigMaps that a HelmRelease takes whole values from.
+func valuesMaps(r *helmv2.HelmRelease) (all []gitops.Object) {
+	for _, from := range r.Spec.ValuesFrom {
+		if from.Kind == configMaps.name && from.TargetPath == "" {
+			all = append(all, gitops.Object{Kind: from.Kind, Namespace: r.Namespace, Name: from.Name})
+		}
+	}
+	return all
+}
+
+// named are the images that a HelmRelease's values name, those in ConfigMaps included. It is false where ferry may not read
+// one of these. Values in Secrets are not read.
+func (s *snapshot) named(r *helmv2.HelmRelease) (images []gitops.ImageValue, whole bool) {
+	if spec, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&r.Spec); err == nil {
+		images = gitops.ReleaseImages(map[string]any{"spec": spec})
+	}
+	whole = true
+	for _, from := range r.Spec.ValuesFrom {
+		if from.Kind != configMaps.name || from.TargetPath != "" {
+			continue
+		}
+		m, ok := find[*corev1.ConfigMap](s, configMaps, r.Namespace, from.Name)
+		if !ok {
+			whole = whole && s.unread[gitops.Object{Kind: configMaps.name, Namespace: r.Namespace, Name: from.Name}] == ""
+			continue
+		}
+		key := cmp.Or(from.ValuesKey, "values.yaml")
+		var values map[string]any
+		if yaml.Unmarshal([]byte(m.Data[key]), &values) == nil {
+			images = append(images, gitops.ImageValues(values, gitops.PathKey("data", key)+"|", "values")...)
+		}
+	}
+	return images, whole
 }
 
 func (s *snapshot) kustomizations() []gitops.Kustomization {

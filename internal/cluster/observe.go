@@ -68,6 +68,7 @@ func (s *snapshot) helmApplication(e Environment, r *helmv2.HelmRelease, parts [
 		Workloads: parts,
 		Owner:     s.ownerOf(r),
 	}
+	app.Versions = append(app.Versions, s.releaseImages(r, parts)...)
 	app.Health, app.Reason, app.Message = releaseHealth(release.Condition, release.Chart.Condition)
 	if r.DeletionTimestamp != nil {
 		app.Health, app.Reason, app.Message = gitops.Progressing, "Terminating", "The HelmRelease is being deleted"
@@ -79,20 +80,82 @@ func (s *snapshot) helmApplication(e Environment, r *helmv2.HelmRelease, parts [
 	return app
 }
 
+// releaseImages are the images that the workloads of a HelmRelease run and that its values name, each once however many
+// containers run it in that version. Where the values could not all be read, they are all that the workloads run.
+func (s *snapshot) releaseImages(r *helmv2.HelmRelease, parts []gitops.Workload) (versions []gitops.Version) {
+	var run []gitops.Version
+	for _, w := range parts {
+		for _, v := range containerVersions(w) {
+			same := slices.IndexFunc(run, func(o gitops.Version) bool { return o.Name == v.Name && o.Value == v.Value && o.Digest == v.Digest })
+			switch {
+			case same < 0:
+				run = append(run, v)
+			case run[same].Init && !v.Init, run[same].Container != r.Name && v.Container == r.Name && !v.Init:
+				run[same] = v
+			}
+		}
+	}
+	images, whole := s.named(r)
+	for _, v := range run {
+		image, ok := naming(images, v, run)
+		if ok {
+			v.Path = image.Path
+			if tag, _, _ := strings.Cut(image.Version, "@"); !strings.HasPrefix(tag, "sha256:") {
+				v.Desired = tag
+			}
+		}
+		if ok || !whole {
+			versions = append(versions, v)
+		}
+	}
+	return versions
+}
+
+// naming picks among values the one that states the image v, which is one of those that run: by the image's name; where the
+// chart alone knows that, by the container's name, the tag, or because there is no other.
+func naming(images []gitops.ImageValue, v gitops.Version, run []gitops.Version) (gitops.ImageValue, bool) {
+	named := slices.DeleteFunc(slices.Clone(images), func(i gitops.ImageValue) bool { return !i.Names(v.Name) })
+	nameless := slices.DeleteFunc(slices.Clone(images), func(i gitops.ImageValue) bool {
+		return slices.ContainsFunc(run, func(o gitops.Version) bool { return i.Names(o.Name) })
+	})
+	its := func(i gitops.ImageValue) bool { return i.Of == v.Container }
+	running := func(i gitops.ImageValue) bool {
+		tag, _, _ := strings.Cut(i.Version, "@")
+		return tag == v.Value
+	}
+	every := func(gitops.ImageValue) bool { return true }
+	only := func(gitops.ImageValue) bool { return len(run) == 1 && len(images) == 1 }
+	for _, rule := range []struct {
+		among []gitops.ImageValue
+		is    func(gitops.ImageValue) bool
+	}{{named, its}, {named, running}, {named, every}, {nameless, its}, {nameless, running}, {nameless, only}} {
+		if i := slices.IndexFunc(rule.among, rule.is); i >= 0 {
+			return rule.among[i], true
+		}
+	}
+	return gitops.ImageValue{}, false
+}
+
+// containerVersions are the images of a workload's template.
+func containerVersions(w gitops.Workload) (versions []gitops.Version) {
+	for _, c := range w.Containers {
+		name, tag, digest := gitops.SplitImage(c.Image)
+		versions = append(versions, gitops.Version{
+			Kind: gitops.ImageTag, Name: name, Value: tag, Desired: tag, Digest: digest, Object: w.Object, Container: c.Name, Init: c.Init,
+		})
+	}
+	return versions
+}
+
 func (s *snapshot) plainApplication(e Environment, o client.Object, w gitops.Workload) gitops.Application {
 	app := gitops.Application{
 		Key:       gitops.Key{Environment: e.Name, Namespace: w.Namespace, Kind: w.Kind, Name: w.Name},
 		Workloads: []gitops.Workload{w},
+		Versions:  containerVersions(w),
 		Owner:     s.ownerOf(o),
 		Health:    w.Health,
 		Reason:    string(w.Health),
 		Message:   w.Message,
-	}
-	for _, c := range w.Containers {
-		name, tag, digest := gitops.SplitImage(c.Image)
-		app.Versions = append(app.Versions, gitops.Version{
-			Kind: gitops.ImageTag, Name: name, Value: tag, Desired: tag, Digest: digest, Object: w.Object, Container: c.Name, Init: c.Init,
-		})
 	}
 	if i := slices.IndexFunc(app.Versions, func(v gitops.Version) bool { return v.Container == w.Name && !v.Init }); i > 0 {
 		own := app.Versions[i] // the release's own first

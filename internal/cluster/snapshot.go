@@ -12,6 +12,7 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -54,8 +55,12 @@ var (
 	daemonSets = kind{"DaemonSet", "daemonsets", appsv1.SchemeGroupVersion,
 		func() client.Object { return &appsv1.DaemonSet{} }, func() client.ObjectList { return &appsv1.DaemonSetList{} }}
 
+	configMaps = kind{"ConfigMap", "configmaps", corev1.SchemeGroupVersion,
+		func() client.Object { return &corev1.ConfigMap{} }, func() client.ObjectList { return &corev1.ConfigMapList{} }}
+
 	fluxKinds     = []kind{kustomizations, helmReleases, gitRepositories, ociRepositories, helmRepositories, helmCharts}
 	sourceKinds   = []kind{gitRepositories, ociRepositories, helmRepositories, helmCharts}
+	followedKinds = []kind{gitRepositories, ociRepositories, helmRepositories, helmCharts, configMaps}
 	workloadKinds = []kind{deployments, statefulSets, daemonSets}
 )
 
@@ -69,7 +74,7 @@ func (cached) ApplyToList(o *client.ListOptions) { o.Raw = &metav1.ListOptions{R
 type snapshot struct {
 	mu      sync.Mutex
 	objects map[gitops.Object]client.Object
-	unread  map[gitops.Object]string // sources that were not read, and why
+	unread  map[gitops.Object]string // sources and ConfigMaps that were not read, and why
 }
 
 func newSnapshot() *snapshot {
@@ -240,28 +245,28 @@ func closely(ctx context.Context, workloads, flux reader, seen *snapshot, key gi
 	return flux.follow(parent, seen, false)
 }
 
-// maxFollowed bounds the sources that are read one by one. Each chart from a HelmRepository is one.
+// maxFollowed bounds the sources and ConfigMaps that are read one by one. Each chart from a HelmRepository is one.
 const maxFollowed = 200
 
-// follow adds the sources that the Flux objects in seen name and that seen lacks, wherever they are. listed says that
-// the reader's own namespaces were looked into already. A source that ferry may not read is one that nothing is known
-// about; the reason is in seen.
+// follow adds the sources and ConfigMaps that the Flux objects in seen name and that seen lacks, wherever they are. listed
+// says that the reader's own namespaces were looked into already for sources. One that ferry may not read is one that
+// nothing is known about; the reason is in seen.
 func (r reader) follow(ctx context.Context, seen *snapshot, listed bool) error {
 	followed := 0
 	for range 2 { // a HelmRelease may name a HelmChart, and that a repository
 		group, ctx := together(ctx)
 		for _, o := range seen.references() {
-			i := slices.IndexFunc(sourceKinds, func(k kind) bool { return k.name == o.Kind })
-			known := listed && (len(r.namespaces) == 0 || slices.Contains(r.namespaces, o.Namespace))
+			i := slices.IndexFunc(followedKinds, func(k kind) bool { return k.name == o.Kind })
+			known := listed && o.Kind != configMaps.name && (len(r.namespaces) == 0 || slices.Contains(r.namespaces, o.Namespace))
 			// The API server takes no other names; the client fails at them.
 			if i < 0 || known || len(content.IsPathSegmentName(o.Name)) > 0 || len(content.IsPathSegmentName(o.Namespace)) > 0 {
 				continue
 			}
 			if followed++; followed > maxFollowed {
-				seen.lacks(o, fmt.Sprintf("%s names more than %d sources outside its namespaces, and ferry read no more than these", r.environment, maxFollowed))
+				seen.lacks(o, fmt.Sprintf("%s names more than %d sources and ConfigMaps to read one by one, and ferry read no more than these", r.environment, maxFollowed))
 				continue
 			}
-			group.Go(func() error { return r.source(ctx, seen, sourceKinds[i], o) })
+			group.Go(func() error { return r.source(ctx, seen, followedKinds[i], o) })
 		}
 		if err := group.Wait(); err != nil {
 			return err
@@ -270,7 +275,7 @@ func (r reader) follow(ctx context.Context, seen *snapshot, listed bool) error {
 	return nil
 }
 
-// source adds one source, if it is there.
+// source adds one source or ConfigMap, if it is there.
 func (r reader) source(ctx context.Context, seen *snapshot, k kind, o gitops.Object) error {
 	object, err := r.one(ctx, k, o.Namespace, o.Name)
 	switch {
@@ -302,23 +307,25 @@ func (s *snapshot) unknown(o gitops.Object) gitops.Condition {
 	return c
 }
 
-// references are the sources that objects of the snapshot name and that it does not have, each once; those of
-// Kustomizations first, and the charts, which are the most, last.
+// references are the sources and ConfigMaps that objects of the snapshot name and that it does not have, each once; those
+// of Kustomizations first, and of HelmReleases the charts and ConfigMaps, which are the most, last.
 func (s *snapshot) references() []gitops.Object {
-	var first, second, last []gitops.Object
+	var first, second, last, maps []gitops.Object
 	for _, o := range s.sorted() {
 		switch o := o.(type) {
 		case *kustomizev1.Kustomization:
 			first = append(first, sourceOf(o))
+			second = append(second, variableMaps(o)...)
 		case *helmv2.HelmRelease:
 			second = append(second, templateSource(o))
 			last = append(last, chartObject(o))
+			maps = append(maps, valuesMaps(o)...)
 		case *sourcev1.HelmChart:
 			second = append(second, gitops.Object{Kind: o.Spec.SourceRef.Kind, Namespace: o.Namespace, Name: o.Spec.SourceRef.Name})
 		}
 	}
 	named := map[gitops.Object]bool{}
-	return slices.DeleteFunc(slices.Concat(first, second, last), func(o gitops.Object) bool {
+	return slices.DeleteFunc(slices.Concat(first, second, last, maps), func(o gitops.Object) bool {
 		_, known := s.objects[o]
 		_, asked := s.unread[o]
 		again := named[o]

@@ -144,6 +144,8 @@ type VariableSource struct {
 	Kind     string `json:"kind"`
 	Name     string `json:"name"`
 	Optional bool   `json:"optional,omitempty"`
+	// Live is what a ConfigMap holds in the cluster; nil where it was not read, and of a Secret always.
+	Live map[string]string `json:"live,omitempty"`
 }
 
 // A Chart says where a HelmRelease's chart comes from.
