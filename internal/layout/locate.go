@@ -27,21 +27,16 @@ func (t *Tree) Locate(ctx context.Context, env Environment, app gitops.Key, v gi
 		}
 		return Field{}, err
 	}
-	meant := slices.DeleteFunc(slices.Clone(fields), func(f Field) bool {
-		switch {
-		case v.Kind != gitops.ImageTag:
-			return f.Version.Kind == gitops.ImageTag || f.Version.Kind == gitops.Substitute
-		case f.Version.Kind != gitops.ImageTag:
-			return true
-		case v.Object == f.Version.Object:
-			return v.Container != f.Version.Container
-		default: // a workload of a HelmRelease: its values name the image
-			return !sameImage(f.Version.Name, v.Name)
-		}
-	})
+	meant := slices.DeleteFunc(slices.Clone(fields), func(f Field) bool { return !f.Holds(v) })
 	if len(distinct(meant)) > 1 {
-		if of := slices.DeleteFunc(slices.Clone(meant), func(f Field) bool { return f.Version.Container != v.Container }); len(of) > 0 {
-			meant = of
+		for _, is := range []func(f Field) bool{
+			func(f Field) bool { return f.Version.Container == v.Container },
+			func(f Field) bool { return v.Path != "" && f.reading.path == v.Path },
+		} {
+			if of := slices.DeleteFunc(slices.Clone(meant), func(f Field) bool { return !is(f) }); len(of) > 0 {
+				meant = of
+				break
+			}
 		}
 	}
 	what := cmp.Or(v.Container, v.Name)
@@ -71,9 +66,19 @@ func (t *Tree) makes(ctx context.Context, env Environment, o gitops.Object) bool
 	return false
 }
 
-// sameImage compares the name of an image as values have it with that of a running container, which has a registry.
-func sameImage(stated, live string) bool {
-	return stated == live || stated != "" && strings.HasSuffix(live, "/"+stated)
+// Holds says whether the field may be that of a version which a live application has. A workload of a HelmRelease is told
+// by the value that states its image, or else by the image's name.
+func (f Field) Holds(v gitops.Version) bool {
+	switch image := f.Version.Kind == gitops.ImageTag; {
+	case v.Kind != gitops.ImageTag:
+		return !image && f.Version.Kind != gitops.Substitute
+	case !image:
+		return false
+	case v.Object == f.Version.Object:
+		return v.Container == f.Version.Container
+	default:
+		return v.Path != "" && v.Path == f.reading.path || gitops.ImageValue{Image: f.Version.Name}.Names(v.Name)
+	}
 }
 
 // StatedIn returns the version that the same field states in another revision of its file. It is false where the field

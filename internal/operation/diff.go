@@ -104,7 +104,7 @@ func only(a *gitops.Application) string {
 	if v, ok := a.Release(); ok {
 		return cmp.Or(v.Value, v.Desired, "no version")
 	}
-	return "several versions"
+	return several(*a)
 }
 
 func (c *Comparison) row(application, field, here, there string) {
@@ -118,14 +118,37 @@ func (c *Comparison) versions(name string, here, there gitops.Application) {
 	b, okB := there.Release()
 	if okA && okB && a.Kind == b.Kind && a.Value != b.Value {
 		c.row(name, "version", a.Value+unwell(here), b.Value+unwell(there))
-		if s, ok := suggest(name, a, b, here, there); ok {
+		if s, ok := suggest(gitops.Change{Application: name}, a, b, here, there); ok {
 			c.Suggestions = append(c.Suggestions, s)
+		}
+	}
+	if !okA || !okB { // a user has to choose
+		c.row(name, "chart", chart(here), chart(there))
+		for _, v := range here.Versions {
+			asked := gitops.Change{Application: name, Chart: v.Kind == gitops.ChartVersion}
+			if !asked.Chart {
+				asked.Image = here.Option(v)
+			}
+			other, err := there.Select(asked.Chart, asked.Image)
+			if s, ok := suggest(asked, v, other, here, there); err == nil && ok {
+				c.Suggestions = append(c.Suggestions, s)
+			}
 		}
 	}
 	x, y := images(here), images(there)
 	for _, image := range slices.Sorted(keys(x, y)) {
 		c.row(name, "image "+image, x[image], y[image])
 	}
+}
+
+// chart is the version of an application's chart; empty where it has none.
+func chart(a gitops.Application) string {
+	for _, v := range a.Versions {
+		if v.Kind == gitops.ChartVersion {
+			return cmp.Or(v.Value, v.Desired)
+		}
+	}
+	return ""
 }
 
 // unwell notes beside a version that it is not simply running.
@@ -137,18 +160,19 @@ func unwell(a gitops.Application) string {
 }
 
 // suggest offers to bring the older side to the newer version, where both are versions that have an order and the newer
-// one runs well.
-func suggest(name string, a, b gitops.Version, here, there gitops.Application) (Suggestion, bool) {
+// one runs well. asked has the application, and what says which version is meant.
+func suggest(asked gitops.Change, a, b gitops.Version, here, there gitops.Application) (Suggestion, bool) {
 	x, errX := semver.NewVersion(a.Value)
 	y, errY := semver.NewVersion(b.Value)
 	if errX != nil || errY != nil || x.Equal(y) {
 		return Suggestion{}, false
 	}
-	newer, s := here, Suggestion{Application: name, Version: a.Value, To: there.Environment}
+	newer, s := here, Suggestion{Application: asked.Application, Version: a.Value, To: there.Environment}
 	if x.LessThan(y) {
 		newer, s.Version, s.To = there, b.Value, here.Environment
 	}
-	s.Command = gitops.Line(gitops.Promote{Change: gitops.Change{Application: name, Environment: s.To}, Version: s.Version})
+	asked.Environment = s.To
+	s.Command = gitops.Line(gitops.Promote{Change: asked, Version: s.Version})
 	return s, newer.Health == gitops.Ready
 }
 

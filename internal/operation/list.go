@@ -152,11 +152,28 @@ func cell(a gitops.Application) Cell {
 		if v.Desired != "" && !gitops.SameVersion(v.Desired, v.Value) {
 			c.Desired = v.Desired
 		}
+	} else if len(a.Versions) > 0 {
+		c.Version = several(a)
 	}
 	if a.Health != gitops.Ready {
 		c.Reason, c.Message = a.Reason, sentence(a.Message)
 	}
 	return c
+}
+
+// several names the versions among which a user has to choose: "chart 4.0.0, web 1.4.2".
+func several(a gitops.Application) string {
+	var all []string
+	for _, v := range a.Versions {
+		name := "chart"
+		if v.Kind == gitops.ImageTag {
+			name = a.Option(v)
+		}
+		if !v.Init {
+			all = append(all, name+" "+cmp.Or(v.Value, v.Desired, "-"))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // sentence cuts a sentence of a cluster's to what fits into a line of a list.

@@ -132,7 +132,7 @@ func TestList(t *testing.T) {
 		"one of nothing":         {clusters{names: []string{"prod"}}, "podinfo", "", gitops.NotFound},
 		"without an environment": {clusters{}, "", "", ""},
 		"sick": {sick, "", "fresh HelmRelease: -@apps>1.0.0 Progressing Progressing \n" +
-			"podinfo HelmRelease: 6.9.2@apps>7.0.0 Failed UpgradeFailed timed out " + strings.Repeat("x", 149) + "…\nseveral Deployment: -@apps", ""},
+			"podinfo HelmRelease: 6.9.2@apps>7.0.0 Failed UpgradeFailed timed out " + strings.Repeat("x", 149) + "…\nseveral Deployment: main 1, two 2@apps", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 20 { // the order is the same each time
@@ -259,6 +259,40 @@ HelmRelease/apps/web application: 1.0.0 | -
 	}
 }
 
+// valued is a HelmRelease player of a general chart, whose values name an image.
+func valued(chart, image string) gitops.Application {
+	a := release("apps", "player", chart)
+	a.Helm, a.Versions[0].Name = &gitops.HelmRelease{}, "app-template"
+	a.Workloads[0].Containers = []gitops.Container{{Name: "app", Image: "example/player:" + image}}
+	a.Versions = append(a.Versions, gitops.Version{Kind: gitops.ImageTag, Name: "example/player", Value: image, Desired: image,
+		Object: a.Workloads[0].Object, Container: "app", Path: "spec.values.image.tag"})
+	return a
+}
+
+func TestChartAndImageSideBySide(t *testing.T) {
+	var fleet clusters
+	fleet.add("stage", valued("4.0.0", "1.2.0"))
+	fleet.add("prod", valued("4.1.0", "1.1.0"))
+	l, err := List(t.Context(), fleet, gitops.List{})
+	if want := "player HelmRelease: chart 4.0.0, app 1.2.0@apps | chart 4.1.0, app 1.1.0@apps"; err != nil || shown(l) != want {
+		t.Errorf("%s, %v", shown(l), err)
+	}
+	d, err := Diff(t.Context(), fleet, gitops.Diff{Environment: "stage", Other: "prod"})
+	want := `stage and prod, 0 the same
+player chart: 4.0.0 | 4.1.0
+player image app: example/player:1.2.0 | example/player:1.1.0
+> promote player@4.1.0 to stage --chart
+> promote player@1.2.0 to prod --image app`
+	if diff := cmp.Diff(want, differs(d)); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	fleet.add("test", release("apps", "other", "1.0.0"))
+	d, err = Diff(t.Context(), fleet, gitops.Diff{Environment: "stage", Other: "test"})
+	if want := "player application: chart 4.0.0, app 1.2.0 | -"; err != nil || !strings.Contains(differs(d), want) {
+		t.Errorf("%v\n%s", err, differs(d))
+	}
+}
+
 func TestSuggestionsBringTheOlderSideLevel(t *testing.T) {
 	for _, tc := range []struct{ here, there, want string }{
 		{"7.0.0", "6.5.3", "promote podinfo@7.0.0 to prod"}, {"6.5.3", "16.5.3", "promote podinfo@16.5.3 to stage"}, {"6.10.0", "6.9.0", "promote podinfo@6.10.0 to prod"},
@@ -267,7 +301,7 @@ func TestSuggestionsBringTheOlderSideLevel(t *testing.T) {
 		app := func(environment string) gitops.Application {
 			return gitops.Application{Key: gitops.Key{Environment: environment}, Health: gitops.Ready}
 		}
-		s, ok := suggest("podinfo", gitops.Version{Value: tc.here}, gitops.Version{Value: tc.there}, app("stage"), app("prod"))
+		s, ok := suggest(gitops.Change{Application: "podinfo"}, gitops.Version{Value: tc.here}, gitops.Version{Value: tc.there}, app("stage"), app("prod"))
 		if s.Command != tc.want || ok != (tc.want != "") {
 			t.Errorf("%s and %s: %q", tc.here, tc.there, s.Command)
 		}

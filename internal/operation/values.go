@@ -37,7 +37,7 @@ type ListRow struct {
 type Cell struct {
 	Present   bool               `json:"present"`
 	Namespace string             `json:"namespace"`
-	Version   string             `json:"version"` // what runs; "-" where several versions could be meant or nothing has run
+	Version   string             `json:"version"` // what runs; "-" where nothing has run; "chart 4.0.0, web 1.4.2" where a user has to choose
 	Desired   string             `json:"desired"` // only if it differs from Version
 	Kind      gitops.VersionKind `json:"kind"`
 	Health    gitops.Health      `json:"health"`

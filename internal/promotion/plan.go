@@ -51,12 +51,18 @@ func (in intent) write(c gitops.Change, version string) string {
 	return gitops.Line(gitops.Promote{Change: c, Version: version})
 }
 
-// of names the version's container where it is not the version that stands for the application.
+// of is what --image takes for a version that does not stand for the application.
 func (in intent) of() string {
-	if release, ok := in.app.Release(); in.version.Container == "" || ok && release == in.version {
+	if release, ok := in.app.Release(); in.version.Kind != gitops.ImageTag || ok && release == in.version {
 		return ""
 	}
-	return in.version.Container
+	return in.app.Option(in.version)
+}
+
+// chart says that the line has to say so where the chart is meant.
+func (in intent) chart() bool {
+	release, ok := in.app.Release()
+	return in.version.Kind == gitops.ChartVersion && (!ok || release != in.version)
 }
 
 // status, list and back are lines about the same application, and back about the same field, to type next.
@@ -67,7 +73,7 @@ func (in intent) status() string {
 func (in intent) list() string { return gitops.Line(gitops.List{Application: in.asked.Application}) }
 
 func (in intent) back() string {
-	c := gitops.Change{Application: in.asked.Application, Environment: in.app.Environment, Chart: in.asked.Chart, Shared: in.asked.Shared, Field: in.asked.Field, Image: cmp.Or(in.asked.Image, in.of())}
+	c := gitops.Change{Application: in.asked.Application, Environment: in.app.Environment, Chart: in.asked.Chart || in.chart(), Shared: in.asked.Shared, Field: in.asked.Field, Image: cmp.Or(in.asked.Image, in.of())}
 	return gitops.Line(gitops.Rollback{Change: c})
 }
 
@@ -167,7 +173,7 @@ func (in intent) locate(ctx context.Context, p place) (layout.Field, error) {
 		if err != nil {
 			return layout.Field{}, err
 		}
-		if holds(field, in.version) {
+		if field.Holds(in.version) {
 			return field, field.Refusal
 		}
 	}
@@ -201,34 +207,46 @@ func configured(ctx context.Context, p place, key gitops.Key, l gitops.Located) 
 	return field, err
 }
 
-// holds says whether a field holds a version that the application has.
-func holds(f layout.Field, v gitops.Version) bool {
-	image := f.Version.Kind == gitops.ImageTag
-	return image == (v.Kind == gitops.ImageTag) && (!image || f.Version.Container == v.Container)
-}
-
-// version returns the one that a line means: by its options, or the field that the configuration names, or else the
-// application's own.
-func (s *Service) version(ctx context.Context, app gitops.Application, asked gitops.Change, settings Settings) (gitops.Version, error) {
+// version returns the one that a line means: by its options, the field that it names, or the configuration, or else the
+// application's own. again gives the user's line with other options in it.
+func (s *Service) version(ctx context.Context, app gitops.Application, asked gitops.Change, settings Settings, again func(gitops.Change) string) (gitops.Version, error) {
 	fields := settings.located(app.Key)
-	if len(fields) != 1 || asked.Chart || asked.Image != "" || asked.Field != "" {
-		return app.Select(asked.Chart, asked.Image)
+	if asked.Chart || asked.Image != "" || asked.Field == "" && len(fields) != 1 {
+		v, err := app.Select(asked.Chart, asked.Image)
+		if r := (*gitops.Refusal)(nil); errors.As(err, &r) && !asked.Chart && asked.Image == "" {
+			for _, v := range app.Versions {
+				c := asked
+				if c.Chart, c.Image = v.Kind == gitops.ChartVersion, ""; !c.Chart {
+					c.Image = app.Option(v)
+				}
+				r.Next = append(r.Next, again(c))
+			}
+		}
+		return v, err
 	}
 	p, err := s.place(ctx, app, settings)
 	if err != nil {
 		return gitops.Version{}, err
 	}
-	field, err := configured(ctx, p, app.Key, fields[0])
+	var field layout.Field
+	whose := "which"
+	if asked.Field == "" {
+		whose = "which ferry's configuration names for " + app.Name + ","
+		field, err = configured(ctx, p, app.Key, fields[0])
+	} else {
+		own, _ := p.environment(app.Environment)
+		field, err = p.tree.Choose(ctx, own, layout.Change{Application: app.Kind + "/" + app.String(), Field: asked.Field})
+	}
 	if err != nil {
 		return gitops.Version{}, err
 	}
 	for _, v := range app.Versions {
-		if holds(field, v) {
+		if field.Holds(v) {
 			return v, nil
 		}
 	}
 	return gitops.Version{}, &gitops.Refusal{Code: gitops.NotFound, Candidates: []gitops.Candidate{field.Candidate()},
-		Reason: fmt.Sprintf("%s:%s, which ferry's configuration names for %s, holds a version that it does not run in %s.", field.File, field.Path, app.Name, app.Environment)}
+		Reason: fmt.Sprintf("%s:%s, %s holds a version that %s does not run in %s.", field.File, field.Path, whose, app.Name, app.Environment)}
 }
 
 // checkVersion asks the chart's source whether it has the version. A source that cannot be read is a warning.
@@ -350,7 +368,11 @@ func (s *Service) resolve(ctx context.Context, request gitops.Promote) (intent, 
 	if err != nil {
 		return intent{}, err
 	}
-	version, err := s.version(ctx, app, request.Change, settings)
+	version, err := s.version(ctx, app, request.Change, settings, func(c gitops.Change) string {
+		r := request
+		r.Change = c
+		return plainly(r)(r.Application)
+	})
 	if err != nil {
 		return intent{}, err
 	}
@@ -386,18 +408,26 @@ func (s *Service) versionIn(ctx context.Context, request gitops.Promote, in *int
 		return &gitops.Refusal{Code: gitops.Ambiguous,
 			Reason: fmt.Sprintf("%s is a %s in %s and a %s in %s: their versions may count different things.", app.Name, source.Kind, request.From, app.Kind, request.Environment)}
 	}
-	version, err := source.Select(like.Kind == gitops.ChartVersion, cmp.Or(request.Image, like.Container))
+	image := cmp.Or(request.Image, like.Container)
+	if app.Helm != nil && like.Kind == gitops.ImageTag { // a container's name may be that of several
+		image = cmp.Or(request.Image, like.Name[strings.LastIndexByte(like.Name, '/')+1:])
+	}
+	version, err := source.Select(like.Kind == gitops.ChartVersion, image)
 	if err != nil {
 		return err
 	}
-	if version.Value == "" {
+	if version.Value == "" && (version.Kind != gitops.ImageTag || version.Digest == "") {
 		return &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("%s runs no version of %s at this moment.", request.From, app.Name), Next: []string{"list " + app.Name}}
 	}
 	if source.Health != gitops.Ready {
 		in.warnings = append(in.warnings, fmt.Sprintf("%s is %s in %s, not Ready.", app.Name, source.Health, request.From))
 	}
 	in.to = version.Value
-	if version.Desired != "" && gitops.SameVersion(version.Desired, version.Value) {
+	if version.Kind == gitops.ImageTag && version.Digest != "" { // the same bytes
+		in.to = strings.TrimPrefix(version.Value+"@"+version.Digest, "@")
+		return nil
+	}
+	if version.Kind != gitops.ImageTag && version.Desired != "" && gitops.SameVersion(version.Desired, version.Value) {
 		in.to = version.Desired // a registry's tag, which the chart does not call itself
 	}
 	return nil

@@ -58,7 +58,11 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	if err != nil {
 		return Result{}, err
 	}
-	version, err := s.version(ctx, app, request.Change, settings)
+	version, err := s.version(ctx, app, request.Change, settings, func(c gitops.Change) string {
+		r := request
+		r.Change, r.Confirm, r.Until, r.Yes = c, "", time.Time{}, false
+		return gitops.Line(r)
+	})
 	if err != nil {
 		return Result{}, err
 	}
@@ -85,6 +89,7 @@ func (s *Service) Rollback(ctx context.Context, request gitops.Rollback, by stri
 	in.to, in.rollbackOf = target, releases[0].name()
 	in.basis = fmt.Sprintf("Git history of %s", field.File)
 	switch deployed := deployed(app, target); {
+	case version.Kind == gitops.ImageTag: // Helm's history is about the chart
 	case app.Helm != nil && deployed:
 		in.basis += ", confirmed by Helm's history"
 	case app.Helm != nil:

@@ -95,7 +95,7 @@ func (s *Service) Status(ctx context.Context, request gitops.Status) (Outcome, e
 	}
 	expected := s.expect(ctx, in, p.repository, commit.SHA)
 	outcome.State, outcome.Steps, outcome.Reason = expected.verify(app)
-	if o := app.Owner; outcome.State == RollingOut && o != nil && !expected.arrived(o.Applied) {
+	if o := app.Owner; outcome.State == RollingOut && o != nil && (!expected.arrived(o.Applied) || expected.unwatched(app)) {
 		// A pull request that was merged, or a commit whose request got lost: nobody has told Flux yet.
 		if err := s.Cluster.Reconcile(ctx, app); err != nil {
 			s.Log.Warn("ask Flux to reconcile", "error", err)
@@ -140,6 +140,11 @@ func (s *Service) changed(ctx context.Context, app gitops.Application, commit gi
 			continue
 		}
 		if statedIn(c.field, commit.SHA) == trailers.To && statedIn(c.field, commits[1].SHA) != trailers.To {
+			return c.version, nil
+		}
+	}
+	for _, c := range candidates {
+		if c.field.Value == trailers.To {
 			return c.version, nil
 		}
 	}

@@ -55,7 +55,28 @@ func (e expectation) verify(app gitops.Application) (State, []Step, string) {
 	for _, w := range app.Workloads {
 		add(e.workload(app, w), false)
 	}
+	if e.version.Kind == gitops.ImageTag && app.Helm != nil && !slices.ContainsFunc(app.Workloads, e.anywhere) {
+		add(Step{Name: "Image " + e.version.Name, Detail: "no workload of the release runs " + e.to + " yet"}, false)
+	}
 	return state, steps, reason
+}
+
+// anywhere says whether a workload runs the image in the version expected.
+func (e expectation) anywhere(w gitops.Workload) bool {
+	return slices.ContainsFunc(w.Containers, func(c gitops.Container) bool {
+		name, _, _ := gitops.SplitImage(c.Image)
+		return name == e.version.Name && e.runs(c)
+	})
+}
+
+// runs says whether a container runs the version expected: its tag, and where that has one its digest.
+func (e expectation) runs(c gitops.Container) bool {
+	_, tag, digest := gitops.SplitImage(c.Image)
+	_, wantTag, wantDigest := gitops.SplitImage(":" + e.to)
+	if strings.HasPrefix(e.to, "sha256:") {
+		wantTag, wantDigest = "", e.to
+	}
+	return (wantTag == "" || tag == wantTag) && (wantDigest == "" || digest == wantDigest)
 }
 
 // oneLine keeps a stranger's text from beginning lines of its own.
@@ -172,9 +193,8 @@ func (e expectation) workload(app gitops.Application, w gitops.Workload) Step {
 	step := Step{Name: w.Kind + " " + w.Namespace + "/" + w.Name}
 	current := true
 	if e.version.Kind == gitops.ImageTag && w.Object == e.version.Object {
-		current = slices.ContainsFunc(app.Versions, func(v gitops.Version) bool {
-			return v.Object == e.version.Object && v.Container == e.version.Container && v.Value == e.to
-		})
+		i := slices.IndexFunc(w.Containers, func(c gitops.Container) bool { return c.Name == e.version.Container })
+		current = i < 0 && app.Helm != nil || i >= 0 && e.runs(w.Containers[i]) // a chart may call its containers anew
 	}
 	ready := fmt.Sprintf("%d of %d ready", w.Ready, w.Replicas)
 	switch {
@@ -227,11 +247,18 @@ func (s *Service) follow(ctx context.Context, outcome Outcome, in intent, reposi
 	expected := s.expect(ctx, in, repository, outcome.Commit.SHA)
 	ctx, cancel := context.WithTimeout(ctx, max(wait, firstLook))
 	defer cancel()
+	nudged := false
 	for {
 		app, err := s.Cluster.Application(ctx, in.app.Key)
 		switch {
 		case err == nil:
 			outcome.State, outcome.Steps, outcome.Reason = expected.verify(app)
+			if outcome.State == RollingOut && !nudged && expected.unwatched(app) {
+				nudged = true
+				if err := s.Cluster.Reconcile(ctx, app); err != nil {
+					s.Log.Warn("ask Flux to reconcile", "error", err)
+				}
+			}
 		case ctx.Err() == nil:
 			outcome.State, outcome.Reason = RollingOut, unseen(in.app.Key, err)
 		}
@@ -241,6 +268,13 @@ func (s *Service) follow(ctx context.Context, outcome Outcome, in intent, reposi
 		}
 	}
 	return in.next(outcome)
+}
+
+// unwatched says that the commit is applied, but Helm may look at it only at the HelmRelease's own interval: its values are in
+// a ConfigMap, and changing that does not change the HelmRelease.
+func (e expectation) unwatched(app gitops.Application) bool {
+	return e.version.Kind == gitops.ImageTag && app.Helm != nil && !strings.HasPrefix(e.version.Path, "spec.") &&
+		app.Owner != nil && e.known && e.arrived(app.Owner.Applied)
 }
 
 // unseen says why an application could not be observed.

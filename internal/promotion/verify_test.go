@@ -203,6 +203,7 @@ func web() gitops.Application {
 	app.Versions = []gitops.Version{{Kind: gitops.ImageTag, Name: "registry.example.com:5000/web", Value: "2.0.0", Desired: "2.0.0",
 		Object: gitops.Object{Kind: "Deployment", Namespace: "apps", Name: "web"}, Container: "web"}}
 	app.Workloads[0].Name = "web"
+	app.Workloads[0].Containers = []gitops.Container{{Name: "web", Image: "registry.example.com:5000/web:2.0.0"}}
 	return app
 }
 
@@ -212,11 +213,17 @@ func TestVerifyImage(t *testing.T) {
 		state  State
 		reason string
 	}{
-		"done":                       {nil, Verified, ""},
-		"the old image":              {func(a *gitops.Application) { a.Versions[0].Value = "1.0.0" }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
-		"an image that ends like it": {func(a *gitops.Application) { a.Versions[0].Value = "12.0.0" }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
-		"the old image failed":       {func(a *gitops.Application) { a.Versions[0].Value, a.Workloads[0].Health = "1.0.0", gitops.Failed }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
-		"another container has it":   {func(a *gitops.Application) { a.Versions[0].Container = "sidecar" }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
+		"done": {nil, Verified, ""},
+		"the old image": {func(a *gitops.Application) {
+			a.Workloads[0].Containers[0].Image = "registry.example.com:5000/web:1.0.0"
+		}, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
+		"an image that ends like it": {func(a *gitops.Application) {
+			a.Workloads[0].Containers[0].Image = "registry.example.com:5000/web:12.0.0"
+		}, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
+		"the old image failed": {func(a *gitops.Application) {
+			a.Workloads[0].Containers[0].Image, a.Workloads[0].Health = "registry.example.com:5000/web:1.0.0", gitops.Failed
+		}, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
+		"another container has it": {func(a *gitops.Application) { a.Workloads[0].Containers[0].Name = "sidecar" }, RollingOut, "Waiting for Deployment apps/web: has not got the new image yet"},
 		"rolling": {func(a *gitops.Application) { a.Workloads[0].Health, a.Workloads[0].Ready = gitops.Progressing, 0 }, RollingOut,
 			"Waiting for Deployment apps/web: 0 of 2 ready"},
 		"over its deadline": {func(a *gitops.Application) {
@@ -234,6 +241,54 @@ func TestVerifyImage(t *testing.T) {
 			if tc.change != nil {
 				tc.change(&app)
 			}
+			check(t, e, app, tc.state, tc.reason, nil)
+		})
+	}
+}
+
+// TestVerifyImageOfARelease: a HelmRelease that is Ready proves nothing about the image that its values name.
+func TestVerifyImageOfARelease(t *testing.T) {
+	const digest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	image := func(images ...string) func(*gitops.Application) {
+		return func(a *gitops.Application) {
+			for i, image := range images {
+				a.Workloads[0].Containers[i].Image = image
+			}
+		}
+	}
+	for name, tc := range map[string]struct {
+		to     string
+		change func(*gitops.Application)
+		state  State
+		reason string
+	}{
+		"done":                        {"2.0.0", nil, Verified, ""},
+		"ready with the old image":    {"2.0.0", image("example/web:1.0.0"), RollingOut, "Waiting for Deployment apps/podinfo: has not got the new image yet"},
+		"another image of that tag":   {"2.0.0", image("example/web:1.0.0", "example/proxy:2.0.0"), RollingOut, "Waiting for Deployment apps/podinfo: has not got the new image yet"},
+		"with its digest":             {"2.0.0@" + digest, image("example/web:2.0.0@" + digest), Verified, ""},
+		"without its digest":          {"2.0.0@" + digest, nil, RollingOut, "Waiting for Deployment apps/podinfo: has not got the new image yet"},
+		"a digest alone":              {digest, image("example/web@" + digest), Verified, ""},
+		"another digest":              {digest, image("example/web@sha256:00"), RollingOut, "Waiting for Deployment apps/podinfo: has not got the new image yet"},
+		"a container of another name": {"2.0.0", func(a *gitops.Application) { a.Workloads[0].Containers[0].Name = "main" }, Verified, ""},
+		"no workload left":            {"2.0.0", func(a *gitops.Application) { a.Workloads = nil }, RollingOut, "Waiting for Image example/web: no workload of the release runs 2.0.0 yet"},
+		"Helm upgrades": {"2.0.0", func(a *gitops.Application) {
+			a.Helm.Condition = condition("Unknown", "Progressing", "Running 'upgrade' action")
+		}, RollingOut,
+			"Waiting for HelmRelease apps/podinfo: Progressing: Running 'upgrade' action"},
+		"Helm gave up": {"2.0.0", func(a *gitops.Application) {
+			a.Helm.Condition = condition("False", "UpgradeFailed", "timed out")
+			a.Helm.Condition.Stalled = true
+		}, RolloutFailed,
+			"HelmRelease apps/podinfo: UpgradeFailed: timed out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := released()
+			app.Workloads[0].Containers = []gitops.Container{{Name: "web", Image: "example/web:2.0.0"}, {Name: "proxy", Image: "example/proxy:1.0.0"}}
+			if tc.change != nil {
+				tc.change(&app)
+			}
+			e := expectation{version: gitops.Version{Kind: gitops.ImageTag, Name: "example/web", Object: gitops.Object{Kind: "Deployment", Namespace: "apps", Name: "podinfo"},
+				Container: "web", Path: "spec.values.image.tag"}, to: tc.to, known: true, contains: func(head string) bool { return head == ours }}
 			check(t, e, app, tc.state, tc.reason, nil)
 		})
 	}

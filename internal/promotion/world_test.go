@@ -2,6 +2,7 @@ package promotion_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/internal/command"
 	"github.com/ferry-chatops/ferry/internal/git"
@@ -94,7 +96,34 @@ kind: HelmRelease
 metadata: {name: queue, namespace: apps}
 spec: {chartRef: {kind: OCIRepository, name: queue}}
 -- more/kustomization.yaml --
-resources: [twins.yaml, pair.yaml, workloads.yaml]
+resources: [twins.yaml, pair.yaml, workloads.yaml, valued.yaml]
+configMapGenerator:
+- name: mail-values
+  namespace: apps
+  files: [values.yaml=mail.yaml]
+generatorOptions: {disableNameSuffixHash: true}
+-- more/valued.yaml --
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: player, namespace: apps}
+spec:
+  chart: {spec: {chart: app-template, version: 4.0.0, sourceRef: {kind: HelmRepository, name: charts}}}
+  values:
+    controllers:
+      player:
+        containers:
+          app:
+            image: {repository: ghcr.io/example/player, tag: 1.1.0}
+---
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: mail, namespace: apps}
+spec:
+  chart: {spec: {chart: app-template, version: 4.0.0, sourceRef: {kind: HelmRepository, name: charts}}}
+  valuesFrom: [{kind: ConfigMap, name: mail-values}]
+-- more/mail.yaml --
+image:
+  tag: 2.0.0 # the chart knows its name
 -- more/twins.yaml --
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
@@ -567,7 +596,21 @@ func (c *cluster) release(key gitops.Key, fields map[string]any, objects []rende
 		app.Helm.History = slices.Insert(app.Helm.History, 0, gitops.HelmDeployment{Version: v.Desired, Status: "deployed"})
 	}
 	app.Versions = []gitops.Version{v}
-	app.Workloads = []gitops.Workload{{Object: gitops.Object{Kind: "Deployment", Namespace: key.Namespace, Name: key.Name + "-server"}, Health: gitops.Ready, Replicas: 1, Ready: 1}}
+	w := gitops.Workload{Object: gitops.Object{Kind: "Deployment", Namespace: key.Namespace, Name: key.Name + "-server"}, Health: gitops.Ready, Replicas: 1, Ready: 1}
+	images := gitops.ReleaseImages(fields)
+	for _, o := range objects {
+		var values any
+		if text, ok := at(o.Fields, "data", "values.yaml").(string); ok && o.Name == key.Name+"-values" && yaml.Unmarshal([]byte(text), &values) == nil {
+			images = append(images, gitops.ImageValues(values, `data["values.yaml"]|`, "values")...)
+		}
+	}
+	for _, image := range images {
+		name := cmp.Or(image.Image, "example/"+key.Name)
+		w.Containers = append(w.Containers, gitops.Container{Name: cmp.Or(image.Of, key.Name), Image: name + ":" + image.Version})
+		app.Versions = append(app.Versions, gitops.Version{Kind: gitops.ImageTag, Name: name, Value: image.Version, Desired: image.Version, Object: w.Object,
+			Container: cmp.Or(image.Of, key.Name), Path: image.Path})
+	}
+	app.Workloads = []gitops.Workload{w}
 	return app
 }
 
