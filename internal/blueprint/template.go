@@ -163,8 +163,17 @@ func label(command string) string {
 		return "Help " + verb
 	}
 	command, options, _ := strings.Cut(command, " --")
-	if strings.Contains(" --"+options+" ", " --shared ") {
-		command += " and all that shares it"
+	options, _, _ = strings.Cut("--"+options, "--reason ")
+	words := strings.Fields(options)
+	for i, word := range words {
+		switch {
+		case word == "--shared":
+			command += " and all that shares it"
+		case word == "--chart":
+			command += " (chart)"
+		case word == "--image" && i+1 < len(words):
+			command += " (image " + words[i+1] + ")"
+		}
 	}
 	r, size := utf8.DecodeRuneInString(command)
 	return string(unicode.ToUpper(r)) + command[size:]

@@ -193,7 +193,7 @@ var scheme = func() *runtime.Scheme {
 // cluster without Flux answers 404 to a list.
 func open(config *rest.Config) (client.Client, error) {
 	mapper := apimeta.NewDefaultRESTMapper(nil)
-	for _, k := range slices.Concat(fluxKinds, workloadKinds) {
+	for _, k := range slices.Concat(fluxKinds, workloadKinds, []kind{configMaps}) {
 		mapper.Add(k.version.WithKind(k.name), apimeta.RESTScopeNamespace)
 	}
 	mapper.Add(appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), apimeta.RESTScopeNamespace)

@@ -297,9 +297,13 @@ func (a Application) called(v Version, name string) bool {
 	})
 }
 
-// Option is the shortest NAME by which --image means this version alone.
+// Option is the NAME by which --image means this version alone and people know it.
 func (a Application) Option(v Version) string {
-	for _, name := range []string{v.Container, lastElement(v.Name)} {
+	names := []string{v.Container, lastElement(v.Name)}
+	if a.Helm != nil { // whose chart names the containers
+		names = []string{spokenOf(v.Path), lastElement(v.Name), v.Container}
+	}
+	for _, name := range names {
 		others := 0
 		for _, o := range a.Versions {
 			if o.Kind == ImageTag && a.called(o, name) {

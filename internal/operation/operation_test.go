@@ -274,7 +274,7 @@ func TestChartAndImageSideBySide(t *testing.T) {
 	fleet.add("stage", valued("4.0.0", "1.2.0"))
 	fleet.add("prod", valued("4.1.0", "1.1.0"))
 	l, err := List(t.Context(), fleet, gitops.List{})
-	if want := "player HelmRelease: chart 4.0.0, app 1.2.0@apps | chart 4.1.0, app 1.1.0@apps"; err != nil || shown(l) != want {
+	if want := "player HelmRelease: chart 4.0.0, player 1.2.0@apps | chart 4.1.0, player 1.1.0@apps"; err != nil || shown(l) != want {
 		t.Errorf("%s, %v", shown(l), err)
 	}
 	d, err := Diff(t.Context(), fleet, gitops.Diff{Environment: "stage", Other: "prod"})
@@ -282,13 +282,13 @@ func TestChartAndImageSideBySide(t *testing.T) {
 player chart: 4.0.0 | 4.1.0
 player image app: example/player:1.2.0 | example/player:1.1.0
 > promote player@4.1.0 to stage --chart
-> promote player@1.2.0 to prod --image app`
+> promote player@1.2.0 to prod --image player`
 	if diff := cmp.Diff(want, differs(d)); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	fleet.add("test", release("apps", "other", "1.0.0"))
 	d, err = Diff(t.Context(), fleet, gitops.Diff{Environment: "stage", Other: "test"})
-	if want := "player application: chart 4.0.0, app 1.2.0 | -"; err != nil || !strings.Contains(differs(d), want) {
+	if want := "player application: chart 4.0.0, player 1.2.0 | -"; err != nil || !strings.Contains(differs(d), want) {
 		t.Errorf("%v\n%s", err, differs(d))
 	}
 }

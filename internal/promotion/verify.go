@@ -152,6 +152,9 @@ func (e expectation) helm(app gitops.Application) Step {
 		newest = h.History[0]
 	}
 	attempted := e.is(h.Attempted, h.Chart)
+	if e.version.Kind == gitops.ImageTag {
+		attempted = e.reached(app)
+	}
 	switch {
 	case attempted && h.Condition.Status == "True" && newest.Status == "deployed" && e.is(newest.Version, h.Chart):
 		step.Done, step.Detail = true, "deployed "+newest.Version
@@ -163,6 +166,8 @@ func (e expectation) helm(app gitops.Application) Step {
 		step.Detail = says(h.Chart.Condition)
 	case attempted:
 		step.Detail = cmp.Or(says(h.Condition), "is deploying it")
+	case e.version.Kind == gitops.ImageTag:
+		step.Detail = "has not got the new values yet"
 	case h.Condition.Status == "False":
 		step.Detail = says(h.Condition)
 	default:
@@ -172,6 +177,20 @@ func (e expectation) helm(app gitops.Application) Step {
 		step.Detail = withProblems(step.Detail, app.Workloads)
 	}
 	return step
+}
+
+// reached says whether what a HelmRelease says may be about values with the new image, and not about those before.
+func (e expectation) reached(app gitops.Application) bool {
+	o := app.Owner
+	if o == nil || !e.known {
+		return true
+	}
+	checks := o.Condition.Reason == "HealthCheckFailed" || strings.Contains(o.Condition.Message, "health check")
+	if !e.arrived(o.Applied) && (!e.arrived(o.Attempted) || !checks) {
+		return false
+	}
+	// Where the HelmRelease itself has changed, it says nothing until its controller has looked at it.
+	return strings.HasPrefix(e.version.Path, "spec.") || slices.ContainsFunc(app.Workloads, e.anywhere)
 }
 
 // is says whether a version that Helm knows is the one expected. Where an image was changed, any is. The tag of an
@@ -197,6 +216,9 @@ func (e expectation) workload(app gitops.Application, w gitops.Workload) Step {
 		current = i < 0 && app.Helm != nil || i >= 0 && e.runs(w.Containers[i]) // a chart may call its containers anew
 	}
 	ready := fmt.Sprintf("%d of %d ready", w.Ready, w.Replicas)
+	if e.version.Kind == gitops.ImageTag && app.Helm != nil && e.anywhere(w) {
+		ready += fmt.Sprintf(" with %s %s", e.version.Name[strings.LastIndexByte(e.version.Name, '/')+1:], e.to)
+	}
 	switch {
 	case !current:
 		step.Detail = "has not got the new image yet"

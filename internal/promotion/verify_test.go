@@ -280,6 +280,15 @@ func TestVerifyImageOfARelease(t *testing.T) {
 			a.Helm.Condition.Stalled = true
 		}, RolloutFailed,
 			"HelmRelease apps/podinfo: UpgradeFailed: timed out"},
+		"Helm gave up on the release before": {"2.0.0", func(a *gitops.Application) {
+			a.Owner, a.Helm.Condition = pending().Owner, condition("False", "UpgradeFailed", "timed out")
+			a.Helm.Condition.Stalled = true
+		}, RollingOut, "Waiting for GitRepository flux-system/fleet: has not fetched the commit yet"},
+		"Helm gave up while Flux checks its health": {"2.0.0", func(a *gitops.Application) {
+			a.Owner.Applied, a.Owner.Condition = "main@sha1:"+older, condition("Unknown", "Progressing", "Running health checks for revision main")
+			a.Helm.Condition = condition("False", "UpgradeFailed", "timed out")
+			a.Helm.Condition.Stalled = true
+		}, RolloutFailed, "HelmRelease apps/podinfo: UpgradeFailed: timed out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := released()
@@ -290,8 +299,19 @@ func TestVerifyImageOfARelease(t *testing.T) {
 			e := expectation{version: gitops.Version{Kind: gitops.ImageTag, Name: "example/web", Object: gitops.Object{Kind: "Deployment", Namespace: "apps", Name: "podinfo"},
 				Container: "web", Path: "spec.values.image.tag"}, to: tc.to, known: true, contains: func(head string) bool { return head == ours }}
 			check(t, e, app, tc.state, tc.reason, nil)
+			e.version.Path = `data["values.yaml"]|image.tag` // the HelmRelease stays as it is, whatever comes
+			if state, _, _ := e.verify(app); state == Verified && tc.state != Verified {
+				t.Errorf("in a ConfigMap it is %s", state)
+			}
 		})
 	}
+	app := released()
+	app.Workloads[0].Containers = []gitops.Container{{Name: "web", Image: "example/web:1.0.0"}}
+	app.Helm.Condition = condition("False", "UpgradeFailed", "timed out")
+	app.Helm.Condition.Stalled = true
+	e := expectation{version: gitops.Version{Kind: gitops.ImageTag, Name: "example/web", Object: gitops.Object{Kind: "Deployment", Namespace: "apps", Name: "podinfo"},
+		Container: "web", Path: `data["values.yaml"]|image.tag`}, to: "2.0.0", known: true, contains: func(head string) bool { return head == ours }}
+	check(t, e, app, RollingOut, "Waiting for HelmRelease apps/podinfo: has not got the new values yet", nil)
 }
 
 // What Git states already came by no commit of ours: only versions are compared.

@@ -271,16 +271,17 @@ func (c chat) eventually(line, text string) {
 	defer cancel()
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
+	got := ""
 	for {
 		answer, err := c.host.Execute(ctx, "ferry "+line)
 		if err == nil {
-			if got, _ := answer.Render(false); strings.Contains(got, text) {
+			if got, _ = answer.Render(false); strings.Contains(got, text) {
 				return
 			}
 		}
 		select {
 		case <-ctx.Done():
-			c.Fatalf("%q never answers %q", line, text)
+			c.Fatalf("%q never answers %q, but at last\n%s", line, text, got)
 		case <-ticker.C:
 		}
 	}

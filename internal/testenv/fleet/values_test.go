@@ -75,32 +75,32 @@ resources:
 			c.Fatal(err)
 		}
 	}
-	c.eventually("list player", "✓ chart 6.9.0, podinfo 1.2.0")
-	c.eventually("list player", "✓ chart 6.9.0, podinfo 1.1.0")
+	c.eventually("list player", "✓ chart 6.9.0, player 1.2.0")
+	c.eventually("list player", "✓ chart 6.9.0, player 1.1.0")
 	c.eventually("list mail", "✓ chart 6.9.0, podinfo 2.0.0")
 }
 
 func TestImagesThatValuesName(t *testing.T) {
 	c := start(t)
 	c.addValued()
-	choice := c.sees("promote player@1.2.0 to prod", "Which one?", "chart podinfo is at 6.9.0", "image ghcr.io/acme/player is at 1.1.0", "--chart", "--image podinfo")
-	card := c.press(choice, "promote player@1.2.0 to prod --image podinfo", "Promote player on prod?", `-      tag: "1.1.0" # what listeners hear`, `+      tag: "1.2.0" # what listeners hear`, "upgrade")
-	c.press(card, "promote player@1.2.0 to prod --image podinfo --confirm", "player (image podinfo) 1.2.0 on prod: Verified")
+	choice := c.sees("promote player@1.2.0 to prod", "Which one?", "chart podinfo is at 6.9.0", "image ghcr.io/acme/player is at 1.1.0", "--chart", "--image player")
+	card := c.press(choice, "promote player@1.2.0 to prod --image player", "Promote player on prod?", `-      tag: "1.1.0" # what listeners hear`, `+      tag: "1.2.0" # what listeners hear`, "upgrade")
+	c.press(card, "promote player@1.2.0 to prod --confirm", "player (image player) 1.2.0 on prod: Verified", "Deployment media/player: 1 of 1 ready with player 1.2.0")
 	c.want("image", c.image("prod", "media", "player"), "ghcr.io/acme/player:1.2.0")
 	c.want("chart", c.release("prod", "media", "player"), "6.9.0")
 	c.want("changed lines", c.git("log", "-1", "--format=", "--numstat"), "1\t1\tapps/prod/media.yaml")
-	c.sees("status player on prod", "player (image podinfo) 1.2.0 on prod: Verified")
+	c.sees("status player on prod", "player (image player) 1.2.0 on prod: Verified")
 
-	c.sees("rollback player on prod", "--image podinfo")
+	c.sees("rollback player on prod", "--image player")
 	c.sees("rollback player on prod --image player --yes", "1.1.0 on prod: Verified")
 	c.want("image", c.image("prod", "media", "player"), "ghcr.io/acme/player:1.1.0")
 	c.sees("promote player from stage to prod --image player --yes", "1.2.0 on prod: Verified")
-	c.sees("promote player@6.9.2 to prod --chart --yes", "player (chart) 6.9.2 on prod: Verified")
+	c.sees("promote player@6.9.2 to prod --chart --yes", "player 6.9.2 on prod: Verified", "(chart)")
 	c.want("chart", c.release("prod", "media", "player"), "6.9.2")
 	c.want("image", c.image("prod", "media", "player"), "ghcr.io/acme/player:1.2.0")
 
-	failed := c.sees("promote player@bad-2 to prod --image player --yes", "player (image podinfo) bad-2 on prod: Failed", "ImagePullBackOff")
-	c.press(c.press(failed, "rollback player on prod --image podinfo"), "rollback player on prod to 1.2.0 --image podinfo --confirm", "player (image podinfo) 1.2.0 on prod: Verified")
+	failed := c.sees("promote player@bad-2 to prod --image player --yes", "player (image player) bad-2 on prod: Failed", "ImagePullBackOff")
+	c.press(c.press(failed, "rollback player on prod --image player"), "rollback player on prod to 1.2.0 --confirm", "player (image player) 1.2.0 on prod: Verified", "Deployment media/player: 1 of 1 ready with player 1.2.0")
 	c.want("image", c.image("prod", "media", "player"), "ghcr.io/acme/player:1.2.0")
 
 	// The HelmRelease of mail stays as it is, so Flux has to be asked to look at what it takes its values from.
