@@ -235,9 +235,9 @@ func (t *Tree) dyed(origins []origin, numbers []int) map[string][]byte {
 // An arrival is where dyes came out: for each place of a built object, their numbers.
 type arrivals map[string][]int
 
-// trace finds out which origins arrive at readings. It builds with all dyes in, and where that fails or builds something
+// trace finds out which origins, dyed in some files, arrive at readings. It builds with all dyes in, and where that fails or builds something
 // else, with halves of those that are read there.
-func (t *Tree) trace(ctx context.Context, env Environment, before *walk, origins []origin, needed func(files []string) bool) (arrivals, error) {
+func (t *Tree) trace(ctx context.Context, env Environment, before *walk, origins []origin, dyed map[string][]byte, needed func(files []string) bool) (arrivals, error) {
 	found := arrivals{}
 	numbers := make([]int, len(origins))
 	for i := range numbers {
@@ -249,11 +249,15 @@ func (t *Tree) trace(ctx context.Context, env Environment, before *walk, origins
 		if budget--; budget < 0 || len(numbers) == 0 {
 			return nil
 		}
-		some := make([]origin, len(numbers))
-		for i, n := range numbers {
-			some[i] = origins[n]
+		files := dyed
+		if len(numbers) < len(origins) {
+			some := make([]origin, len(numbers))
+			for i, n := range numbers {
+				some[i] = origins[n]
+			}
+			files = t.dyed(some, numbers)
 		}
-		after, err := t.walk(ctx, env, view{edit(t.dyed(some, numbers)), needed})
+		after, err := t.walk(ctx, env, view{edit(files), needed})
 		if err != nil {
 			return err
 		}

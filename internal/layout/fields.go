@@ -52,8 +52,8 @@ type located struct {
 	object render.Object
 }
 
-// readings reads all versions off a walk.
-func (w *walk) readings() []reading {
+// read reads all versions off a walk.
+func (w *walk) read() []reading {
 	c := &catalogue{w: w, objects: map[gitops.Object]located{}, read: map[string]bool{}}
 	for _, s := range w.sites {
 		for _, o := range s.objects {

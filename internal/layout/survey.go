@@ -54,21 +54,60 @@ func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment
 	if err != nil {
 		return nil, nil, err
 	}
-	all, origins, err := t.located(ctx, env, w)
+	located, err := t.locate(ctx, []Environment{env}, []*walk{w})
 	if err != nil {
 		return nil, nil, err
 	}
-	fields := slices.DeleteFunc(slices.Clone(all), func(f Field) bool { return app != "" && !named(f.Application, app) })
-	fields = append(fields, t.remotes(w, app)...)
+	fields := t.surveyed(w, located[0], app)
 	if len(others) > 0 {
-		if err := t.feeds(ctx, env, others, origins, fields); err != nil {
+		if err := t.feeds(ctx, env, others, located[0].origins, fields); err != nil {
 			return nil, nil, err
 		}
 	}
+	return fields, w.problems, nil
+}
+
+// Surveyed is what is found in one environment.
+type Surveyed struct {
+	Fields   []Field
+	Problems []Problem
+}
+
+// Surveys lists the version fields of all applications of several environments, AlsoFeeds being about each other.
+func (t *Tree) Surveys(ctx context.Context, environments []Environment) ([]Surveyed, error) {
+	walks, errs := make([]*walk, len(environments)), make([]error, len(environments))
+	sideBySide(len(environments), func(i int) { walks[i], errs[i] = t.base(ctx, environments[i]) })
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	located, err := t.locate(ctx, environments, walks)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Surveyed, len(environments))
+	for i, w := range walks {
+		all[i] = Surveyed{t.surveyed(w, located[i], ""), w.problems}
+		for at := range all[i].Fields {
+			f := &all[i].Fields[at]
+			for j, other := range located {
+				if i != j && f.number >= 0 && other.arrived[f.number] {
+					f.AlsoFeeds = append(f.AlsoFeeds, environments[j].Name)
+				}
+			}
+			slices.Sort(f.AlsoFeeds)
+		}
+	}
+	return all, nil
+}
+
+// surveyed are the located fields of an application, or of all, in order.
+func (t *Tree) surveyed(w *walk, found *finds, app string) []Field {
+	fields := slices.DeleteFunc(slices.Clone(found.fields), func(f Field) bool { return app != "" && !named(f.Application, app) })
+	fields = append(fields, t.remotes(w, app)...)
 	slices.SortFunc(fields, func(a, b Field) int {
 		return cmp.Or(a.Application.Compare(b.Application), strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Path, b.Path))
 	})
-	return once(fields), w.problems, nil
+	return once(fields)
 }
 
 // once leaves out what is the same scalar for the same application again: an alias, a variable.
@@ -98,69 +137,109 @@ func named(k gitops.Key, name string) bool {
 	return name == k.Name || name == k.Namespace+"/"+k.Name || name == k.Kind+"/"+k.Namespace+"/"+k.Name
 }
 
-// located finds the scalars that an environment's readings come from, once.
-func (t *Tree) located(ctx context.Context, env Environment, w *walk) ([]Field, []origin, error) {
-	w.locating.Lock()
-	defer w.locating.Unlock()
-	if w.fields == nil {
-		fields, origins, err := t.locate(ctx, env, w)
-		if err != nil {
-			return nil, nil, err
-		}
-		w.fields, w.origins = append([]Field{}, fields...), origins
-	}
-	return w.fields, w.origins, nil
+// finds are what is found of a walk, with how many environments together.
+type finds struct {
+	fields   []Field
+	origins  []origin
+	arrived  map[int]bool // the numbers of the origins that arrive anywhere
+	together int
 }
 
-func (t *Tree) locate(ctx context.Context, env Environment, w *walk) ([]Field, []origin, error) {
-	files, readings := w.files(), w.readings()
+// locate finds the scalars that the readings of environments come from, with the same dyes in all of them: once for one
+// environment, and once for several together.
+func (t *Tree) locate(ctx context.Context, environments []Environment, walks []*walk) ([]*finds, error) {
+	t.locating.Lock()
+	defer t.locating.Unlock()
+	known := make([]*finds, len(walks))
+	for i, w := range walks {
+		known[i] = w.finds
+	}
+	if !slices.ContainsFunc(known, func(l *finds) bool { return l == nil || l.together < len(walks) }) {
+		return known, nil
+	}
+	var files []string
+	var readings []reading
+	for _, w := range walks {
+		files, readings = append(files, w.files()...), append(readings, w.readings()...)
+	}
+	slices.Sort(files)
+	files = slices.Compact(files)
 	origins := t.origins(files, tokensOf(readings), false)
-	found, err := t.trace(ctx, env, w, origins, nil)
+	found, err := t.traces(ctx, environments, walks, origins)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// What was not found may be put together from parts.
 	var rest []reading
-	for _, r := range readings {
-		if len(found[r.id()]) == 0 {
-			rest = append(rest, r)
+	for i, w := range walks {
+		for _, r := range w.readings() {
+			if len(found[i][r.id()]) == 0 {
+				rest = append(rest, r)
+			}
 		}
 	}
 	if tokens := tokensOf(rest); len(tokens) > 0 {
-		more := t.origins(files, tokens, true)
-		more = slices.DeleteFunc(more, func(o origin) bool {
-			return slices.ContainsFunc(origins, func(known origin) bool { return known.file == o.file && known.scalar.Path == o.scalar.Path })
-		})
-		parts, err := t.trace(ctx, env, w, more, nil)
-		if err != nil {
-			return nil, nil, err
+		type scalar struct{ file, path string }
+		had := map[scalar]bool{}
+		for _, o := range origins {
+			had[scalar{o.file, o.scalar.Path}] = true
 		}
-		for id, numbers := range parts {
-			if len(found[id]) == 0 {
+		more := slices.DeleteFunc(t.origins(files, tokens, true), func(o origin) bool { return had[scalar{o.file, o.scalar.Path}] })
+		parts, err := t.traces(ctx, environments, walks, more)
+		if err != nil {
+			return nil, err
+		}
+		for i := range walks {
+			for id, numbers := range parts[i] {
+				if len(found[i][id]) > 0 {
+					continue
+				}
 				for _, n := range numbers {
-					found[id] = append(found[id], n+len(origins))
+					found[i][id] = append(found[i][id], n+len(origins))
 				}
 			}
 		}
 		origins = append(origins, more...)
 	}
+	for i, w := range walks {
+		l := &finds{t.fields(w, found[i], origins), origins, map[int]bool{}, len(walks)}
+		for _, numbers := range found[i] {
+			for _, n := range numbers {
+				l.arrived[n] = true
+			}
+		}
+		w.finds, known[i] = l, l
+	}
+	return known, nil
+}
+
+// traces is trace for several environments.
+func (t *Tree) traces(ctx context.Context, environments []Environment, walks []*walk, origins []origin) ([]arrivals, error) {
+	found, errs := make([]arrivals, len(walks)), make([]error, len(walks))
+	dyed := t.dyed(origins, nil)
+	sideBySide(len(walks), func(i int) { found[i], errs[i] = t.trace(ctx, environments[i], walks[i], origins, dyed, nil) })
+	return found, errors.Join(errs...)
+}
+
+// fields makes fields of an environment's readings and the dyes that arrived in them.
+func (t *Tree) fields(w *walk, found arrivals, origins []origin) []Field {
+	fields := []Field{}
 	ends := map[int]bool{} // dyes that end in a version which is more than a variable's
-	var fields []Field
-	for _, r := range readings {
+	for _, r := range w.readings() {
 		if r.version.Kind != gitops.Substitute {
 			for _, n := range found[r.id()] {
 				ends[n] = true
 			}
 		}
 	}
-	for _, r := range readings {
+	for _, r := range w.readings() {
 		numbers := found[r.id()]
 		if r.version.Kind == gitops.Substitute && (len(numbers) != 1 || ends[numbers[0]]) {
 			continue
 		}
 		fields = append(fields, t.field(w, r, numbers, found[r.digest.id()], origins))
 	}
-	return fields, origins, nil
+	return fields
 }
 
 func tokensOf(readings []reading) map[string]bool {
@@ -364,7 +443,8 @@ func (t *Tree) feeds(ctx context.Context, env Environment, others []Environment,
 		}
 	}
 	feeds, errs := make([]map[int]bool, len(others)), make([]error, len(others))
-	sideBySide(len(others), func(i int) { feeds[i], errs[i] = t.fed(ctx, others[i], some, numbers) })
+	dyed := t.dyed(some, nil)
+	sideBySide(len(others), func(i int) { feeds[i], errs[i] = t.fed(ctx, others[i], some, numbers, dyed) })
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -383,38 +463,24 @@ func (t *Tree) feeds(ctx context.Context, env Environment, others []Environment,
 }
 
 // fed says which origins arrive anywhere in what an environment builds.
-func (t *Tree) fed(ctx context.Context, env Environment, origins []origin, numbers []int) (map[int]bool, error) {
-	changed := map[string]bool{}
-	for _, o := range origins {
-		changed[o.file] = true
-	}
-	needed := func(files []string) bool {
-		return slices.ContainsFunc(files, func(f string) bool { return changed[f] })
-	}
+func (t *Tree) fed(ctx context.Context, env Environment, origins []origin, numbers []int, dyed map[string][]byte) (map[int]bool, error) {
+	needed := edit(dyed).touches
 	// What does not lead to anything is built with the dyes alone: that it builds without them is looked at if it does not.
 	before, err := t.walk(ctx, env, view{needed: func([]string) bool { return false }})
 	if err != nil {
 		return nil, err
 	}
-	files := before.files()
-	var some []origin
-	var back []int
-	for i, o := range origins {
-		if _, read := slices.BinarySearch(files, o.file); read {
-			some, back = append(some, o), append(back, numbers[i])
-		}
-	}
 	fed := map[int]bool{}
-	if len(some) == 0 {
+	if !needed(before.files()) {
 		return fed, nil
 	}
-	found, err := t.trace(ctx, env, before, some, needed)
+	found, err := t.trace(ctx, env, before, origins, dyed, needed)
 	if err != nil {
 		return nil, err
 	}
 	for _, dyes := range found {
 		for _, n := range dyes {
-			fed[back[n]] = true
+			fed[numbers[n]] = true
 		}
 	}
 	return fed, nil

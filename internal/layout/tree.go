@@ -28,6 +28,8 @@ type Tree struct {
 	builds map[string]*build // by specification
 	parsed map[string]*text  // by file
 	walks  map[string]*walked
+
+	locating sync.Mutex // held while walks get their fields
 }
 
 // Open makes a Tree of the files of a commit.

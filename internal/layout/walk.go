@@ -76,9 +76,8 @@ type walk struct {
 	problems    []Problem
 	known       known
 
-	locating sync.Mutex
-	fields   []Field // and origins: see located; nil until then
-	origins  []origin
+	finds    *finds           // once there are; guarded by Tree.locating
+	readings func() []reading // what is read off its objects, see read
 }
 
 // known is what one round of a walk finds out and the next one needs: what variables are filled in, and which source is
@@ -285,6 +284,7 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 				Reason: fmt.Sprintf("%s takes %s, which is not in this repository.", r.File, r.Reference)}})
 		}
 	}
+	w.readings = sync.OnceValue(w.read)
 	return w, nil
 }
 
