@@ -12,17 +12,18 @@ import (
 // A checkout holds the options of the commands that look into one.
 type checkout struct {
 	Tree string `default:"." placeholder:"DIR" help:"The repository: a directory, or a source to fetch, pinned to a commit or checksum. Default: here."`
-	Path string `required:"" placeholder:"ROOT" help:"The directory in it that the environment's Flux points at, such as clusters/production."`
 }
 
 type where struct {
 	checkout
+	Path   string   `placeholder:"ROOT" help:"The directory in it that the environment's Flux points at, such as clusters/production. Default: all there are."`
 	Output string   `short:"o" enum:"text,json" default:"text" help:"text or json."`
 	Words  []string `arg:"" optional:"" name:"app" help:"[APP] [in ENV]: one application, or none for all. ENV is only a name."`
 }
 
 type plan struct {
 	checkout
+	Path       string   `required:"" placeholder:"ROOT" help:"The directory in it that the environment's Flux points at, such as clusters/production."`
 	Chart      bool     `xor:"version" help:"The chart's version is meant."`
 	Image      string   `xor:"version" placeholder:"NAME" help:"This image's version is meant."`
 	Field      string   `placeholder:"FILE:PATH" help:"This field is meant, as where prints it."`
@@ -37,25 +38,25 @@ type plan struct {
 
 // Run tells where versions stand.
 func (w where) Run(ctx context.Context, t terminal) error {
-	return answered(offline.Where(ctx, w.question(t, w.Output, w.Words)))
+	return answered(offline.Where(ctx, w.question(t, w.Path, w.Output, w.Words)))
 }
 
 // Run tells what a promotion would write, and writes it if asked to.
 func (p plan) Run(ctx context.Context, t terminal) error {
-	return answered(offline.Plan(ctx, p.question(t, p.Output, p.Words), offline.Change{Chart: p.Chart, Image: p.Image, Field: p.Field,
+	return answered(offline.Plan(ctx, p.question(t, p.Path, p.Output, p.Words), offline.Change{Chart: p.Chart, Image: p.Image, Field: p.Field,
 		Shared: p.Shared, Override: p.Override, Pin: p.Pin, DropDigest: p.DropDigest, Write: p.Write}))
 }
 
 // question also lets the process collect less garbage, since it ends with the answer, and takes standard error from kustomize,
 // which warns there for every file that it finds old-fashioned.
-func (c checkout) question(t terminal, output string, words []string) offline.Question {
+func (c checkout) question(t terminal, root, output string, words []string) offline.Question {
 	const most = 300 << 20 // bytes
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(most)
 	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 		os.Stderr = null
 	}
-	return offline.Question{Tree: c.Tree, Path: c.Path, Words: words, Output: output, Colour: styled(t.out), Out: t.out, Err: t.err}
+	return offline.Question{Tree: c.Tree, Path: root, Words: words, Output: output, Colour: styled(t.out), Out: t.out, Err: t.err}
 }
 
 // answered turns a refusal, which was shown, into its exit code.

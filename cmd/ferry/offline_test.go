@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,13 +187,53 @@ func TestPlanWritesWhatItShows(t *testing.T) {
 	}
 }
 
+// Without a root, where is about all environments that the tree tells of.
+func TestWhereEverywhere(t *testing.T) {
+	dir := twoEnvironments(t)
+	for _, root := range []string{"clusters/production", "clusters/staging"} {
+		sync := fmt.Sprintf("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: flux-system, namespace: flux-system}\n"+
+			"spec: {path: ./%s, sourceRef: {kind: GitRepository, name: flux-system}}\n", root)
+		if err := os.WriteFile(filepath.Join(dir, root, "gotk-sync.yaml"), []byte(sync), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, log := ferry(t, "", "where", "orders", "--tree", dir, "-o", "json")
+	var got []map[string]any
+	if err := json.Unmarshal([]byte(out), &got); code != 0 || log != "" || err != nil {
+		t.Fatalf("code %d, %s%s", code, out, log)
+	}
+	var lines []string
+	for _, p := range got {
+		lines = append(lines, fmt.Sprint(p["environment"], " ", p["file"], " ", p["path"], " ", p["value"], " ", p["alsoFeeds"]))
+	}
+	want := []string{
+		"clusters/production apps/base/orders.yaml spec.values.image.tag v1 [clusters/staging]",
+		"clusters/production apps/production/orders.yaml spec.chart.spec.version 2.4.1 []",
+		"clusters/staging apps/base/orders.yaml spec.values.image.tag v1 [clusters/production]",
+		"clusters/staging apps/staging/orders.yaml spec.chart.spec.version 2.4.1 []",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if code, out, _ := ferry(t, "", "where", "orders", "--tree", dir); code != 0 || strings.Count(out, "2 versions of 1 application in clusters/") != 2 {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	if code, out, _ := ferry(t, "", "where", "payments", "--tree", dir); code != 1 || !strings.Contains(out, "(not-found)") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	if code, out, _ := ferry(t, "", "where", "--tree", t.TempDir()); code != 1 || !strings.Contains(out, "--path") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+}
+
 func TestOfflineUsage(t *testing.T) {
 	dir := twoEnvironments(t)
 	for name, test := range map[string]struct {
 		args []string
 		log  string
 	}{
-		"no root":                 {[]string{"where", "--tree", dir}, "--path"},
+		"no root":                 {[]string{"plan", "orders@2.5.0", "to", "prod", "--tree", dir}, "--path"},
+		"a name for all roots":    {[]string{"where", "in", "prod", "--tree", dir}, "--path"},
 		"two applications":        {[]string{"where", "a", "b", "--tree", dir, "--path", "clusters/production"}, "one application"},
 		"a bad environment":       {[]string{"where", "in", "a b", "--tree", dir, "--path", "clusters/production"}, "not a name"},
 		"no version":              {[]string{"plan", "orders", "to", "prod", "--tree", dir, "--path", "clusters/production"}, "APP@VERSION"},

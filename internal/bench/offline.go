@@ -21,8 +21,8 @@ import (
 
 const (
 	seed      = 1
-	fields    = 60 // planned, drawn from all roots
-	processes = 20 // of them by a process of their own: each builds from nothing
+	fields    = 250 // planned, drawn from all roots
+	processes = 40  // of them by a process of their own: each builds from nothing
 )
 
 // A question is a plan of one field.
@@ -73,22 +73,22 @@ func locate(ctx context.Context, t table) error {
 
 	begin := time.Now()
 	repository := operation.Open(files)
+	roots, everywhere, err := repository.Everywhere(ctx, "")
+	if err != nil {
+		return err
+	}
+	took := time.Since(begin)
 	var all []question
-	for root := range tree.Roots {
-		dir := tree.Dir(root)
-		places, err := repository.Where(ctx, dir, dir, "")
-		if err != nil {
-			return err
-		}
+	for i, places := range everywhere {
 		if len(places.Problems) > 0 {
-			return fmt.Errorf("%s: %s", dir, places.Problems[0])
+			return fmt.Errorf("%s: %s", roots[i], places.Problems[0])
 		}
 		for _, p := range places.Places {
-			all = append(all, question{dir, gitops.Promote{Version: another(p.Value), Change: gitops.Change{
-				Application: p.Owner.Kind + "/" + p.Owner.String(), Environment: dir, Field: p.File + ":" + p.Path, Shared: true}}})
+			all = append(all, question{roots[i], gitops.Promote{Version: another(p.Value), Change: gitops.Change{
+				Application: p.Owner.Kind + "/" + p.Owner.String(), Environment: roots[i], Field: p.File + ":" + p.Path, Shared: true}}})
 		}
 	}
-	t.row("where/tree", fmt.Sprintf("%.1f", time.Since(begin).Seconds()), "s",
+	t.row("where/tree", fmt.Sprintf("%.1f", took.Seconds()), "s",
 		fmt.Sprintf("what each of %d fields of all %d roots feeds, from nothing", len(all), tree.Roots))
 
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -342,6 +342,17 @@ func (a arrivals) take(w *walk, without, only map[string]bool) {
 	}
 }
 
+// numbers are those that arrived anywhere, each with an offset.
+func (a arrivals) numbers(offset int) map[int]bool {
+	all := map[int]bool{}
+	for _, numbers := range a {
+		for _, n := range numbers {
+			all[n+offset] = true
+		}
+	}
+	return all
+}
+
 func (a arrivals) object(site string, o render.Object) {
 	leaves(o.Fields, "", func(path, text string) {
 		if strings.Contains(text, dyeSuffix) || strings.Contains(text, hexDye) {

@@ -103,12 +103,44 @@ func TestTrees(t *testing.T) {
 	}
 }
 
+// What is found in all environments together is what is found in each of them by itself.
+func TestTogetherIsFoundWhatIsFoundAlone(t *testing.T) {
+	found, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, file := range found {
+		one := read(t, file)
+		opened, again := Open(one.files), Open(one.files)
+		env, others := one.environments(t, opened)
+		together, err := again.Surveys(t.Context(), append([]Environment{env}, others...), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range append([]Environment{env}, others...) {
+			beside := slices.Delete(append([]Environment{env}, others...), i, i+1)
+			if d := gocmp.Diff(where(t, opened, e, beside), described(together[i].Fields, together[i].Problems)); d != "" {
+				t.Errorf("%s, %s: %s", file, e.Name, d)
+			}
+			compared++
+		}
+	}
+	if compared < 20 {
+		t.Errorf("only %d environments", compared)
+	}
+}
+
 func where(t *testing.T, opened *Tree, env Environment, others []Environment) string {
 	t.Helper()
 	fields, problems, err := opened.Survey(t.Context(), env, others, "")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return described(fields, problems)
+}
+
+func described(fields []Field, problems []Problem) string {
 	var b strings.Builder
 	for _, f := range fields {
 		fmt.Fprintf(&b, "%s %s %s: %s:%d %s = %s", object(f.Application), f.Version.Kind, f.Name(), f.File, f.Line, f.Path, f.Value)

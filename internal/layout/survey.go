@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -73,8 +74,8 @@ type Surveyed struct {
 	Problems []Problem
 }
 
-// Surveys lists the version fields of all applications of several environments, AlsoFeeds being about each other.
-func (t *Tree) Surveys(ctx context.Context, environments []Environment) ([]Surveyed, error) {
+// Surveys is Survey for several environments, AlsoFeeds being about each other.
+func (t *Tree) Surveys(ctx context.Context, environments []Environment, app string) ([]Surveyed, error) {
 	walks, errs := make([]*walk, len(environments)), make([]error, len(environments))
 	sideBySide(len(environments), func(i int) { walks[i], errs[i] = t.base(ctx, environments[i]) })
 	if err := errors.Join(errs...); err != nil {
@@ -86,7 +87,7 @@ func (t *Tree) Surveys(ctx context.Context, environments []Environment) ([]Surve
 	}
 	all := make([]Surveyed, len(environments))
 	for i, w := range walks {
-		all[i] = Surveyed{t.surveyed(w, located[i], ""), w.problems}
+		all[i] = Surveyed{t.surveyed(w, located[i], app), w.problems}
 		for at := range all[i].Fields {
 			f := &all[i].Fields[at]
 			for j, other := range located {
@@ -164,12 +165,19 @@ func (t *Tree) locate(ctx context.Context, environments []Environment, walks []*
 	}
 	slices.Sort(files)
 	files = slices.Compact(files)
-	origins := t.origins(files, tokensOf(readings), false)
+	tokens := tokensOf(readings)
+	// A variable that nobody knows the value of in one environment is filled in in another.
+	maps.DeleteFunc(tokens, func(token string, _ bool) bool { return strings.Contains(token, "${") })
+	origins := t.origins(files, tokens, false)
 	found, err := t.traces(ctx, environments, walks, origins)
 	if err != nil {
 		return nil, err
 	}
-	// What was not found may be put together from parts.
+	arrived := make([]map[int]bool, len(walks))
+	for i := range walks {
+		arrived[i] = found[i].numbers(0)
+	}
+	// What was not found may be put together from parts, or such a variable.
 	var rest []reading
 	for i, w := range walks {
 		for _, r := range w.readings() {
@@ -178,7 +186,7 @@ func (t *Tree) locate(ctx context.Context, environments []Environment, walks []*
 			}
 		}
 	}
-	if tokens := tokensOf(rest); len(tokens) > 0 {
+	if tokens = tokensOf(rest); len(tokens) > 0 {
 		type scalar struct{ file, path string }
 		had := map[scalar]bool{}
 		for _, o := range origins {
@@ -190,6 +198,7 @@ func (t *Tree) locate(ctx context.Context, environments []Environment, walks []*
 			return nil, err
 		}
 		for i := range walks {
+			maps.Copy(arrived[i], parts[i].numbers(len(origins)))
 			for id, numbers := range parts[i] {
 				if len(found[i][id]) > 0 {
 					continue
@@ -202,13 +211,8 @@ func (t *Tree) locate(ctx context.Context, environments []Environment, walks []*
 		origins = append(origins, more...)
 	}
 	for i, w := range walks {
-		l := &finds{t.fields(w, found[i], origins), origins, map[int]bool{}, len(walks)}
-		for _, numbers := range found[i] {
-			for _, n := range numbers {
-				l.arrived[n] = true
-			}
-		}
-		w.finds, known[i] = l, l
+		known[i] = &finds{t.fields(w, found[i], origins), origins, arrived[i], len(walks)}
+		w.finds = known[i]
 	}
 	return known, nil
 }

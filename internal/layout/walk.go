@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -572,6 +573,26 @@ func textAt(fields map[string]any, keys ...string) string { return scalar(at(fie
 // scalar is a value as people write it; empty for what is none.
 func scalar(v any) string { return gitops.ScalarText(v) }
 
+// All lists the directories that are the roots of environments, sorted. It refuses a tree in which none is told, with code
+// NotFound.
+func (t *Tree) All(ctx context.Context) ([]string, error) {
+	roots, err := t.synced(ctx, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, root := range slices.Sorted(maps.Keys(roots)) {
+		env, err := t.Root(ctx, root, root)
+		if err != nil {
+			return nil, err
+		}
+		others, err := t.Roots(ctx, env)
+		others = append(others, root)
+		slices.Sort(others)
+		return others, err
+	}
+	return nil, &gitops.Refusal{Code: gitops.NotFound, Reason: "No directory here is synced by a Flux Kustomization in it. Say which is an environment's with --path."}
+}
+
 // Roots lists the directories that are the roots of other environments than the one given: those that a Flux Kustomization
 // in them syncs, and those beside it that hold Flux Kustomizations and that it does not read itself. They are sorted.
 func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
@@ -580,32 +601,8 @@ func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
 		return nil, err
 	}
 	own := w.sites[0].Path
-	roots := map[string]bool{}
 	beside := path.Dir(own)
-	err = fs.WalkDir(t.files, ".", func(file string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || !yamlFile(file) || path.Ext(file) == "" {
-			return nil //nolint:nilerr // a directory that cannot be read holds no root that could be built
-		}
-		content, err := fs.ReadFile(t.files, file)
-		if err != nil || !strings.Contains(string(content), "kustomize.toolkit.fluxcd.io") {
-			return nil //nolint:nilerr // likewise
-		}
-		parsed, err := t.parse(file)
-		if err != nil {
-			return nil //nolint:nilerr // likewise
-		}
-		for _, dir := range parsed.syncs {
-			if dir = cleanPath(dir); dir == "." && path.Dir(file) == "." || dir != "." && strings.HasPrefix(file, dir+"/") {
-				roots[dir] = true
-			}
-		}
-		if rest, ok := strings.CutPrefix(file, strings.TrimPrefix(beside+"/", "./")); ok && len(parsed.syncs) > 0 && own != "." {
-			if name, _, inside := strings.Cut(rest, "/"); inside {
-				roots[path.Join(beside, name)] = true
-			}
-		}
-		return ctx.Err()
-	})
+	roots, err := t.synced(ctx, own)
 	if err != nil {
 		return nil, err
 	}
@@ -626,6 +623,37 @@ func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
 		}
 	}
 	return slices.Sorted(maps.Keys(roots)), ctx.Err()
+}
+
+// synced are the directories that a Flux Kustomization in them syncs, and those beside own, if that is not the tree's top,
+// that hold Flux Kustomizations.
+func (t *Tree) synced(ctx context.Context, own string) (map[string]bool, error) {
+	roots := map[string]bool{}
+	beside := path.Dir(own)
+	return roots, fs.WalkDir(t.files, ".", func(file string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !yamlFile(file) || path.Ext(file) == "" {
+			return nil //nolint:nilerr // a directory that cannot be read holds no root that could be built
+		}
+		content, err := t.files.ReadFile(file)
+		if err != nil || !bytes.Contains(content, []byte("kustomize.toolkit.fluxcd.io")) {
+			return nil //nolint:nilerr // likewise
+		}
+		parsed, err := t.parse(file)
+		if err != nil {
+			return nil //nolint:nilerr // likewise
+		}
+		for _, dir := range parsed.syncs {
+			if dir = cleanPath(dir); dir == "." && path.Dir(file) == "." || dir != "." && strings.HasPrefix(file, dir+"/") {
+				roots[dir] = true
+			}
+		}
+		if rest, ok := strings.CutPrefix(file, strings.TrimPrefix(beside+"/", "./")); ok && len(parsed.syncs) > 0 && own != "." {
+			if name, _, inside := strings.Cut(rest, "/"); inside {
+				roots[path.Join(beside, name)] = true
+			}
+		}
+		return ctx.Err()
+	})
 }
 
 // overlay says whether a directory has a kustomization.

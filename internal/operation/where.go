@@ -73,6 +73,10 @@ func (r *Repository) Where(ctx context.Context, root, name, application string) 
 		_, err := r.tree.Plan(ctx, o.environment, nil, layout.Change{Application: application}) // which says why
 		return Places{}, err
 	}
+	return placesOf(fields, problems), nil
+}
+
+func placesOf(fields []layout.Field, problems []layout.Problem) Places {
 	places := Places{Places: []Place{}}
 	for _, f := range fields {
 		places.Places = append(places.Places, Place{Application: f.Application.Name, Namespace: f.Application.Namespace, Kind: f.Version.Kind,
@@ -82,7 +86,31 @@ func (r *Repository) Where(ctx context.Context, root, name, application string) 
 	for _, p := range problems {
 		places.Problems = append(places.Problems, problem(p))
 	}
-	return places, nil
+	return places
+}
+
+// Everywhere is Where in all environments that the tree itself tells of, which are called by their root directories and
+// sorted.
+func (r *Repository) Everywhere(ctx context.Context, application string) (roots []string, all []Places, err error) {
+	if roots, err = r.tree.All(ctx); err != nil {
+		return nil, nil, err
+	}
+	environments := make([]layout.Environment, len(roots))
+	for i, root := range roots {
+		if environments[i], err = r.tree.Root(ctx, root, root); err != nil {
+			return nil, nil, err
+		}
+	}
+	found, err := r.tree.Surveys(ctx, environments, application)
+	any := false
+	for _, f := range found {
+		all = append(all, placesOf(f.Fields, f.Problems))
+		any = any || len(f.Fields) > 0
+	}
+	if err == nil && application != "" && !any {
+		err = &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("Nothing that is built for %s is called %s and has a version.", strings.Join(roots, ", "), application)}
+	}
+	return roots, all, err
 }
 
 // Reads says whether what the Flux of a root directory builds reads a file.

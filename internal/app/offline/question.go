@@ -22,7 +22,7 @@ import (
 // A Question is what where and plan have in common.
 type Question struct {
 	Tree   string   // a directory, or a source to fetch
-	Path   string   // the directory in it that the environment's Flux points at
+	Path   string   // the directory in it that the environment's Flux points at; for where, empty is all there are
 	Words  []string // [APP] [in ENV], or APP@VERSION to ENV
 	Output string   // text, json or diff
 	Colour bool
@@ -73,6 +73,12 @@ func Where(ctx context.Context, q Question) error {
 	if len(words) > 1 {
 		return usage("one application, or none for all: %s", strings.Join(words, " "))
 	}
+	if q.Path == "" {
+		if environment != "" {
+			return usage("which environment %s is says --path; without it, all are meant", environment)
+		}
+		return q.everywhere(ctx, strings.Join(words, ""))
+	}
 	root, err := q.root()
 	if err != nil {
 		return err
@@ -92,6 +98,40 @@ func Where(ctx context.Context, q Question) error {
 			return writeJSON(q.Out, places.Places)
 		}
 		return writePlaces(q.Out, places, environment, palette{q.Colour})
+	})
+}
+
+// everywhere answers where for all environments of the tree.
+func (q Question) everywhere(ctx context.Context, application string) error {
+	return q.open(ctx, func(files fs.FS) error {
+		roots, all, err := operation.Open(files).Everywhere(ctx, application)
+		if err != nil {
+			return q.refuse(err)
+		}
+		type place struct {
+			Environment string `json:"environment"`
+			operation.Place
+		}
+		places := []place{}
+		for i, root := range roots {
+			for _, p := range all[i].Problems {
+				fmt.Fprintln(q.Err, "ferry: "+plain(root+": "+p))
+			}
+			for _, p := range all[i].Places {
+				places = append(places, place{root, p})
+			}
+			if q.Output == "json" || application != "" && len(all[i].Places) == 0 {
+				continue
+			}
+			if err := writePlaces(q.Out, all[i], root, palette{q.Colour}); err != nil {
+				return err
+			}
+			fmt.Fprintln(q.Out)
+		}
+		if q.Output == "json" {
+			return writeJSON(q.Out, places)
+		}
+		return nil
 	})
 }
 
