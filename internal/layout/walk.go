@@ -580,17 +580,19 @@ func (t *Tree) All(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, root := range slices.Sorted(maps.Keys(roots)) {
-		env, err := t.Root(ctx, root, root)
-		if err != nil {
-			return nil, err
-		}
-		others, err := t.Roots(ctx, env)
-		others = append(others, root)
-		slices.Sort(others)
-		return others, err
+	if len(roots) == 0 {
+		return nil, &gitops.Refusal{Code: gitops.NotFound, Reason: "No directory here is synced by a Flux Kustomization in it. Say which is an environment's with --path."}
 	}
-	return nil, &gitops.Refusal{Code: gitops.NotFound, Reason: "No directory here is synced by a Flux Kustomization in it. Say which is an environment's with --path."}
+	first := slices.Min(slices.Collect(maps.Keys(roots)))
+	env, err := t.Root(ctx, first, first)
+	if err != nil {
+		return nil, err
+	}
+	others, err := t.Roots(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(slices.Values(append(others, first))), nil
 }
 
 // Roots lists the directories that are the roots of other environments than the one given: those that a Flux Kustomization
