@@ -94,6 +94,16 @@ func (g *github) noise(name string, number int) {
 	g.change(name, number, func(p *PullRequest) { p.Title += "!" })
 }
 
+// untitled takes the title from a pull request, and leaves it in GitHub's own description.
+func (g *github) untitled(number int) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	history := g.repos["acme/a"].history
+	p := history[len(history)-1].pulls[number]
+	p.Title = ""
+	history[len(history)-1].pulls[number] = p
+}
+
 func closeIt(p *PullRequest) {
 	p.State, p.Closed = "closed", time.Now().Truncate(time.Second)
 }
@@ -214,8 +224,8 @@ func (g *github) count(what string) int {
 type memory struct {
 	mutex  sync.Mutex
 	shards map[int][]byte
-	saves  int
 	fail   func(save bool) error // nil: never
+	late   error                 // of a save that happens all the same
 }
 
 func newMemory() *memory { return &memory{shards: map[int][]byte{}} }
@@ -251,8 +261,7 @@ func (m *memory) Save(_ context.Context, shard int, data []byte, was string) (st
 		return "", ErrConflict
 	}
 	m.shards[shard] = slices.Clone(data)
-	m.saves++
-	return version(data), nil
+	return version(data), m.late
 }
 
 // lines is a journal in memory.
@@ -378,6 +387,35 @@ func (w *world) told(id string) []string {
 	return keys
 }
 
+// events are what a stream got since told was asked last.
+func (w *world) events(id string) []Event {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	return slices.Clone(w.got[id])
+}
+
+// faults makes GitHub fail from now on; nil: no more.
+func (w *world) faults(fault func(ask string) error) {
+	w.github.mutex.Lock()
+	defer w.github.mutex.Unlock()
+	w.github.fault = fault
+}
+
+// asked is what GitHub was asked.
+func (w *world) asked() []ask {
+	w.github.mutex.Lock()
+	defer w.github.mutex.Unlock()
+	return slices.Clone(w.github.asked)
+}
+
+// pull is a pull request as it is.
+func (w *world) pull(number int) PullRequest {
+	w.github.mutex.Lock()
+	defer w.github.mutex.Unlock()
+	history := w.github.repos["acme/a"].history
+	return history[len(history)-1].pulls[number]
+}
+
 // brief is "1 opened", or "acme/a problem gone".
 func brief(e Event) string {
 	if e.PullRequest == nil {
@@ -408,6 +446,13 @@ func (m *mortal) step() bool {
 		close(m.died)
 	}
 	return m.last == 0 || m.steps < m.last
+}
+
+// taken is how many steps there were.
+func (m *mortal) taken() int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.steps
 }
 
 // kill ends it now.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,7 +60,7 @@ func killed(t *testing.T, last int) (steps int) {
 			if last != 0 {
 				t.Fatal("the process did not die")
 			}
-			steps = mortal.steps
+			steps = mortal.taken()
 		}
 		w.stop()
 		for _, stream := range []string{"slack", "sink"} {
@@ -118,7 +119,7 @@ func chaos(t *testing.T, seed uint64) {
 	replica := 0
 	w.github.lag = func() time.Duration { // two replicas, in turn
 		replica++
-		return time.Duration(replica%2) * time.Duration(faults.IntN(60)) * time.Second
+		return time.Duration(replica%2) * time.Duration(replica*7%60) * time.Second
 	}
 	start := func() {
 		w.mortal = newMortal(0)
@@ -126,9 +127,8 @@ func chaos(t *testing.T, seed uint64) {
 	}
 	start()
 	time.Sleep(5 * time.Minute)
-	mutex := &w.github.mutex
-	mutex.Lock()
-	w.github.fault = func(string) error {
+	var mutex sync.Mutex
+	w.faults(func(string) error {
 		mutex.Lock()
 		defer mutex.Unlock()
 		switch faults.IntN(20) {
@@ -138,8 +138,7 @@ func chaos(t *testing.T, seed uint64) {
 			return &Fault{Trouble: Limited, Reason: "limit", Until: time.Now().Add(20 * time.Second)}
 		}
 		return nil
-	}
-	mutex.Unlock()
+	})
 
 	type model struct {
 		open, merged bool
@@ -200,7 +199,7 @@ func chaos(t *testing.T, seed uint64) {
 	seen := map[string]*model{}
 	last := map[string]Event{}
 	repeated := 0
-	for _, e := range w.got["slack"] {
+	for _, e := range w.events("slack") {
 		if e.PullRequest == nil {
 			continue
 		}
@@ -276,5 +275,5 @@ func chaos(t *testing.T, seed uint64) {
 	if repeated > kills {
 		t.Errorf("%d events were repeated by %d kills", repeated, kills)
 	}
-	t.Logf("%d pull requests, %d events, %d kills, %d repeated", len(pulls), len(w.got["slack"]), kills, repeated)
+	t.Logf("%d pull requests, %d events, %d kills, %d repeated", len(pulls), len(w.events("slack")), kills, repeated)
 }

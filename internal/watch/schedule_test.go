@@ -2,8 +2,8 @@ package watch
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,19 +228,15 @@ func TestWhatGitHubAsksForIsHonoured(t *testing.T) {
 		w.start("slack")
 		pass(time.Minute)
 		from := time.Now()
-		w.github.mutex.Lock()
-		w.github.fault = func(string) error {
+		w.faults(func(string) error {
 			return &Fault{Trouble: Limited, Reason: "GitHub pauses us.", Until: from.Add(10 * time.Minute)}
-		}
-		w.github.mutex.Unlock()
+		})
 		pass(9 * time.Minute)
 		looks := w.looks("acme/a", from)
 		if len(looks) != 1 {
 			t.Errorf("looks during a pause: %v", looks)
 		}
-		w.github.mutex.Lock()
-		w.github.fault = nil
-		w.github.mutex.Unlock()
+		w.faults(nil)
 		w.github.change("acme/a", 2, func(*PullRequest) {})
 		pass(2 * time.Minute)
 		w.expect("slack", "2 opened")
@@ -262,18 +258,13 @@ func TestTroubleOfOneRepository(t *testing.T) {
 				w.config.Repositories = append(w.config.Repositories, Repository{Name: "acme/bad", Rules: []Rule{{}}})
 				w.start("slack")
 				pass(time.Minute)
-				bad := func(fault error) {
-					w.github.mutex.Lock()
-					defer w.github.mutex.Unlock()
-					w.github.fault = func(ask string) error {
-						if strings.HasSuffix(ask, "acme/bad") {
-							return fault
-						}
-						return nil
-					}
-				}
 				from := time.Now()
-				bad(&Fault{Trouble: test.trouble, Reason: "It is not there."})
+				w.faults(func(ask string) error {
+					if strings.HasSuffix(ask, "acme/bad") {
+						return &Fault{Trouble: test.trouble, Reason: "It is not there."}
+					}
+					return nil
+				})
 				pass(6 * time.Hour)
 				looks := w.looks("acme/bad", from)
 				if len(looks) > test.most || len(looks) < test.least {
@@ -282,7 +273,7 @@ func TestTroubleOfOneRepository(t *testing.T) {
 				if n := len(w.looks("acme/a", from)); n < 600 {
 					t.Errorf("%d looks at the other", n)
 				}
-				if diff := cmp.Diff("It is not there.", w.got["slack"][0].Problem.Reason); diff != "" {
+				if diff := cmp.Diff("It is not there.", w.events("slack")[0].Problem.Reason); diff != "" {
 					t.Error(diff)
 				}
 				w.expect("slack", "acme/bad problem "+string(test.trouble))
@@ -290,7 +281,7 @@ func TestTroubleOfOneRepository(t *testing.T) {
 				w.start("slack") // which is no change
 				pass(3 * time.Hour)
 				w.expect("slack")
-				bad(nil)
+				w.faults(nil)
 				pass(90 * time.Minute)
 				w.expect("slack", "acme/bad solved "+string(test.trouble))
 				s := w.watcher.Status().Repositories[1]
@@ -304,9 +295,9 @@ func TestTroubleOfOneRepository(t *testing.T) {
 
 func TestOneFailureIsNoProblem(t *testing.T) {
 	in(t, func(w *world) {
-		i := 0
+		var i atomic.Int32
 		w.github.fault = func(string) error {
-			if i++; i%3 != 0 {
+			if i.Add(1)%3 != 0 {
 				return errTest
 			}
 			return nil
@@ -324,19 +315,9 @@ func TestGitHubDownIsOneEventNotOneForEachRepository(t *testing.T) {
 		w.many(50)
 		w.start("slack")
 		pass(5 * time.Minute)
-		down := true
-		w.github.mutex.Lock()
-		w.github.fault = func(string) error {
-			w.github.mutex.Lock()
-			defer w.github.mutex.Unlock()
-			if down {
-				return &Fault{Trouble: Failing, Reason: "GitHub answers 503."}
-			}
-			return nil
-		}
-		w.github.mutex.Unlock()
+		w.faults(func(string) error { return &Fault{Trouble: Failing, Reason: "GitHub answers 503."} })
 		pass(2 * time.Hour)
-		events := slices.Clone(w.got["slack"])
+		events := w.events("slack")
 		if len(events) == 0 || len(events) > 4 {
 			t.Errorf("%d events: %v", len(events), w.told("slack"))
 		}
@@ -348,9 +329,7 @@ func TestGitHubDownIsOneEventNotOneForEachRepository(t *testing.T) {
 			t.Errorf("%d repositories", sum)
 		}
 		w.told("slack")
-		w.github.mutex.Lock()
-		down = false
-		w.github.mutex.Unlock()
+		w.faults(nil)
 		pass(time.Hour)
 		if n := len(w.told("slack")); n == 0 || n > 3 {
 			t.Errorf("%d events when it was over", n)
@@ -366,25 +345,13 @@ func TestAfterFiveFailuresEverythingIsRead(t *testing.T) {
 		}
 		w.start("slack")
 		pass(time.Minute)
-		down := true
-		w.github.mutex.Lock()
-		w.github.fault = func(string) error {
-			w.github.mutex.Lock()
-			defer w.github.mutex.Unlock()
-			if down {
-				return errTest
-			}
-			return nil
-		}
-		w.github.mutex.Unlock()
+		w.faults(func(string) error { return errTest })
 		pass(time.Hour)
-		w.github.mutex.Lock()
-		down = false
-		asked := len(w.github.asked)
-		w.github.mutex.Unlock()
+		w.faults(nil)
+		asked := len(w.asked())
 		pass(6 * time.Minute)
 		n := 0
-		for _, a := range w.github.asked[asked:] {
+		for _, a := range w.asked()[asked:] {
 			if !a.same {
 				n++
 			}

@@ -81,28 +81,19 @@ func TestASaveThatTimesOutAndYetHappensIsToldOnce(t *testing.T) {
 	in(t, func(w *world) {
 		w.start("slack")
 		pass(time.Minute)
-		m := w.store.(*memory)
-		w.watcher.state.store = storeFunc{m, func(save func() (string, error)) (string, error) {
-			_, _ = save()
-			return "", context.DeadlineExceeded
-		}}
+		late := func(err error) {
+			m := w.store.(*memory)
+			m.mutex.Lock()
+			defer m.mutex.Unlock()
+			m.late = err
+		}
+		late(context.DeadlineExceeded)
 		w.github.change("acme/a", 2, func(*PullRequest) {})
 		pass(time.Minute)
-		w.expect("slack")
-		w.watcher.state.store = m
+		late(nil)
 		pass(2 * time.Minute)
 		w.expect("slack", "2 opened")
 	})
-}
-
-// storeFunc is a store with another way to save.
-type storeFunc struct {
-	Store
-	save func(save func() (string, error)) (string, error)
-}
-
-func (s storeFunc) Save(ctx context.Context, shard int, data []byte, was string) (string, error) {
-	return s.save(func() (string, error) { return s.Store.Save(ctx, shard, data, was) })
 }
 
 // TestStateThatIsLost is about state that was there: people are told, once, and nothing old is.
@@ -240,10 +231,7 @@ func TestRoomIsMadeByDroppingTheOldestDescriptions(t *testing.T) {
 			noise := make([]byte, 30_000)
 			_, _ = random.Read(noise)
 			w.github.change("acme/a", n, func(p *PullRequest) { p.Title = fmt.Sprintf("%x", noise) })
-			raw := w.github.repos["acme/a"].history
-			p := raw[len(raw)-1].pulls[n]
-			p.Title = ""
-			raw[len(raw)-1].pulls[n] = p // it takes no room in the fingerprint, nor in the event
+			w.github.untitled(n) // the event has no room problem of its own
 			pass(time.Minute)
 		}
 		for n, data := range w.store.(*memory).shards {
@@ -254,7 +242,7 @@ func TestRoomIsMadeByDroppingTheOldestDescriptions(t *testing.T) {
 		w.stop()
 		w.start("slack")
 		pass(10 * time.Minute)
-		events := w.got["slack"]
+		events := w.events("slack")
 		if len(events) != 58 {
 			t.Fatalf("%d events", len(events))
 		}

@@ -98,7 +98,7 @@ func TestEachKindIsToldWithWhatItIsAbout(t *testing.T) {
 			pass(time.Minute)
 		}
 		var got []string
-		for _, e := range w.got["slack"] {
+		for _, e := range w.events("slack") {
 			line := string(e.Kind)
 			if e.Before != "" {
 				line += " from " + strings.TrimLeft(e.Before, "0")
@@ -157,7 +157,7 @@ func TestFirstRuleThatMatchesTells(t *testing.T) {
 		w.github.change("acme/a", 3, func(p *PullRequest) { p.Labels = []string{"hot"} })
 		pass(time.Minute)
 		var got []string
-		for _, e := range w.got["slack"] {
+		for _, e := range w.events("slack") {
 			got = append(got, brief(e)+" "+e.Rule)
 		}
 		if diff := cmp.Diff([]string{"2 opened repositories[0].on.pullRequests[1]", "3 opened repositories[0].on.pullRequests[0]"}, got); diff != "" {
@@ -189,7 +189,7 @@ func TestFilesAreAskedForOnlyWhereEverythingElseMatchesAndOnce(t *testing.T) {
 		if n := w.github.count("files"); n != 4 {
 			t.Errorf("files asked for %d times after a label", n)
 		}
-		if e := w.got["slack"][0]; e.FileCount != 1 || len(e.Files) != 1 {
+		if e := w.events("slack")[0]; e.FileCount != 1 || len(e.Files) != 1 {
 			t.Errorf("%d files, %v", e.FileCount, e.Files)
 		}
 	}, Rule{Types: []string{"opened", "labelled"}, Authors: Filter{Exclude: []string{"renovate.*"}}, Paths: Filter{Include: []string{"apps/.*"}}})
@@ -203,10 +203,10 @@ func TestMoreFilesThanGitHubListsCountAsMatchingAndItIsSaid(t *testing.T) {
 		pass(time.Minute)
 		w.github.change("acme/a", 2, func(*PullRequest) {})
 		pass(time.Minute)
-		if len(w.got["slack"]) != 1 {
-			t.Fatalf("%d events", len(w.got["slack"]))
+		if len(w.events("slack")) != 1 {
+			t.Fatalf("%d events", len(w.events("slack")))
 		}
-		if diff := cmp.Diff([]string{"GitHub lists no more than 3000 of its files, so its files count as matching."}, w.got["slack"][0].Notes); diff != "" {
+		if diff := cmp.Diff([]string{"GitHub lists no more than 3000 of its files, so its files count as matching."}, w.events("slack")[0].Notes); diff != "" {
 			t.Error(diff)
 		}
 	}, Rule{Types: []string{"opened"}, Paths: Filter{Include: []string{"apps/.*"}}})
@@ -214,23 +214,23 @@ func TestMoreFilesThanGitHubListsCountAsMatchingAndItIsSaid(t *testing.T) {
 
 func TestFilesThatCannotBeListedDelayTheirEventAloneAndNotForEver(t *testing.T) {
 	in(t, func(w *world) {
+		w.github.files["acme/a#3"] = []File{{Name: "apps/a"}}
 		w.start("slack")
 		pass(time.Minute)
-		w.github.fault = func(ask string) error {
+		w.faults(func(ask string) error {
 			if ask == "files acme/a#2" {
 				return &Fault{Trouble: Failing, Reason: "502"}
 			}
 			return nil
-		}
-		w.github.files["acme/a#3"] = []File{{Name: "apps/a"}}
+		})
 		w.github.change("acme/a", 2, func(*PullRequest) {})
 		pass(5 * time.Second)
 		w.github.change("acme/a", 3, func(*PullRequest) {})
 		pass(40 * time.Second)
 		w.expect("slack", "3 opened")
 		pass(10 * time.Minute)
-		if len(w.got["slack"]) != 1 || !strings.Contains(fmt.Sprint(w.got["slack"][0].Notes), "could not be listed") {
-			t.Errorf("%v", w.got["slack"])
+		if len(w.events("slack")) != 1 || !strings.Contains(fmt.Sprint(w.events("slack")[0].Notes), "could not be listed") {
+			t.Errorf("%v", w.events("slack"))
 		}
 		w.expect("slack", "2 opened")
 	}, Rule{Types: []string{"opened"}, Paths: Filter{Include: []string{"apps/.*"}}})
@@ -365,7 +365,7 @@ func TestCompleteLookFindsWhatPagesMissed(t *testing.T) {
 		pass(time.Minute)
 		// They change without moving to the top, which GitHub does not do as far as is known.
 		hidden := func(n int, change func(p *PullRequest)) {
-			updated := w.github.repos["acme/a"].history[len(w.github.repos["acme/a"].history)-1].pulls[n].Updated
+			updated := w.pull(n).Updated
 			w.github.change("acme/a", n, func(p *PullRequest) {
 				change(p)
 				p.Updated = updated
@@ -407,7 +407,7 @@ func TestTwoChangesWithinASecondAreBothTold(t *testing.T) {
 		pass(time.Minute)
 		w.github.change("acme/a", 1, func(p *PullRequest) { p.Head.SHA = sha(100) })
 		pass(time.Minute)
-		updated := w.github.repos["acme/a"].history[len(w.github.repos["acme/a"].history)-1].pulls[1].Updated
+		updated := w.pull(1).Updated
 		w.github.change("acme/a", 1, func(p *PullRequest) {
 			p.Labels = []string{"a"}
 			p.Updated = updated
@@ -497,10 +497,10 @@ func TestRawIsHandedOverAfterARestartToo(t *testing.T) {
 		pass(time.Hour)
 		w.start("slack")
 		pass(time.Minute)
-		if len(w.got["slack"]) != 1 {
-			t.Fatalf("%d events", len(w.got["slack"]))
+		if len(w.events("slack")) != 1 {
+			t.Fatalf("%d events", len(w.events("slack")))
 		}
-		e := w.got["slack"][0]
+		e := w.events("slack")[0]
 		if diff := cmp.Diff(`{"head":"`+sha(2)+`","number":2,"title":"\u003c!channel\u003e \u0026"}`, string(e.PullRequest.Raw)); diff != "" {
 			t.Error(diff)
 		}
