@@ -247,10 +247,11 @@ func (l Limits) exceeded(e *exchange) bool {
 }
 
 // A clock is the stand-in's own: it may be faster than real time, and be put forward. Limits, tokens of Apps and made-up
-// repositories go by it. Headers tell real time, as clients know no other.
+// repositories go by it. Answers tell real time, as clients know no other.
 type clock struct {
 	mu          sync.Mutex
 	began, base time.Time
+	origin      time.Time // that it shows as it is
 	factor      float64
 }
 
@@ -266,6 +267,12 @@ func (c *clock) advance(d time.Duration) {
 	c.base = c.base.Add(d)
 }
 
+// shown is what a time is told as: seconds of the clock are told as parts of a second where it is faster than real time, so
+// that clients which do everything by as much faster see what they would see otherwise.
+func (c *clock) shown(t time.Time) time.Time {
+	return c.origin.Add(time.Duration(float64(t.Sub(c.origin)) / c.factor)).Truncate(time.Second)
+}
+
 // real is the time on this machine when the clock shows t.
 func (c *clock) real(t time.Time) time.Time {
 	return time.Now().Add(time.Duration(float64(t.Sub(c.now())) / c.factor))
@@ -279,7 +286,7 @@ func (c *clock) seconds(d time.Duration) int {
 // Pace sets the stand-in's clock to a time, and how many times faster than real time it goes on. Otherwise it is this
 // machine's.
 func Pace(at time.Time, factor float64) Option {
-	return func(s *Server) { s.clock.base, s.clock.factor = at.UTC(), factor }
+	return func(s *Server) { s.clock.base, s.clock.origin, s.clock.factor = at.UTC(), at.UTC(), factor }
 }
 
 // Now is the time on the stand-in's clock.

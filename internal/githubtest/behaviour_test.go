@@ -377,7 +377,7 @@ func TestFaultsByChance(t *testing.T) {
 
 func TestReplicasLag(t *testing.T) {
 	const lag = time.Minute
-	r := thin(t, githubtest.Pace(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), 1e-6)) // it stands still but for Advance
+	r := thin(t, githubtest.Pace(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), 1))
 	r.hub.SetBehaviour(githubtest.Behaviour{Lag: lag})
 	r.hub.Advance(lag)
 	// Two pull requests change in one second; each replica puts them in its own order.

@@ -142,7 +142,7 @@ func Serve(dir, addr string, options ...Option) (*Server, error) {
 		url: "http://" + listener.Addr().String(), dir: dir, done: make(chan struct{}),
 		repositories: map[string]*repository{}, ids: map[int64]*repository{}, moved: map[string]*repository{},
 		tokens: map[string]token{}, apps: map[int64]app{},
-		secret: []byte(crand.Text()), random: rand.New(rand.NewPCG(1, 1)), clock: clock{began: time.Now(), base: time.Now().UTC(), factor: 1},
+		secret: []byte(crand.Text()), random: rand.New(rand.NewPCG(1, 1)), clock: clock{began: time.Now(), base: time.Now().UTC(), origin: time.Now().UTC(), factor: 1},
 		git: &cgi.Handler{
 			Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
 			Env:  append(gitEnvironment(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1"),

@@ -107,7 +107,7 @@ func (s *Server) MakeUp(name string) error {
 	}
 	owner, short, _ := strings.Cut(name, "/")
 	r := &repository{
-		id: int64(1000 + len(s.ids)), owner: owner, name: short, created: s.clock.now().Truncate(time.Second),
+		id: int64(1000 + len(s.ids)), owner: owner, name: short, created: s.clock.shown(s.clock.now()),
 		made: &made{parents: map[string]string{}, heads: map[string]string{}, forks: map[string]*repository{}},
 	}
 	s.repositories[name], s.ids[r.id] = r, r
@@ -231,6 +231,13 @@ func (s *Server) Tick() (next time.Time) {
 	return s.script[0].At
 }
 
+// Impossible is how many changes of scripts were left out, since others had made them impossible.
+func (s *Server) Impossible() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.impossible
+}
+
 // catchUp lets happen what is due; s.mu is held. What has become impossible by an Apply is left out.
 func (s *Server) catchUp() {
 	now := s.clock.now()
@@ -251,7 +258,7 @@ func (s *Server) apply(c Change) error {
 	if c.At.IsZero() {
 		c.At = s.clock.now()
 	}
-	at := c.At.UTC().Truncate(time.Second)
+	at := s.clock.shown(c.At)
 	p := pull{}
 	switch c.Do {
 	case Open:
@@ -530,12 +537,13 @@ type itemKey struct {
 	state        repositoryState
 }
 
-// forgetAt is the size from which on rendered items are forgotten, all at once.
-const forgetAt = 128 << 20
+// Of rendered items so many bytes are kept, and of pages the digests of so many.
+const (
+	mostItems     = 64 << 20
+	mostDocuments = 20_000
+)
 
-// mostDocuments is how many pages are known by their digest at most.
-const mostDocuments = 20_000
-
+// forget drops all that was rendered.
 func (s *Server) forget() {
 	s.items, s.itemBytes, s.documents = map[itemKey][]byte{}, 0, map[string]*document{}
 }
@@ -554,8 +562,9 @@ func (s *Server) item(r *repository, m *moment, state repositoryState) []byte {
 	if err != nil {
 		panic(fmt.Sprintf("render a pull request: %v", err)) // texts and numbers only
 	}
-	if s.itemBytes += len(raw); s.itemBytes > forgetAt {
-		s.forget()
+	if s.itemBytes += len(raw); s.itemBytes > mostItems {
+		clear(s.items)
+		s.itemBytes = len(raw)
 	}
 	s.items[key] = raw
 	return raw

@@ -78,7 +78,7 @@ func Check(t testing.TB) githubtest.Option {
 // missing says that the descriptions cannot be had.
 func missing(t testing.TB, err error) {
 	t.Helper()
-	message := fmt.Sprintf("GitHub's API descriptions are not here, so the contract is not checked; make testenv fetches them: %v", err)
+	message := fmt.Sprintf("GitHub's API descriptions are not here, so nothing is held to them; make testenv fetches them: %v", err)
 	if os.Getenv("CI") == "true" || !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(message)
 	}

@@ -18,11 +18,16 @@ type Source struct {
 	SHA256           string // of that member
 }
 
-// OpenAPI describes REST, SDL GraphQL. Both packages are published by GitHub under the MIT licence.
+// OpenAPI describes REST, SDL GraphQL; Webhooks has examples of what webhooks bring. The packages are published by GitHub
+// under the MIT licence.
 var (
 	OpenAPI = Source{
 		Package: "@octokit/openapi", Version: "23.0.2", Member: "package/generated/api.github.com.json",
 		SHA256: "829b4bebb19a53133289f7b0bc819f4f1118115821db2ca9f25e9ee995a7da2a",
+	}
+	Webhooks = Source{
+		Package: "@octokit/webhooks-examples", Version: "7.6.1", Member: "package/api.github.com/index.json",
+		SHA256: "09d8f0c617876ae9dad22e26fea5510bfcaad50ee7e602659f6db25b87b25815",
 	}
 	SDL = Source{
 		Package: "@octokit/graphql-schema", Version: "15.26.1", Member: "package/schema.graphql",
@@ -65,19 +70,26 @@ var operations = []string{
 // generic are schemas that no operation needs to name: error answers are mostly undeclared.
 var generic = []string{"basic-error", "validation-error"}
 
-// Files says where the descriptions are kept: under $FERRY_TESTENV_CACHE, else ferry-testenv in the user's cache
-// directory. The name of the first changes with what is kept of it.
-func Files() (openAPI, sdl string, err error) {
+// cache is where the files are kept: under $FERRY_TESTENV_CACHE, else ferry-testenv in the user's cache directory.
+func cache() (string, error) {
 	dir := os.Getenv("FERRY_TESTENV_CACHE")
 	if dir == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return "", "", fmt.Errorf("find the cache directory: %w", err)
+			return "", fmt.Errorf("find the cache directory: %w", err)
 		}
 		dir = filepath.Join(user, "ferry-testenv")
 	}
+	return filepath.Join(dir, "github"), nil
+}
+
+// Files says where the descriptions are kept. The name of the first changes with what is kept of it.
+func Files() (openAPI, sdl string, err error) {
+	dir, err := cache()
+	if err != nil {
+		return "", "", err
+	}
 	sum := sha256.Sum256([]byte(strings.Join(append(operations, generic...), "\n") + OpenAPI.SHA256))
-	dir = filepath.Join(dir, "github")
 	return filepath.Join(dir, "openapi-"+OpenAPI.Version+"-"+hex.EncodeToString(sum[:6])+".json"), filepath.Join(dir, "schema-"+SDL.Version+".graphql"), nil
 }
 

@@ -1,5 +1,5 @@
-// Command fetch takes GitHub's API descriptions from npm into the cache of the test environment, once, and cuts the
-// OpenAPI description to what is used. Package contract reads them there.
+// Command fetch takes GitHub's API descriptions, and its examples of webhooks, from npm into the cache of the test environment,
+// once, and cuts them to what is used. Package contract reads them there.
 package main
 
 import (
@@ -34,6 +34,13 @@ func main() {
 func run(ctx context.Context) error {
 	openAPI, sdl, err := contract.Files()
 	if err != nil {
+		return err
+	}
+	webhooks, err := contract.WebhooksFile()
+	if err != nil {
+		return err
+	}
+	if err := provide(ctx, webhooks, contract.Webhooks, contract.CutWebhooks); err != nil {
 		return err
 	}
 	if err := provide(ctx, openAPI, contract.OpenAPI, contract.Cut); err != nil {
