@@ -43,48 +43,72 @@ type minter struct {
 	clock *clock
 	log   *slog.Logger
 
-	mu    sync.Mutex // held while one is made, so that all wait for the same
-	value string
-	since time.Time // made
-	until time.Time // to be replaced
-	end   time.Time // good no longer
-	known bool      // to all of GitHub's servers: a refusal was waited for in vain
-	fault error     // of the last try
-	again time.Time // to be tried, after a fault
+	mu     sync.Mutex
+	making chan struct{} // closed when the one is made that is under way; nil without
+	value  string
+	since  time.Time // made
+	until  time.Time // to be replaced
+	end    time.Time // good no longer
+	known  bool      // to all of GitHub's servers: a refusal was waited for in vain
+	fault  error     // of the last try
+	again  time.Time // to be tried, after a fault
 }
 
-// token returns the present token or makes one. A token that cannot be replaced is used until its end.
+// token returns the present token or makes one, once for all who ask. A token that is being replaced, or cannot be, is
+// used until its end.
 func (m *minter) token(ctx context.Context) (string, error) {
+	for {
+		m.mu.Lock()
+		now := m.clock.now()
+		usable := m.value != "" && now.Before(m.end)
+		making := m.making
+		switch {
+		case usable && (making != nil || now.Before(m.until) || now.Before(m.again)):
+			defer m.mu.Unlock()
+			return m.value, nil
+		case making == nil && m.fault != nil && mannerOf(ctx).poll && now.Before(m.again):
+			defer m.mu.Unlock()
+			return "", m.fault
+		case making == nil:
+			m.making = make(chan struct{})
+			m.mu.Unlock()
+			return m.renew(ctx)
+		}
+		m.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-making:
+		}
+	}
+}
+
+// renew makes a token, and lets those go on who wait for it.
+func (m *minter) renew(ctx context.Context) (string, error) {
+	value, end, err := m.new(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	close(m.making)
+	m.making = nil
 	now := m.clock.now()
-	usable := m.value != "" && now.Before(m.end)
-	if usable && (now.Before(m.until) || now.Before(m.again)) {
-		return m.value, nil
-	}
-	if m.fault != nil && mannerOf(ctx).poll && now.Before(m.again) {
-		return "", m.fault
-	}
-	value, end, err := m.make(ctx)
 	switch {
 	case err == nil:
-		now = m.clock.now()
 		m.value, m.since, m.end, m.known, m.fault, m.again = value, now, end, false, nil, time.Time{}
 		m.until = end.Add(-m.clock.own(renewBefore) - m.clock.upTo(renewJitter))
 		return value, nil
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	}
-	m.fault, m.again = err, m.clock.now().Add(m.clock.own(mintPause))
-	if usable {
+	m.fault, m.again = err, now.Add(m.clock.own(mintPause))
+	if m.value != "" && now.Before(m.end) {
 		m.log.Warn("the App's token is not replaced yet", "error", err)
 		return m.value, nil
 	}
 	return "", err
 }
 
-// make makes a token.
-func (m *minter) make(ctx context.Context) (value string, end time.Time, err error) {
+// new asks GitHub for a token.
+func (m *minter) new(ctx context.Context) (value string, end time.Time, err error) {
 	key, err := m.app.Key(ctx)
 	if err != nil {
 		return "", time.Time{}, err

@@ -360,3 +360,40 @@ func TestAnAppThatGitHubRejects(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoWaitsForAToken gets one though whoever asked first went away.
+func TestWhoWaitsForAToken(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		p := pollAsApp(t)
+		p.o.delay = time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := p.r.Pulls(ctx, watch.Request{Repository: "acme/fleet"}); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		})
+		time.Sleep(time.Millisecond)
+		for i := range 3 {
+			wg.Go(func() { pulls(t, p.r, fmt.Sprintf("acme/r%d", i)) })
+		}
+		time.Sleep(time.Millisecond)
+		cancel()
+		wg.Wait()
+		if p.made != 1 {
+			t.Errorf("%d tokens", p.made)
+		}
+
+		// While a token is replaced the one before serves.
+		time.Sleep(56 * time.Minute)
+		p.o.delay = 10 * time.Second
+		wg.Go(func() { pulls(t, p.r, "acme/r0") })
+		time.Sleep(time.Millisecond)
+		start := time.Now()
+		pulls(t, p.r, "acme/r1")
+		if took := time.Since(start); took != 10*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		wg.Wait()
+	})
+}

@@ -189,7 +189,7 @@ func (c *conditionalOver) ask(req *http.Request, key flightKey, how manner) (*fo
 	}
 	_ = resp.Body.Close()          // there is none
 	if kept == nil && etag != "" { // a guess that was right
-		kept = c.store.keep(key.key, entry{auth: key.auth, etag: etag, vary: resp.Header.Get("Vary"), kind: resp.Header.Get("Content-Type"), sum: sha256.Sum256(emptyList)}, emptyList)
+		kept = c.store.keep(key.key, entry{auth: key.auth, etag: etag, vary: resp.Header.Get("Vary"), kind: resp.Header.Get("Content-Type"), sum: sha256.Sum256(emptyList)}, emptyList, true)
 	}
 	if kept != nil {
 		content := &content{key: key.key, sum: kept.sum, entry: kept, store: c.store}
@@ -216,6 +216,8 @@ func (c *conditionalOver) ask(req *http.Request, key flightKey, how manner) (*fo
 func (c *conditionalOver) etag(req *http.Request, auth digest, kept *entry, how manner) string {
 	may, vary := c.guard.may()
 	switch {
+	case kept != nil && !kept.whole() && (how.whole || !how.poll):
+		return ""
 	case kept == nil:
 		if how.list && may {
 			return `"` + etagOf(vary, req.Header, emptyList) + `"`
@@ -228,7 +230,6 @@ func (c *conditionalOver) etag(req *http.Request, auth digest, kept *entry, how 
 	}
 	raw, err := c.store.body(kept)
 	if err != nil {
-		c.store.forget(keyOf(req))
 		return ""
 	}
 	return `"` + etagOf(kept.vary, req.Header, raw) + `"`
@@ -284,7 +285,10 @@ func (c *conditionalOver) read(req *http.Request, resp *http.Response, key fligh
 	}
 	vary := strings.Join(resp.Header["Vary"], ", ")
 	c.guard.saw(vary, etag, req.Header, raw)
-	c.store.keep(key.key, entry{auth: key.auth, etag: etag, vary: vary, link: resp.Header.Get("Link"), kind: resp.Header.Get("Content-Type"), sum: content.sum}, raw)
+	// A poll reads a body once. After that it is of use for the ETag with another token alone.
+	may, _ := c.guard.may()
+	useful := !mannerOf(req.Context()).poll || may && names(vary, "Authorization")
+	c.store.keep(key.key, entry{auth: key.auth, etag: etag, vary: vary, link: resp.Header.Get("Link"), kind: resp.Header.Get("Content-Type"), sum: content.sum}, raw, useful)
 	return &found{resp.StatusCode, resp.Header, content}, nil
 }
 

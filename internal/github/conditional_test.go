@@ -494,7 +494,7 @@ func TestDiskIsBounded(t *testing.T) {
 	keep := func(s *store, from, to int) {
 		for i := from; i < to; i++ {
 			raw := []byte(rand.Text())
-			s.keep(sha256.Sum256([]byte{byte(i)}), entry{etag: `"e"`, sum: sha256.Sum256(raw)}, raw)
+			s.keep(sha256.Sum256([]byte{byte(i)}), entry{etag: `"e"`, sum: sha256.Sum256(raw)}, raw, true)
 		}
 	}
 	size := func() (n int64) {
@@ -545,5 +545,40 @@ func TestAFolderThatIsOpenToOthers(t *testing.T) {
 	}
 	if _, err := openDisk(elsewhere, 1); err == nil {
 		t.Error("a link")
+	}
+}
+
+// TestBodiesThatAreOfNoUse are not kept: where ETags cannot be computed, or do not depend on the token.
+func TestBodiesThatAreOfNoUse(t *testing.T) {
+	for name, whole := range map[string]bool{"computable": true, "random for each token": false, "of the body alone": false} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				text := strings.Repeat("text ", 10)
+				o := &origin{etag: etags[name], answer: func(w http.ResponseWriter, r *http.Request) { say(200, "["+item(1, text+r.URL.Path)+"]")(w, r) }}
+				r := readerOf(t, o, Account{Token: (&turning{value: token}).token})
+				for i := range 10 {
+					pulls(t, r, fmt.Sprintf("acme/r%d", i))
+				}
+				o.seen()
+				last := r.cache.store.recent.Front().Value.(*entry)
+				if last.whole() != whole {
+					t.Errorf("kept: %v", last.whole())
+				}
+				if !pulls(t, r, "acme/r9").Unchanged {
+					t.Error("told again")
+				}
+				page, err := r.Pulls(t.Context(), watch.Request{Repository: "acme/r9", Fresh: true})
+				if err != nil || len(page.Pulls) != 1 {
+					t.Errorf("%+v, %v", page, err)
+				}
+				want := []int{304, 200}
+				if whole {
+					want = []int{304, 304}
+				}
+				if diff := cmp.Diff(want, o.seen()); diff != "" {
+					t.Errorf("-want +got:\n%s", diff)
+				}
+			})
+		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // diskName is the folder that ferry makes within the one it is given, which others may be able to write to.
@@ -54,7 +55,8 @@ func openDisk(folder string, limit int64) (*disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at the folder for GitHub's answers: %w", err)
 	}
-	if !about.IsDir() || about.Mode().Perm()&0o077 != 0 {
+	owner, ok := about.Sys().(*syscall.Stat_t)
+	if !about.IsDir() || about.Mode().Perm()&0o077 != 0 || !ok || int(owner.Uid) != os.Getuid() {
 		return nil, fmt.Errorf("the folder %s for GitHub's answers is open to others", path)
 	}
 	root, err := os.OpenRoot(path)

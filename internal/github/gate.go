@@ -35,9 +35,10 @@ const (
 
 // A manner is how a request is to be made. It travels in the request's context.
 type manner struct {
-	poll bool // by the clock, not because somebody waits
-	once bool // the answer is not kept
-	list bool // it may be "[]"
+	poll  bool // by the clock, not because somebody waits
+	once  bool // the answer is not kept
+	list  bool // it may be "[]"
+	whole bool // a poll wants the body though it may be known
 }
 
 type mannerKey struct{}

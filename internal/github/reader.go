@@ -27,7 +27,7 @@ const (
 	maxFiles      = 3000      // GitHub lists no more of a pull request
 	filesPages    = maxFiles/perPage + 1
 	pollPage      = 10        // pull requests, 15 to 22 KB each
-	keepMoved     = time.Hour // the new address of a repository: its old name may get another one
+	keepMoved     = time.Hour // the new address of a repository, and its number: its name may get another one
 	keepUncovered = time.Hour
 )
 
@@ -53,7 +53,7 @@ type Reader struct {
 
 	mu        sync.Mutex
 	told      map[told]digest      // body of the first page that was handed out last
-	ids       map[string]int64     // of repositories without pull requests, by lower-case name
+	ids       map[string]identity  // of repositories without pull requests, by lower-case name
 	moved     map[string]move      // renamed repositories, by lower-case name
 	uncovered map[string]time.Time // "account\nowner/name" that a second account may not see, until when that counts
 }
@@ -61,6 +61,13 @@ type Reader struct {
 // A move is where a repository is found that has another name now.
 type move struct {
 	path  string // "/repositories/1", with what stands before it on an Enterprise Server
+	until time.Time
+}
+
+// An identity is which repository a name stands for.
+type identity struct {
+	id    int64
+	name  string
 	until time.Time
 }
 
@@ -93,7 +100,7 @@ func newReader(config ReaderConfig, network http.RoundTripper, log *slog.Logger)
 	api, _ := endpoints(root)
 	clock := newClock(config.Factor)
 	r := &Reader{api: api, clock: clock, log: log, cache: newConditional(newStore(pollCache, d), clock, log),
-		told: map[told]digest{}, ids: map[string]int64{}, moved: map[string]move{}, uncovered: map[string]time.Time{}}
+		told: map[told]digest{}, ids: map[string]identity{}, moved: map[string]move{}, uncovered: map[string]time.Time{}}
 	for _, a := range config.Accounts {
 		r.accounts = append(r.accounts, newAccount(a, api, network, r.cache, clock, log))
 	}
@@ -132,7 +139,12 @@ func listQuery(open bool) string {
 
 // page reads and decodes one page, or says that it is as it was when it was handed out last.
 func (r *Reader) page(ctx context.Context, t *target, address string, request watch.Request) (watch.Page, error) {
-	content, header, err := t.kept(ctx, address, true)
+	first := told{request.Repository, request.Open}
+	r.mu.Lock()
+	last, before := r.told[first]
+	r.mu.Unlock()
+	known := before && request.Next == "" && !request.Fresh
+	content, header, err := t.kept(ctx, address, manner{poll: true, list: true, whole: !known})
 	if err != nil {
 		return watch.Page{}, err
 	}
@@ -140,11 +152,7 @@ func (r *Reader) page(ctx context.Context, t *target, address string, request wa
 	if seconds, err := strconv.Atoi(header.Get("X-Poll-Interval")); err == nil && seconds > 0 {
 		page.Interval = time.Duration(min(seconds, 3600)) * time.Second
 	}
-	first := told{request.Repository, request.Open}
-	r.mu.Lock()
-	known := request.Next == "" && r.told[first] == content.sum
-	r.mu.Unlock()
-	if known && !request.Fresh {
+	if known && content.sum == last {
 		page.Unchanged = true
 		return page, nil
 	}
@@ -251,12 +259,12 @@ func (r *Reader) decode(page *watch.Page, raw []byte) error {
 func (r *Reader) identity(ctx context.Context, t *target) (int64, string, error) {
 	key := strings.ToLower(t.name)
 	r.mu.Lock()
-	id := r.ids[key]
+	is := r.ids[key]
 	r.mu.Unlock()
-	if id != 0 {
-		return id, t.name, nil
+	if r.clock.now().Before(is.until) {
+		return is.id, is.name, nil
 	}
-	content, _, err := t.kept(ctx, t.address("", ""), false)
+	content, _, err := t.kept(ctx, t.address("", ""), manner{poll: true, whole: true})
 	if err != nil {
 		return 0, "", err
 	}
@@ -272,7 +280,7 @@ func (r *Reader) identity(ctx context.Context, t *target) (int64, string, error)
 		return 0, "", fmt.Errorf("%w: a repository without its number", errBroken)
 	}
 	r.mu.Lock()
-	r.ids[key] = about.ID
+	r.ids[key] = identity{about.ID, about.FullName, r.clock.now().Add(r.clock.own(keepMoved))}
 	r.mu.Unlock()
 	return about.ID, about.FullName, nil
 }
@@ -437,8 +445,8 @@ func (t *target) again(ctx context.Context, read func() error) error {
 var errElsewhere = errors.New("GitHub's answer leads to another host")
 
 // kept reads an address whose answer is kept. The header is shared with others.
-func (t *target) kept(ctx context.Context, address string, list bool) (*content, http.Header, error) {
-	resp, err := t.get(ctx, address, manner{poll: true, list: list})
+func (t *target) kept(ctx context.Context, address string, how manner) (*content, http.Header, error) {
+	resp, err := t.get(ctx, address, how)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -457,6 +465,11 @@ func (t *target) get(ctx context.Context, address string, how manner) (*http.Res
 			return resp, nil
 		}
 		to, err := t.elsewhere(resp, address)
+		if resp.StatusCode == http.StatusNotFound { // if it was renamed, the next try is by its name
+			t.r.mu.Lock()
+			delete(t.r.moved, strings.ToLower(t.name))
+			t.r.mu.Unlock()
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -388,6 +390,55 @@ func TestTheFactor(t *testing.T) {
 		o.answer = say(429, message("slow"), "Retry-After", "60")
 		if f := faultOf(t, r, "acme/fleet"); time.Until(f.Until) != time.Minute {
 			t.Errorf("until in %s", time.Until(f.Until))
+		}
+	})
+}
+
+// TestNothingShowsAToken: not the log, no error, no status, and no file.
+func TestNothingShowsAToken(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		folder := t.TempDir()
+		var told bytes.Buffer
+		log := slog.New(slog.NewJSONHandler(&told, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		o := &origin{etag: etags["computable"]}
+		for i, answer := range []http.HandlerFunc{
+			say(200, "["+item(1, "one")+"]"), say(200, "[]"), say(200, "nothing"), say(301, "", "Location", "https://evil.example/"), say(302, ""),
+			say(401, message("Bad credentials")), say(403, message("no")), say(403, message("no"), "Retry-After", "1"), say(404, message("no")),
+			say(429, message("no")), say(500, ""), say(503, "", "Retry-After", "1"),
+		} {
+			key := &turning{value: token}
+			r, err := newReader(ReaderConfig{CacheDir: folder, Accounts: []Account{{Name: "one", Token: key.token}, {Name: "two", Token: key.token}}}, o, log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.answer = answer
+			repository := fmt.Sprintf("acme/r%d", i)
+			_, first := r.Pulls(t.Context(), watch.Request{Repository: repository})
+			_, _, second := r.Files(t.Context(), repository, 1)
+			_, third := r.Diverged(t.Context(), repository, sha, other)
+			key.set("canary-token-1234\n with a second line")
+			_, fourth := r.Pulls(t.Context(), watch.Request{Repository: repository, Fresh: true})
+			for _, err := range []error{first, second, third, fourth} {
+				log.Error("fault", "error", err)
+				for ; err != nil; err = errors.Unwrap(err) {
+					fmt.Fprintf(&told, "%v %+v %#v\n", err, err, err.Error())
+				}
+			}
+			fmt.Fprintf(&told, "%+v\n", r.Status())
+		}
+		files, err := filepath.Glob(filepath.Join(folder, "*", "*"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told.Write(content)
+		}
+		if i := bytes.Index(told.Bytes(), []byte("canary")); i >= 0 {
+			t.Errorf("shown: %s", told.Bytes()[max(0, i-500):i+20])
 		}
 	})
 }

@@ -29,10 +29,13 @@ type entry struct {
 	kind string // the header Content-Type
 	size int    // of the body
 
-	packed []byte // the body; nil where the disk has it
+	packed []byte // the body; nil where the disk has it, or nobody
 	disk   int64  // bytes of its file; 0 without
 	stub   bool   // of a process before: all but key and disk are still to be read
 }
+
+// whole says that the body is kept.
+func (e *entry) whole() bool { return e.packed != nil || e.disk > 0 }
 
 // A store keeps answers within bounds; those that were not asked for longest go first. With a disk the bodies are there
 // alone.
@@ -83,18 +86,20 @@ func (s *store) find(key digest) *entry {
 	return &loaded
 }
 
-// keep stores an answer with its body.
-func (s *store) keep(key digest, e entry, raw []byte) *entry {
+// keep stores an answer, with its body if that is useful or there is a disk.
+func (s *store) keep(key digest, e entry, raw []byte, useful bool) *entry {
 	e.key, e.size = key, len(raw)
 	e.vary, e.kind = unique.Make(e.vary).Value(), unique.Make(e.kind).Value() // a few texts, a thousand times
-	e.packed = s.pack(raw)
+	if useful || s.disk != nil {
+		e.packed = s.pack(raw)
+	}
 	return s.amend(key, e)
 }
 
-// amend replaces an entry by one that has a body already.
+// amend replaces an entry by one with the same body.
 func (s *store) amend(key digest, e entry) *entry {
 	e.key = key
-	if s.disk != nil {
+	if s.disk != nil && e.whole() {
 		packed := e.packed
 		if packed == nil {
 			var err error
@@ -157,6 +162,9 @@ func (s *store) forget(key digest) {
 // body unpacks the body of an entry. The error is errLost where it is not what it was.
 func (s *store) body(e *entry) ([]byte, error) {
 	packed := e.packed
+	if !e.whole() {
+		return nil, errLost
+	}
 	if packed == nil {
 		var err error
 		if _, packed, err = s.disk.read(e.key); err != nil {
