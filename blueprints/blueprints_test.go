@@ -102,6 +102,7 @@ var samples = sync.OnceValue(func() []sample {
 	plan := gitops.Plan{Application: key, Kind: gitops.ChartVersion, VersionName: "podinfo", Repository: "acme/fleet", Branch: "main", From: "6.9.4", To: "7.0.0",
 		Edits:    []gitops.Edit{{File: "apps/prod/podinfo.yaml", Line: 14, Path: "spec.chart.spec.version", Old: "6.9.4", New: "7.0.0"}},
 		Rendered: []gitops.Rendered{{Object: gitops.Object{Kind: "HelmRelease", Namespace: "apps", Name: "podinfo"}, Path: "spec.chart.spec.version", Old: "6.9.4", New: "7.0.0"}},
+		Lines:    gitops.Lines{Changed: 1},
 		Diff:     "--- a/apps/prod/podinfo.yaml\n+++ b/apps/prod/podinfo.yaml\n@@ -11,7 +11,7 @@\n   chart:\n     spec:\n       chart: podinfo\n-      version: 6.9.4\n+      version: 7.0.0\n       sourceRef:\n         kind: HelmRepository\n         name: podinfo\n"}
 	until := time.Date(2026, 1, 2, 15, 30, 0, 0, time.UTC)
 	confirm := func(change gitops.Change) string {
@@ -113,6 +114,21 @@ var samples = sync.OnceValue(func() []sample {
 	back := card
 	back.Open, back.Rollback, back.Basis, back.Direction = false, true, "Git history of apps/prod/podinfo.yaml and Helm's history", "downgrade"
 	back.Confirm = gitops.Line(gitops.Rollback{Change: gitops.Change{Application: "podinfo", Environment: "prod", Confirm: "0123456789abcdef0123456789abcdef", Until: until}, To: "6.9.4"})
+	back.Plan.From, back.Plan.To = plan.To, plan.From
+	back.Plan.Rendered = []gitops.Rendered{{Object: plan.Rendered[0].Object, Path: plan.Rendered[0].Path, Old: plan.To, New: plan.From}}
+	back.Plan.Diff = strings.NewReplacer("-      version: 6.9.4", "-      version: 7.0.0", "+      version: 7.0.0", "+      version: 6.9.4").Replace(plan.Diff)
+	override := card
+	override.Plan.Application, override.Plan.Kind, override.Plan.VersionName = gitops.Key{Environment: "prod", Namespace: "shop", Kind: "Deployment", Name: "api"}, gitops.ImageTag, "ghcr.io/acme/proxy"
+	override.Plan.From, override.Plan.To, override.Direction, override.Open = "1.4.0", "stable", "newer or older is not known", false
+	override.Plan.Edits = []gitops.Edit{{File: "apps/prod/kustomization.yaml", Line: 13, Path: "images[1].newTag", Old: "1.4.0", New: "stable"}}
+	override.Plan.Lines, override.Plan.Diff = gitops.Lines{Added: 2}, "--- a/apps/prod/kustomization.yaml\n+++ b/apps/prod/kustomization.yaml\n@@ -11,2 +11,4 @@\n - name: ghcr.io/acme/web\n   newTag: 1.4.2\n+- name: ghcr.io/acme/proxy\n+  newTag: stable\n"
+	override.Plan.Rendered = []gitops.Rendered{{Object: gitops.Object{Kind: "Deployment", Namespace: "shop", Name: "api"}, Path: "spec.template.spec.containers[name=proxy].image", Old: "ghcr.io/acme/proxy:1.4.0", New: "ghcr.io/acme/proxy:stable"}}
+	override.Warnings = []string{
+		"Whether the registry has ghcr.io/acme/proxy:stable is not checked.",
+		"Flux has not applied ferry's commit 3f2a1bc for it yet (1.3.0 → 1.4.0): ferry status api on prod tells how far that is.",
+		"2 Kustomizations depend on what changes here, flux-system/jobs, flux-system/site: Flux holds back changes there until this one is applied and ready.",
+	}
+	override.Confirm = gitops.Line(gitops.Promote{Change: gitops.Change{Application: "api", Environment: "prod", Image: "proxy", Override: true, Confirm: "0123456789abcdef0123456789abcdef", Until: until}, Version: "stable"})
 	hostileCard := card
 	hostileCard.Warnings = []string{hostile, hostile}
 	hostileCard.Plan.From, hostileCard.Plan.VersionName, hostileCard.Mode, hostileCard.Plan.Diff = hostile, hostile, hostile, hostile+"\n"+hostile
@@ -191,7 +207,7 @@ var samples = sync.OnceValue(func() []sample {
 		{"list-small", listing, true}, {"list-unreachable", unreachable, true}, {"list-empty", operation.Listing{Environments: []string{"prod"}}, true}, {"list-hostile", hostileListing, true},
 		{"list-thirty", many(30, 2, "timed out"), false}, {"list-wide", many(3, 12, "timed out"), false}, {"list-huge", many(500, 3, strings.Repeat("long ", 1000)), false},
 		{"diff-small", difference, true}, {"diff-empty", operation.Difference{Environment: "prod"}, true}, {"diff-hostile", hostileDifference, true}, {"diff-huge", manyDifferences, false},
-		{"card-small", card, true}, {"card-rollback", back, true}, {"card-empty", promotion.Card{Plan: gitops.Plan{Application: key}}, true}, {"card-hostile", hostileCard, true}, {"card-huge", hugeCard, false},
+		{"card-small", card, true}, {"card-rollback", back, true}, {"card-override", override, true}, {"card-empty", promotion.Card{Plan: gitops.Plan{Application: key}}, true}, {"card-hostile", hostileCard, true}, {"card-huge", hugeCard, false},
 		{"outcome-small", outcome, true}, {"outcome-waiting", waiting, true}, {"outcome-failed", failed, true}, {"outcome-empty", promotion.Outcome{State: promotion.NoChange, Application: key}, true}, {"outcome-hostile", hostileOutcome, true}, {"outcome-huge", hugeOutcome, false},
 		{"refusal-small", refusal, true}, {"refusal-usage", usage, true}, {"refusal-empty", &gitops.Refusal{}, true}, {"refusal-huge", hugeRefusal, false},
 		{"refusal-hostile", &gitops.Refusal{Title: hostile, Reason: hostile, Details: []string{hostile}}, true},

@@ -57,9 +57,13 @@ type Plan struct {
 
 	Base    string   `json:"-"` // the commit it was planned on
 	Diff    string   `json:"-"` // unified diff of the files
+	Lines   Lines    `json:"-"`
 	Content []File   `json:"-"` // the files after the edit
 	Unseen  []string `json:"-"` // the environments that Blind is about
 }
+
+// Lines counts those of all files that differ after a plan's edits.
+type Lines struct{ Changed, Added, Removed int }
 
 // A File is a file's whole content.
 type File struct {

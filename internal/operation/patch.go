@@ -26,14 +26,8 @@ func Patch(file string, before, after []byte) string {
 func Unified(file string, before, after []byte, show func(lines []string) []string) string {
 	const around = 3
 	a, b := lines(before), lines(after)
-	head, tail := 0, 0
-	for head < min(len(a), len(b)) && a[head] == b[head] {
-		head++
-	}
-	for tail < min(len(a), len(b))-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
-		tail++
-	}
-	if head == len(a) && head == len(b) && before != nil {
+	changes := spans(a, b)
+	if len(changes) == 0 && before != nil {
 		return ""
 	}
 	var out strings.Builder
@@ -43,21 +37,6 @@ func Unified(file string, before, after []byte, show func(lines []string) []stri
 	}
 	fmt.Fprintf(&out, "--- %s\n+++ %s\n", old, name)
 
-	// changes are spans of lines, in a and in b, that differ.
-	type change struct{ fromA, toA, fromB, toB int }
-	changes := []change{{head, len(a) - tail, head, len(b) - tail}}
-	if len(a) == len(b) {
-		changes = nil
-		for i := head; i < len(a)-tail; i++ {
-			switch last := len(changes) - 1; {
-			case a[i] == b[i]:
-			case last >= 0 && changes[last].toA == i:
-				changes[last].toA, changes[last].toB = i+1, i+1
-			default:
-				changes = append(changes, change{i, i + 1, i, i + 1})
-			}
-		}
-	}
 	a, b = show(a), show(b)
 	for len(changes) > 0 {
 		n := 1
@@ -79,6 +58,47 @@ func Unified(file string, before, after []byte, show func(lines []string) []stri
 		changes = changes[n:]
 	}
 	return out.String()
+}
+
+// CountLines says how many lines of a file change, are added and are removed, by the pairs of Unified.
+func CountLines(before, after []byte) (changed, added, removed int) {
+	for _, s := range spans(lines(before), lines(after)) {
+		minus, plus := s.toA-s.fromA, s.toB-s.fromB
+		changed += min(minus, plus)
+		added += max(0, plus-minus)
+		removed += max(0, minus-plus)
+	}
+	return changed, added, removed
+}
+
+// A change is a span of lines, in a and in b, that differs.
+type change struct{ fromA, toA, fromB, toB int }
+
+// spans are where two texts differ.
+func spans(a, b []string) (changes []change) {
+	head, tail := 0, 0
+	for head < min(len(a), len(b)) && a[head] == b[head] {
+		head++
+	}
+	for tail < min(len(a), len(b))-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	switch {
+	case head == len(a) && head == len(b):
+		return nil
+	case len(a) != len(b):
+		return []change{{head, len(a) - tail, head, len(b) - tail}}
+	}
+	for i := head; i < len(a)-tail; i++ {
+		switch last := len(changes) - 1; {
+		case a[i] == b[i]:
+		case last >= 0 && changes[last].toA == i:
+			changes[last].toA, changes[last].toB = i+1, i+1
+		default:
+			changes = append(changes, change{i, i + 1, i, i + 1})
+		}
+	}
+	return changes
 }
 
 // lines splits a text behind each line end.

@@ -67,3 +67,38 @@ func TestPatchShowsThreeLinesAround(t *testing.T) {
 		t.Errorf("of the same: %q", got)
 	}
 }
+
+func TestCountLines(t *testing.T) {
+	for _, tc := range []struct {
+		before, after           string
+		changed, added, removed int
+	}{
+		{"a\nb\nc\n", "a\nb\nc\n", 0, 0, 0},
+		{"a\nb\nc\n", "a\nx\nc\n", 1, 0, 0},
+		{"a\nb\nc\n", "x\nb\ny\n", 2, 0, 0},
+		{"a\nc\n", "a\nb\nb\nc\n", 0, 2, 0},
+		{"a\nb\nc\n", "a\nc\n", 0, 0, 1},
+		{"a: {b: 1}\nc\n", "a:\n  b: 2\n  d: 3\nc\n", 1, 2, 0},
+		{"a", "a\n", 1, 0, 0},
+		{"", "a\nb\n", 0, 2, 0},
+	} {
+		changed, added, removed := CountLines([]byte(tc.before), []byte(tc.after))
+		if changed != tc.changed || added != tc.added || removed != tc.removed {
+			t.Errorf("%q to %q: %d changed, %d added, %d removed", tc.before, tc.after, changed, added, removed)
+		}
+		if tc.before == "" {
+			continue
+		}
+		minus, plus := 0, 0
+		for i, line := range strings.Split(Patch("x", []byte(tc.before), []byte(tc.after)), "\n") {
+			if i > 2 && strings.HasPrefix(line, "-") {
+				minus++
+			} else if i > 2 && strings.HasPrefix(line, "+") {
+				plus++
+			}
+		}
+		if minus != changed+removed || plus != changed+added {
+			t.Errorf("%q to %q: the patch has %d and %d lines", tc.before, tc.after, minus, plus)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/layout"
+	"github.com/ferry-chatops/ferry/internal/operation"
 )
 
 // An intent is what a change is about, once its words are resolved to an application and a version.
@@ -129,6 +130,10 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 			return gitops.Plan{}, fmt.Errorf("read %s: %w", file.Path, err)
 		}
 		plan.Diff += unified(file.Path, before, file.Content)
+		changed, added, removed := operation.CountLines(before, file.Content)
+		plan.Lines.Changed += changed
+		plan.Lines.Added += added
+		plan.Lines.Removed += removed
 	}
 	for environment, effect := range result.Effects {
 		plan.Digests[environment] = effect.Digest
@@ -299,6 +304,9 @@ func (s *Service) checkVersion(ctx context.Context, in intent) (warning string, 
 	return "", refusal
 }
 
+// unordered is the direction between versions that have none.
+const unordered = "newer or older is not known"
+
 // direction compares versions where they have an order; what is said of a digest beside them has none.
 func direction(from, to string) string {
 	from, _, _ = strings.Cut(from, "@")
@@ -309,13 +317,13 @@ func direction(from, to string) string {
 	case from == to:
 		return "same version"
 	case errA != nil || errB != nil:
-		return "change"
+		return unordered
 	case a.LessThan(b):
 		return "upgrade"
 	case b.LessThan(a):
 		return "downgrade"
 	default:
-		return "change"
+		return unordered
 	}
 }
 

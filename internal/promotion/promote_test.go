@@ -376,6 +376,10 @@ func TestOverrideLeavesTheOthersAsTheyAre(t *testing.T) {
 	if d := cmp.Diff(want, card.Plan.Edits); d != "" || len(card.Plan.Shared) > 0 || !strings.Contains(card.Confirm, " --override") || len(card.Changes()) != 1 {
 		t.Errorf("card %+v: %s", card, d)
 	}
+	plus := strings.Count(card.Plan.Diff, "\n+") - 1
+	if got := card.Blast(); got != fmt.Sprintf("%d lines are added in 1 file; only prod is fed by it.", plus) || plus < 2 {
+		t.Errorf("it says %q of\n%s", got, card.Plan.Diff)
+	}
 	w.expect(w.confirmed("promote cache@1.1.0 to prod --override"), promotion.Verified, "1.0.0", "1.1.0")
 	there, err := w.cluster.Application(t.Context(), gitops.Key{Environment: "stage", Namespace: "apps", Kind: "HelmRelease", Name: "cache"})
 	if err != nil || there.Versions[0].Value != "1.0.0" {

@@ -23,7 +23,7 @@ func (c Card) Blast() string {
 	for _, e := range c.Plan.Edits {
 		files[e.File] = true
 	}
-	text := fmt.Sprintf("%s in %s", count(len(c.Plan.Edits), "line changes", "lines change"), count(len(files), "file", "files"))
+	text := fmt.Sprintf("%s in %s", touched(c.Plan.Lines), count(len(files), "file", "files"))
 	if n := objects(c.Plan.Rendered); n > 1 {
 		text += fmt.Sprintf(", and %d objects in %s", n, c.Plan.Application.Environment)
 	}
@@ -38,6 +38,29 @@ func (c Card) Blast() string {
 		return text + "; what else it feeds could not all be read."
 	}
 	return text + "; only " + c.Plan.Application.Environment + " is fed by it."
+}
+
+// touched counts lines in words: "1 line changes and 3 are added".
+func touched(l gitops.Lines) string {
+	var parts []string
+	for _, p := range []struct {
+		n         int
+		one, many string
+	}{{l.Changed, "changes", "change"}, {l.Added, "is added", "are added"}, {l.Removed, "is removed", "are removed"}} {
+		switch {
+		case p.n > 0 && len(parts) == 0:
+			parts = append(parts, count(p.n, "line "+p.one, "lines "+p.many))
+		case p.n > 0:
+			parts = append(parts, count(p.n, p.one, p.many))
+		}
+	}
+	switch len(parts) {
+	case 0:
+		return "No line changes"
+	case 3:
+		return parts[0] + ", " + parts[1] + " and " + parts[2]
+	}
+	return strings.Join(parts, " and ")
 }
 
 // objects counts those that change.

@@ -73,7 +73,7 @@ type Card struct {
 	Rollback bool
 	// Basis says where a rollback's target comes from: "Git history of apps/prod/podinfo.yaml and Helm's history".
 	Basis     string
-	Direction string // upgrade, downgrade, same version, or change where versions have no order
+	Direction string // upgrade, downgrade, same version, or that it is not known where versions have no order
 	Mode      string // "commit to main", "pull request to main, because …"
 	// Note says why this is a card though a change was asked for; empty for a plain card.
 	Note     string

@@ -59,7 +59,7 @@ func (s *Service) underway(ctx context.Context, p place, in intent) (warnings []
 	case err != nil:
 		s.Log.Warn("look for a change under way", "error", err)
 	case commit.SHA != "" && !applied:
-		warnings = append(warnings, fmt.Sprintf("Flux has not applied ferry's commit %.7s for it yet (%s → %s). To see how far that is: %s", commit.SHA, cmp.Or(trailers.From, "-"), trailers.To, in.status()))
+		warnings = append(warnings, fmt.Sprintf("Flux has not applied ferry's commit %.7s for it yet (%s → %s): ferry %s tells how far that is.", commit.SHA, cmp.Or(trailers.From, "-"), trailers.To, in.status()))
 	}
 	return warnings
 }

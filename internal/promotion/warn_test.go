@@ -71,7 +71,7 @@ func TestChangeThatFluxHasNotApplied(t *testing.T) {
 	w := newWorld(t)
 	w.cluster.set(func(c *cluster) { c.held = true })
 	w.confirmed("promote podinfo@7.0.0 to prod")
-	w.warns("promote podinfo@6.9.0 to prod", "for it yet (6.8.0 → 7.0.0). To see how far that is: status podinfo on prod")
+	w.warns("promote podinfo@6.9.0 to prod", "for it yet (6.8.0 → 7.0.0): ferry status podinfo on prod tells how far that is.")
 	w.cluster.set(func(c *cluster) { c.held = false })
 	w.follow()
 	w.warns("promote podinfo@6.9.0 to prod")

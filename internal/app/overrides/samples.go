@@ -20,6 +20,7 @@ var samples = sync.OnceValue(func() map[string][]any {
 		Edits:    []gitops.Edit{{File: "apps/prod/podinfo.yaml", Line: 14, Path: "spec.chart.spec.version", Old: "6.9.4", New: "7.0.0"}},
 		Rendered: []gitops.Rendered{{Object: gitops.Object{Kind: "HelmRelease", Namespace: "apps", Name: "podinfo"}, Path: "spec.chart.spec.version", Old: "6.9.4", New: "7.0.0"}},
 		Diff:     "--- a/apps/prod/podinfo.yaml\n+++ b/apps/prod/podinfo.yaml\n@@ -14 +14 @@\n-      version: 6.9.4\n+      version: 7.0.0\n",
+		Lines:    gitops.Lines{Changed: 1},
 		Shared:   []string{"prod-eu"},
 	}
 	card := promotion.Card{Plan: plan, Direction: "upgrade", Mode: "commit to main", Until: until, Warnings: []string{"Anyone in this channel may promote."},
