@@ -29,6 +29,7 @@ type github struct {
 	rewrites map[string]bool        // by "before...after"
 	repos    map[string]*repo       // by name
 	told     map[string]string      // by page, what was told last
+	interval time.Duration          // that GitHub wants between looks
 	asked    []ask
 	busy     int
 	busiest  int
@@ -168,7 +169,7 @@ func (g *github) Pulls(ctx context.Context, request Request) (Page, error) {
 		all = slices.DeleteFunc(all, func(p PullRequest) bool { return p.State != "open" })
 	}
 	from, _ := strconv.Atoi(request.Next)
-	page := Page{Repository: r.id, Name: request.Repository}
+	page := Page{Repository: r.id, Name: request.Repository, Interval: g.interval}
 	if from < len(all) {
 		page.Pulls = slices.Clone(all[from:min(from+g.pageSize, len(all))])
 	}
@@ -182,7 +183,7 @@ func (g *github) Pulls(ctx context.Context, request Request) (Page, error) {
 	id := fmt.Sprintf("%s %t %s", request.Repository, request.Open, request.Next)
 	if g.told[id] == string(text) && !request.Fresh {
 		g.asked[len(g.asked)-1].same = true
-		return Page{Unchanged: true}, nil
+		return Page{Unchanged: true, Interval: g.interval}, nil
 	}
 	g.told[id] = string(text)
 	return page, nil

@@ -100,7 +100,11 @@ func TestKilledAtAnyStepNothingIsLostAndOneEventRepeatedAtMost(t *testing.T) {
 // TestChaos lets many things happen in several repositories while GitHub's replicas lag, requests fail and the process is
 // killed, and follows each pull request from event to event: each has to begin where the one before ended.
 func TestChaos(t *testing.T) {
-	for seed := range uint64(4) {
+	seeds := uint64(4)
+	if !testing.Short() {
+		seeds = 40
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { chaos(t, seed) })
 		})

@@ -148,7 +148,7 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 			}
 		}
 	}
-	complete := first || s.complete || now.Sub(r.Complete) > s.completeAfter
+	complete := first || s.complete || now.Sub(r.Complete) > s.completeAfter && now.Sub(s.completed) > s.completeAfter
 	again := !s.again.IsZero() && !now.Before(s.again)
 	fresh := s.fresh || len(s.ties) > 0 || again
 	got, err := w.read(ctx, s, since, first, complete, fresh, known)
@@ -217,7 +217,11 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	case got.pages > 1: // they can come from replicas that are apart
 		s.again = now.Add(w.scaled(lag))
 	}
-	if got.complete {
+	if complete && got.cut {
+		w.ports.Log.Warn("more has changed than ferry reads; what is missing is told when it changes again", "repository", s.name)
+	}
+	if complete || got.complete {
+		s.completed = now
 		s.completeAfter = w.jittered(w.scaled(completeEvery), 0.1)
 	}
 	return got.page.Interval, d.failed

@@ -12,8 +12,9 @@ import (
 // A Rule says which pull requests people are told of. A pull request's event is told by the first rule that matches it.
 type Rule struct {
 	// Types are kinds of events: opened, reopened, synchronize, ready, closed, merged, labelled, unlabelled, retargeted;
-	// GitHub's labeled and unlabeled are read too. "open" means that it is or becomes open: every opened, reopened and
-	// synchronize, and whatever makes the other filters match, once per head. None means open, closed and merged.
+	// GitHub's labeled and unlabeled are read too. Closed is without being merged. "open" means that it is or becomes open:
+	// every opened, reopened and synchronize, and whatever makes the other filters match, once per head. None means open,
+	// closed and merged.
 	Types   []string
 	Base    Filter // its base branch
 	Authors Filter // logins

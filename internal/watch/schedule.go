@@ -2,6 +2,7 @@ package watch
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type watched struct {
 	fresh         bool           // the last answer was not dealt with, so it has to be seen again
 	complete      bool           // everything has to be read
 	completeAfter time.Duration  // since everything was read
+	completed     time.Time      // when everything was read that may be, in this process
 	again         time.Time      // when pages that changed are read once more
 	ties          map[int]tie    // by number
 	tries         map[string]int // to list files
@@ -40,10 +42,11 @@ type watched struct {
 
 	// Guarded by Watcher's mutex:
 	due      time.Time
-	wakes    []time.Time // sooner looks, after a hint, sorted
-	paused   time.Time   // no look before
-	hinted   time.Time   // when a hint was heeded last, or will be
-	running  bool
+	wakes    []time.Time   // sooner looks, after a hint, sorted
+	paused   time.Time     // no look before
+	hinted   time.Time     // when a hint was heeded last, or will be
+	next     time.Time     // by all of these
+	place    int           // in the queue; -1 while a look is under way
 	active   time.Time     // newest change
 	interval time.Duration // between looks at present, scaled
 	trouble  *trouble
@@ -133,7 +136,7 @@ func (w *Watcher) await(ctx context.Context) *watched {
 		}
 		switch {
 		case s != nil && !at.After(now) && passed:
-			s.running = true
+			heap.Remove(&w.queue, s.place)
 			s.wakes = slices.DeleteFunc(s.wakes, func(t time.Time) bool { return !t.After(now) })
 			w.mutex.Unlock()
 			return s
@@ -161,34 +164,68 @@ func (w *Watcher) await(ctx context.Context) *watched {
 	}
 }
 
-// next is when it is to be looked at.
-func (s *watched) next() time.Time {
-	t := s.due
-	if len(s.wakes) > 0 && s.wakes[0].Before(t) {
-		t = s.wakes[0]
-	}
-	if t.Before(s.paused) {
-		t = s.paused
-	}
-	return t
-}
-
 // earliest is the source that is due first, or that a hint is about and its time has come. The caller has the mutex.
 func (w *Watcher) earliest(now time.Time) (*watched, time.Time) {
 	var best *watched
-	var at time.Time
-	hint := false
-	for _, s := range w.watched {
-		if s.running {
-			continue
+	w.hints = slices.DeleteFunc(w.hints, func(s *watched) bool {
+		if len(s.wakes) == 0 {
+			return true
 		}
-		t := s.next()
-		hinted := len(s.wakes) > 0 && !s.wakes[0].After(now) && !s.paused.After(now)
-		if best == nil || hinted && !hint || hinted == hint && t.Before(at) {
-			best, at, hint = s, t, hinted
+		heeded := s.place < 0 || s.wakes[0].After(now) || s.paused.After(now)
+		if !heeded && (best == nil || s.wakes[0].Before(best.wakes[0])) {
+			best = s
 		}
+		return false
+	})
+	if best == nil && len(w.queue) > 0 {
+		best = w.queue[0]
 	}
-	return best, at
+	if best == nil {
+		return nil, time.Time{}
+	}
+	return best, best.next
+}
+
+// A queue holds the sources that are not being looked at; the first is the one that is due first.
+type queue []*watched
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].next.Before(q[j].next) }
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+
+// Push is heap's.
+func (q *queue) Push(x any) {
+	s := x.(*watched)
+	s.place = len(*q)
+	*q = append(*q, s)
+}
+
+// Pop is heap's.
+func (q *queue) Pop() any {
+	last := (*q)[len(*q)-1]
+	last.place = -1
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+// enqueue puts a source where it belongs by when it is to be looked at. The caller has the mutex.
+func (w *Watcher) enqueue(s *watched) {
+	s.next = s.due
+	if len(s.wakes) > 0 && s.wakes[0].Before(s.next) {
+		s.next = s.wakes[0]
+	}
+	if s.next.Before(s.paused) {
+		s.next = s.paused
+	}
+	if s.place >= 0 {
+		heap.Fix(&w.queue, s.place)
+	} else {
+		heap.Push(&w.queue, s)
+	}
+	w.wakeUp(s.next)
 }
 
 // wakeUp makes await think again, if a look is due sooner than it thought. The caller has the mutex.
@@ -211,8 +248,7 @@ func (w *Watcher) visit(ctx context.Context, s *watched) {
 	r := w.state.get(s.name)
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	defer func() { w.wakeUp(s.next()) }()
-	s.running = false
+	defer w.enqueue(s)
 	if r != nil {
 		s.active, s.Known = r.Cursor, len(r.Pulls)
 	}
@@ -239,7 +275,7 @@ func (w *Watcher) visit(ctx context.Context, s *watched) {
 	if _, ok := errors.AsType[*unkept](err); ok { // GitHub did answer
 		s.due = now.Add(w.jittered(interval, 0.1))
 		if errors.Is(err, errOvertaken) {
-			s.due = now
+			s.due = now.Add(w.scaled(time.Second))
 		}
 		return
 	}
@@ -366,6 +402,11 @@ func (w *Watcher) Hint(repository string) error {
 		}
 	}
 	slices.SortFunc(s.wakes, time.Time.Compare)
-	w.wakeUp(s.hinted)
+	if !slices.Contains(w.hints, s) {
+		w.hints = append(w.hints, s)
+	}
+	if s.place >= 0 {
+		w.enqueue(s)
+	}
 	return nil
 }

@@ -2,6 +2,8 @@ package watch
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -359,5 +361,66 @@ func TestAfterFiveFailuresEverythingIsRead(t *testing.T) {
 		if n < 4 { // a page of all, three of those that are open
 			t.Errorf("%d answers were read", n)
 		}
+	})
+}
+
+// TestLatency is how long it takes from a change to its event at an interval of a minute, at the ceiling.
+func TestLatency(t *testing.T) {
+	in(t, func(w *world) {
+		w.many(300)
+		w.config.Interval = time.Minute
+		w.start("slack")
+		pass(10 * time.Minute)
+		random := rand.New(rand.NewPCG(3, 4))
+		happened := map[string]time.Time{}
+		for n := range 600 {
+			name := fmt.Sprintf("acme/%d", random.IntN(300))
+			w.github.change(name, 10+n, func(*PullRequest) {})
+			happened[fmt.Sprintf("%s#%d", name, 10+n)] = time.Now()
+			pass(time.Duration(random.IntN(4000)) * time.Millisecond)
+		}
+		pass(2 * time.Minute)
+		var latencies []time.Duration
+		for _, e := range w.events("slack") {
+			latencies = append(latencies, e.Found.Sub(happened[fmt.Sprintf("%s#%d", e.Repository, e.PullRequest.Number)]))
+		}
+		if len(latencies) != 600 {
+			t.Fatalf("%d events", len(latencies))
+		}
+		slices.Sort(latencies)
+		median, most := latencies[300], latencies[594]
+		t.Log(median, most)
+		if median > 35*time.Second || most > 65*time.Second {
+			t.Errorf("half within %s, 99 %% within %s", median, most)
+		}
+	})
+}
+
+func TestGitHubsOwnIntervalHolds(t *testing.T) {
+	in(t, func(w *world) {
+		w.github.interval = 5 * time.Minute
+		w.start("slack")
+		pass(time.Minute)
+		from := time.Now()
+		pass(time.Hour)
+		if n := len(w.looks("acme/a", from)); n > 14 {
+			t.Errorf("%d looks in an hour", n)
+		}
+		if d := w.watcher.Status().Repositories[0].Interval; d != 5*time.Minute {
+			t.Errorf("the status says %s", d)
+		}
+	})
+}
+
+func TestAFaultOfOursEndsNothing(t *testing.T) {
+	in(t, func(w *world) {
+		w.start("slack")
+		pass(time.Minute)
+		w.faults(func(string) error { panic("made for the test") })
+		pass(time.Minute)
+		w.faults(nil)
+		w.github.change("acme/a", 2, func(*PullRequest) {})
+		pass(5 * time.Minute)
+		w.expect("slack", "2 opened")
 	})
 }

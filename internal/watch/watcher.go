@@ -45,6 +45,8 @@ type Watcher struct {
 	mutex     sync.Mutex
 	wake      chan struct{} // closed, and replaced, when a look is due before awaited
 	awaited   time.Time     // zero: nothing is
+	queue     queue
+	hints     []*watched // that have wakes
 	streams   map[string]*stream
 	losses    []string // sentences about lost state that are to be told
 	weighed   time.Time
@@ -64,7 +66,7 @@ func New(config Config, ports Ports) (*Watcher, []Mistake) {
 	w.pace = &pace{every: w.scaled(time.Minute / time.Duration(w.config.Peak)), now: ports.Now}
 	for _, s := range sources {
 		one := &watched{
-			source: s, fresh: true, completeAfter: w.jittered(w.scaled(completeEvery), 0.1), interval: w.scaled(s.interval),
+			source: s, fresh: true, place: -1, completeAfter: w.jittered(w.scaled(completeEvery), 0.1), interval: w.scaled(s.interval),
 			RepositoryStatus: RepositoryStatus{Name: s.name},
 		}
 		w.watched = append(w.watched, one)
@@ -176,6 +178,7 @@ func (w *Watcher) load(ctx context.Context) bool {
 	}
 	for i, s := range order {
 		s.due = now.Add(time.Duration(i))
+		w.enqueue(s)
 	}
 	w.mutex.Unlock()
 	close(w.loaded)
@@ -224,7 +227,7 @@ func (w *Watcher) Status() Status {
 	status := Status{Mistakes: w.mistakes, State: cmp.Or(w.loading, unsaved), Stretched: w.stretched}
 	for _, s := range w.watched {
 		r := s.RepositoryStatus
-		r.Interval, r.Next, r.Outbox = s.interval, s.next(), byRecord[name(s.name)]
+		r.Interval, r.Next, r.Outbox = s.interval, s.next, byRecord[name(s.name)]
 		status.Repositories = append(status.Repositories, r)
 	}
 	for id, s := range w.streams {

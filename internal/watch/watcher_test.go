@@ -509,3 +509,34 @@ func TestRawIsHandedOverAfterARestartToo(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatCouldNotBeFoundOutIsSaid(t *testing.T) {
+	in(t, func(w *world) {
+		w.config.Files = true
+		w.start("slack")
+		pass(time.Minute)
+		w.faults(func(ask string) error {
+			if strings.HasPrefix(ask, "pulls") {
+				return nil
+			}
+			return errTest
+		})
+		w.github.change("acme/a", 1, func(p *PullRequest) { p.Head.SHA = sha(100) })
+		pass(time.Minute)
+		w.faults(nil)
+		w.github.files["acme/a#2"] = []File{{Name: "a"}, {Name: "b"}}
+		w.github.change("acme/a", 2, func(*PullRequest) {})
+		pass(time.Minute)
+		events := w.events("slack")
+		if len(events) != 2 {
+			t.Fatalf("%d events", len(events))
+		}
+		want := []string{"Its files could not be listed.", "Whether its branch was rewritten could not be found out."}
+		if diff := cmp.Diff(want, events[0].Notes); diff != "" || events[0].FileCount != -1 {
+			t.Error(diff, events[0].FileCount)
+		}
+		if events[1].Notes != nil || events[1].FileCount != 2 {
+			t.Errorf("%+v", events[1])
+		}
+	})
+}
