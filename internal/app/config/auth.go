@@ -76,29 +76,30 @@ func unknown(path, key string) string {
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-func (a Auth) faults(fault func(path, format string, args ...any)) {
+// faults finds what is wrong with a credential at a path.
+func (a Auth) faults(at string, fault func(path, format string, args ...any)) {
 	complete := func(path string, s *SecretKey) {
 		if s != nil && (s.Namespace == "" || s.Name == "" || s.Key == "") {
 			fault(path, "namespace, name and key are needed")
 		}
 	}
 	if count(a.TokenFile != "", a.TokenEnv != "", a.TokenSecret != nil, a.App != nil) > 1 {
-		fault("github.auth", "tokenFile, tokenEnv, tokenSecret and app exclude each other")
+		fault(at, "tokenFile, tokenEnv, tokenSecret and app exclude each other")
 	}
 	if a.TokenEnv != "" && !variable.MatchString(a.TokenEnv) { // it may be a token: not shown
-		fault("github.auth.tokenEnv", "the name of an environment variable belongs here: letters, digits and underscores")
+		fault(at+".tokenEnv", "the name of an environment variable belongs here: letters, digits and underscores")
 	}
-	complete("github.auth.tokenSecret", a.TokenSecret)
+	complete(at+".tokenSecret", a.TokenSecret)
 	if a.App == nil {
 		return
 	}
 	if a.App.ID == 0 || a.App.InstallationID == 0 {
-		fault("github.auth.app", "id and installationID are needed")
+		fault(at+".app", "id and installationID are needed")
 	}
 	if count(a.App.KeyFile != "", a.App.KeySecret != nil) != 1 {
-		fault("github.auth.app", "the private key is needed, as keyFile or as keySecret")
+		fault(at+".app", "the private key is needed, as keyFile or as keySecret")
 	}
-	complete("github.auth.app.keySecret", a.App.KeySecret)
+	complete(at+".app.keySecret", a.App.KeySecret)
 }
 
 func count(conditions ...bool) (n int) {

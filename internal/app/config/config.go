@@ -255,6 +255,10 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		if n, ok := value.(float64); !ok || n != math.Trunc(n) || n < 1 || n >= 1<<53 {
 			return []string{path + ": a whole number belongs here"}
 		}
+	case reflect.Bool:
+		if _, ok := value.(bool); !ok {
+			return misfit("true or false")
+		}
 	case reflect.String:
 		text, ok := value.(string)
 		if !ok {
@@ -263,7 +267,8 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		if secret.MatchString(text) {
 			return []string{path + ": this looks like a secret itself; " + elsewhere}
 		}
-		if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		lines := want == reflect.TypeFor[Template]()
+		if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && (!lines || r != '\n' && r != '\t') }) {
 			return []string{path + ": there are characters in it that cannot be seen"}
 		}
 	}
@@ -445,7 +450,7 @@ func (c Config) faults() (faults []string) {
 			fault(fmt.Sprintf("github.repositories[%d]", i), "write OWNER/NAME as on GitHub, without the address")
 		}
 	}
-	c.GitHub.Auth.faults(fault)
+	c.GitHub.Auth.faults("github.auth", fault)
 	return faults
 }
 
@@ -477,12 +482,16 @@ func (c Config) Rule(environment int) gitops.Access {
 }
 
 // Schema is the configuration's JSON schema, draft-07 as Botkube expects.
-func Schema() (string, error) {
-	schema, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+func Schema() (string, error) { return schemaOf[Config]("ferry") }
+
+func schemaOf[T any](title string) (string, error) {
+	schema, err := jsonschema.For[T](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[Mode]():        {Type: "string", Enum: modes},
 		reflect.TypeFor[Confirm]():     {Type: "string", Enum: confirms},
 		reflect.TypeFor[Impersonate](): {Type: "string", Enum: impersonates},
 		reflect.TypeFor[Kind]():        {Type: "string", Enum: kinds},
+		reflect.TypeFor[Type]():        {Type: "string", Enum: types},
+		reflect.TypeFor[Style]():       {Type: "string", Enum: styles},
 		reflect.TypeFor[Principals]():  {Type: "array", Items: &jsonschema.Schema{Type: "string", Pattern: `^(slack:([UW][A-Z0-9]+|\*)|discord:([0-9]+|\*)|(automation|name):[^*]+)$`}},
 		reflect.TypeFor[Duration]():    {Type: "string", Pattern: durationPattern},
 	}})
@@ -490,7 +499,7 @@ func Schema() (string, error) {
 		return "", fmt.Errorf("make the configuration's schema: %w", err)
 	}
 	schema.Schema = "http://json-schema.org/draft-07/schema#"
-	schema.Title = "ferry"
+	schema.Title = title
 	raw, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
 		return "", fmt.Errorf("encode the configuration's schema: %w", err)
