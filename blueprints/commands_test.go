@@ -29,12 +29,12 @@ type written struct {
 // read takes a command apart as ferry wrote it: address, title, line.
 func read(t *testing.T, cmd string) written {
 	t.Helper()
-	rest, ok := strings.CutPrefix(cmd, api.MessageBotNamePlaceholder+" ferry --bk-cmd-header='")
+	plugin, rest, ok := strings.Cut(strings.TrimPrefix(cmd, api.MessageBotNamePlaceholder+" "), " --bk-cmd-header='")
 	title, line, closed := strings.Cut(rest, "' ")
-	if !ok || !closed || title == "" || strings.ContainsAny(title, `"&;|<>()`+"`") {
+	if !ok || !closed || title == "" || strings.ContainsAny(title, `"&;|<>()`+"`") || strings.Contains(plugin, " ") {
 		t.Fatalf("%q has no address or title", cmd)
 	}
-	return written{cmd, append([]string{"ferry"}, words(line)...), "ferry " + line}
+	return written{cmd, append([]string{plugin}, words(line)...), plugin + " " + line}
 }
 
 // commands are those of all buttons and drop-downs.

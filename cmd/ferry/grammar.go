@@ -19,6 +19,7 @@ var grammar = localhost.Grammar{
 	{Line: "promote APP from ENV to ENV", Options: changeOptions},
 	{Line: "rollback APP on ENV [to VERSION]", Options: changeOptions},
 	{Line: "status [APP on ENV]", Options: []string{"--help"}},
+	{Line: "status source", Options: []string{"--help"}},
 	{Line: "check [ENV]", Options: []string{"--help"}},
 	{Line: "help [VERB]"},
 }

@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	"internal/plugin":    {"internal/chatops", "internal/watch"},
 	"internal/localhost": {},
 	"internal/chatops": {
-		"internal/blueprint", "internal/command", "internal/gitops", "internal/operation", "internal/promotion",
+		"internal/blueprint", "internal/command", "internal/gitops", "internal/operation", "internal/promotion", "internal/watch",
 	},
 
 	// What ferry does, through ports.

@@ -74,6 +74,7 @@ type Button struct {
 	Command string `json:"command,omitempty" jsonschema:"without the names of the bot and the plugin"`
 	URL     string `json:"url,omitempty"`
 	Style   string `json:"style,omitempty" jsonschema:"primary or danger"`
+	Foreign bool   `json:"foreign,omitempty" jsonschema:"the command begins with the name of its plugin, which may be any"`
 	Replace string `json:"replace,omitempty" jsonschema:"expression: the answer takes the place of this message; for commands of status"`
 }
 
@@ -117,6 +118,8 @@ type Platform struct {
 	// platform. It is one message then: the posts behind that one stay, and more would be added with every press. This is
 	// the command that shows what is left out.
 	Replaces string
+	// Unasked messages answer nobody: there is one, cut to what fits into a post.
+	Unasked bool
 }
 
 // A Set holds blueprints by name.
@@ -217,7 +220,7 @@ func (s *Set) Messages(name string, data any, p Platform) ([]api.Message, error)
 	if p.Interactive {
 		messages = a.blocks(p)
 	} else {
-		messages = []api.Message{a.text(p.Plugin)}
+		messages = []api.Message{a.text(p)}
 	}
 	if a.refused {
 		messages[0].Type = Refused

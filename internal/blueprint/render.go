@@ -58,7 +58,7 @@ func (a answer) blocks(p Platform) []api.Message {
 		}
 		if size(summary) <= maxMessage && count(summary) <= maxBlocks {
 			messages := []api.Message{summary}
-			if alone {
+			if alone || p.Unasked {
 				return messages
 			}
 			for i, d := range details {
@@ -71,6 +71,7 @@ func (a answer) blocks(p Platform) []api.Message {
 		switch {
 		case typed:
 			typed = false
+		case p.Unasked && halveCode(sections):
 		case moveCode(sections, &details):
 		case dropSelect(sections):
 		case count(summary) > maxBlocks:
@@ -127,9 +128,26 @@ func changed(command string) bool {
 	return strings.ContainsAny(command, "()`;&|<>\\'“”‘’{}") || strings.Count(command, `"`)%2 == 1
 }
 
+// Passes says whether the host hands out a command as it is.
+func Passes(command string) bool { return !changed(command) && len(command) <= maxCommand-100 }
+
 func isLink(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && len(s) <= maxURL && !strings.ContainsAny(s, " <>\"|`")
+}
+
+// halveCode cuts the longest code of the sections.
+func halveCode(sections []section) bool {
+	longest := -1
+	for i, s := range sections {
+		if len(s.code) > 40 && (longest < 0 || len(s.code) > len(sections[longest].code)) {
+			longest = i
+		}
+	}
+	if longest >= 0 {
+		sections[longest].code = cutBytes(sections[longest].code, len(sections[longest].code)/2)
+	}
+	return longest >= 0
 }
 
 // moveCode makes the longest code of the sections a detail.
@@ -277,7 +295,7 @@ func encode(sections []section, plugin string, typed bool) []api.Section {
 		if typed {
 			for _, b := range s.buttons {
 				if b.style == string(api.ButtonStylePrimary) && b.command != "" {
-					context = append([]string{"Or type `" + typedLine(plugin, b.command) + "`"}, context...)
+					context = append([]string{"Or type `" + b.typed(plugin) + "`"}, context...)
 				}
 			}
 		}
@@ -304,7 +322,8 @@ func (b button) encode(plugin string, ids map[string]bool) api.Button {
 		if n > 1 {
 			name = fmt.Sprintf("%s %d", b.name, n)
 		}
-		out.Command = address(plugin, name) + b.command
+		plugin, command := b.words(plugin)
+		out.Command = address(plugin, name) + command
 		if id := out.Command[:min(len(out.Command), 200)]; !ids[id] {
 			ids[id] = true
 			return out
@@ -370,7 +389,7 @@ func (d detail) pages(limit int) []api.Message {
 }
 
 // text writes the answer as one message for platforms without buttons.
-func (a answer) text(plugin string) api.Message {
+func (a answer) text(p Platform) api.Message {
 	var summary strings.Builder
 	line := func(s string) { summary.WriteString(s + "\n") }
 	var codes []detail
@@ -404,13 +423,16 @@ func (a answer) text(plugin string) api.Message {
 		}
 		for _, b := range s.buttons {
 			switch {
+			case b.foreign && b.command != "" && changed(b.command): // somebody else's words are in it
 			case b.command == "" && isLink(b.url):
 				line(quiet(b.name) + ": " + b.url)
+			case b.foreign && b.command != "":
+				line(quiet(b.name) + ": `" + b.typed(p.Plugin) + "`")
 			case b.command != "" && b.name == label(b.command):
-				line("• `" + typedLine(plugin, b.command) + "`")
+				line("• `" + b.typed(p.Plugin) + "`")
 			case b.command != "":
 				r, n := utf8.DecodeRuneInString(b.name)
-				line("To " + strings.ToLower(string(r)) + quiet(b.name[n:]) + ": `" + typedLine(plugin, b.command) + "`")
+				line("To " + strings.ToLower(string(r)) + quiet(b.name[n:]) + ": `" + b.typed(p.Plugin) + "`")
 			}
 		}
 		for _, c := range s.context {
@@ -425,7 +447,7 @@ func (a answer) text(plugin string) api.Message {
 		}
 		out += "\n" + fence(d.code)
 	}
-	if len(out) > maxText && len(out) <= maxCutText {
+	if len(out) > maxText && (len(out) <= maxCutText || p.Unasked) {
 		out = a.cutText(strings.TrimSpace(summary.String()), details)
 	}
 	return api.Message{BaseBody: api.Body{Plaintext: cutFile(out)}}
@@ -454,6 +476,17 @@ func (a answer) cutText(out string, details []detail) string {
 	}
 	return out
 }
+
+// words are the name of the plugin that the command is for, and the command without it.
+func (b button) words(plugin string) (string, string) {
+	if b.foreign {
+		plugin, command, _ := strings.Cut(b.command, " ")
+		return plugin, command
+	}
+	return plugin, b.command
+}
+
+func (b button) typed(plugin string) string { return typedLine(b.words(plugin)) }
 
 func typedLine(plugin, command string) string {
 	return plugin + " " + harmless(strings.ReplaceAll(command, "`", "ˋ"))

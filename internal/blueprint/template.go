@@ -45,7 +45,7 @@ type field struct{ key, value string }
 
 type button struct {
 	name, command, url, style string
-	replace                   bool
+	foreign, replace          bool
 }
 
 type choice struct {
@@ -393,7 +393,7 @@ func (e *execution) section(s Section, at item) section {
 	for _, b := range s.Buttons {
 		for _, i := range e.each(b.ForEach, b.When, at) {
 			out.buttons = append(out.buttons, button{
-				e.line(b.Name, i), e.line(b.Command, i), e.line(b.URL, i), e.line(b.Style, i), b.Replace != "" && e.when(b.Replace, i),
+				e.line(b.Name, i), e.line(b.Command, i), e.line(b.URL, i), e.line(b.Style, i), b.Foreign, b.Replace != "" && e.when(b.Replace, i),
 			})
 		}
 	}

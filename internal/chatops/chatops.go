@@ -28,6 +28,7 @@ type Core struct {
 	Promotions *promotion.Service
 	Clusters   operation.Clusters
 	GitHub     operation.GitHub
+	Sources    operation.Reports
 	Blueprints func(context.Context) *blueprint.Set // the operator's; nil where there are none
 }
 
@@ -61,7 +62,7 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 	var blueprint string
 	var data any
 	if err == nil {
-		blueprint, data, err = answer(ctx, request, Principal(q.Mention, q.DisplayName, q.Interactive), q.Core)
+		blueprint, data, err = answer(ctx, request, Principal(q.Mention, q.DisplayName, q.Interactive), q.Core, c.Now)
 	}
 	verb := "none"
 	if request != nil {
@@ -84,7 +85,7 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 }
 
 // answer has a request done and names the blueprint that shows the result.
-func answer(ctx context.Context, request gitops.Request, by string, open func() (Core, error)) (name string, data any, err error) {
+func answer(ctx context.Context, request gitops.Request, by string, open func() (Core, error), now func() time.Time) (name string, data any, err error) {
 	if help, ok := request.(gitops.Help); ok { // the one that works without a configuration
 		manual, err := command.Usage(help.Topic)
 		return "help", manual, err
@@ -120,6 +121,9 @@ func answer(ctx context.Context, request gitops.Request, by string, open func() 
 		}
 		data, err = core.Promotions.Status(ctx, r)
 		return "outcome", data, err
+	case gitops.Sources:
+		data, err = operation.Sources(ctx, core.Sources, now())
+		return "sources", data, err
 	case gitops.Check:
 		data, err = operation.Check(ctx, core.Clusters, core.Promotions, core.GitHub, r, by)
 		return "check", data, err

@@ -1,5 +1,6 @@
 // Package cluster reads the clusters behind the environments: what Flux applies there, in which version and how well,
-// as gitops.Application. It writes one thing, Flux's annotation reconcile.fluxcd.io/requestedAt.
+// as gitops.Application. It writes Flux's annotation reconcile.fluxcd.io/requestedAt, and ferry's own state in ConfigMaps of
+// the home cluster.
 //
 // An application is a HelmRelease, or a Deployment, StatefulSet or DaemonSet that a Flux Kustomization applies and no
 // HelmRelease does. Workloads without Flux's labels are left out, and so are Flux's own controllers: nobody promotes

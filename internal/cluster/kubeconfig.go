@@ -199,6 +199,7 @@ func open(config *rest.Config) (client.Client, error) {
 	mapper.Add(appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), apimeta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), apimeta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), apimeta.RESTScopeNamespace)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), apimeta.RESTScopeNamespace)
 	mapper.Add(olderOCI.WithKind(ociRepositories.name), apimeta.RESTScopeNamespace)
 	for _, version := range imageVersions {
 		for _, name := range []string{"ImageUpdateAutomation", "ImagePolicy"} {

@@ -43,6 +43,7 @@ var (
 //	promote APP@VERSION to ENV      promote APP from ENV to ENV
 //	rollback APP on ENV [to VERSION]
 //	status [APP on ENV] [--refresh]
+//	status source
 //	check [ENV]
 //	help [VERB], VERB --help
 //
@@ -227,10 +228,13 @@ func (p *parser) rollback(change gitops.Change) (gitops.Request, error) {
 	return r, p.end()
 }
 
-// status reads:  nothing | APP on ENV. Only buttons are meant to write its option --refresh, so no usage shows it.
+// status reads:  nothing | APP on ENV | source. Only buttons are meant to write its option --refresh, so no usage shows it.
 func (p *parser) status() (gitops.Request, error) {
 	if len(p.words) == 0 {
 		return gitops.Status{Refresh: p.refresh}, nil
+	}
+	if len(p.words) == 1 && p.words[0] == "source" && !p.refresh {
+		return gitops.Sources{}, nil
 	}
 	app, err := p.app(p.next())
 	if err != nil {

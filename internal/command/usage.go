@@ -131,9 +131,9 @@ var manualVerbs = []Verb{
 	},
 	{
 		Name:     "status",
-		Does:     "Shows what became of ferry's newest change to an application, or of all recent ones.",
-		Usage:    []string{"status [APP on ENV]"},
-		Examples: []string{"status podinfo on prod", "status"},
+		Does:     "Shows what became of ferry's newest change to an application, or of all recent ones; or how ferry's source follows pull requests.",
+		Usage:    []string{"status [APP on ENV]", "status source"},
+		Examples: []string{"status podinfo on prod", "status", "status source"},
 		Notes:    []string{appNote, inNote},
 	},
 	{

@@ -35,6 +35,8 @@ func Line(r Request) string {
 		if r.Refresh {
 			add("--refresh")
 		}
+	case Sources:
+		add("source")
 	case Check:
 		if r.Environment != "" {
 			add(r.Environment)

@@ -17,6 +17,9 @@ type Status struct {
 	Refresh                  bool // --refresh: the answer takes the place of the message whose button was pressed
 }
 
+// Sources asks how ferry's sources do, which follow pull requests.
+type Sources struct{}
+
 // Check asks what works and what is missing: permissions, reachability, versions. Environment is empty for all.
 type Check struct{ Environment string }
 
@@ -64,6 +67,9 @@ func (Diff) Verb() string { return "diff" }
 
 // Verb is the first word of the request's line.
 func (Status) Verb() string { return "status" }
+
+// Verb is the first word of the request's line.
+func (Sources) Verb() string { return "status" }
 
 // Verb is the first word of the request's line.
 func (Check) Verb() string { return "check" }

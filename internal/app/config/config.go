@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -27,6 +28,8 @@ type Config struct {
 	Environments []Environment `json:"environments,omitzero" jsonschema:"what releases are promoted to, in the order in which answers show them"`
 	Repository   Repository    `json:"repository,omitzero" jsonschema:"the Git repository of all environments; read from Flux's GitRepository objects where absent"`
 	GitHub       GitHub        `json:"github,omitzero" jsonschema:"access to GitHub"`
+	Namespace    string        `json:"namespace,omitempty" jsonschema:"the namespace of the home cluster in which ferry keeps what it has to remember; default: ferry"`
+	StateDir     string        `json:"stateDir,omitempty" jsonschema:"an absolute path: where ferry's source keeps its state, if not in the home cluster"`
 	Blueprints   string        `json:"blueprints,omitempty" jsonschema:"messages in the place of ferry's own: the absolute path of a folder, git::https://HOST/REPOSITORY.git//FOLDER?ref=COMMIT, or https://HOST/FILE.tar.gz//FOLDER?checksum=sha256:SUM"`
 	Applications []Application `json:"applications,omitzero" jsonschema:"the fields that decide versions, where ferry finds several of an application or takes another; in the words of ferry where"`
 	Access       *Access       `json:"access,omitempty" jsonschema:"who may promote and roll back; anybody in a bound channel where absent. Reading is for all"`
@@ -255,6 +258,10 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		if n, ok := value.(float64); !ok || n != math.Trunc(n) || n < 1 || n >= 1<<53 {
 			return []string{path + ": a whole number belongs here"}
 		}
+	case reflect.Float64:
+		if n, ok := value.(float64); !ok || !(n > 0) || n > 1e6 {
+			return []string{path + ": a number above 0 belongs here"}
+		}
 	case reflect.Bool:
 		if _, ok := value.(bool); !ok {
 			return misfit("true or false")
@@ -437,6 +444,12 @@ func (c Config) faults() (faults []string) {
 		}
 	}
 	repository("repository", c.Repository)
+	if c.Namespace != "" && !namespaceName.MatchString(c.Namespace) {
+		fault("namespace", "%q is no name of a namespace", c.Namespace)
+	}
+	if c.StateDir != "" && !filepath.IsAbs(c.StateDir) {
+		fault("stateDir", "write an absolute path")
+	}
 	if c.Blueprints != "" {
 		if _, err := fetch.Parse(c.Blueprints); err != nil {
 			fault("blueprints", "%v", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
 // Source is the source plugin's configuration. That of Botkube's plugin github-events is read as well, but for secrets
@@ -30,6 +31,7 @@ type Source struct {
 	Environments []Place      `json:"environments,omitzero" jsonschema:"where environments lie in repositories, so that a message says which of them a pull request touches"`
 	Blueprints   string       `json:"blueprints,omitempty" jsonschema:"messages in the place of ferry's own: the absolute path of a folder, git::https://HOST/REPOSITORY.git//FOLDER?ref=COMMIT, or https://HOST/FILE.tar.gz//FOLDER?checksum=sha256:SUM"`
 	StateDir     string       `json:"stateDir,omitempty" jsonschema:"an absolute path: where state is kept in the place of the home cluster, if the plugin gets no kubeconfig"`
+	CacheDir     string       `json:"cacheDir,omitempty" jsonschema:"an absolute path: where GitHub's answers are kept, so that a restart costs nothing; nowhere where absent"`
 	Budget       Budget       `json:"budget,omitzero" jsonschema:"how much GitHub is asked"`
 	Metrics      Metrics      `json:"metrics,omitzero" jsonschema:"figures for Prometheus"`
 }
@@ -49,7 +51,8 @@ type OwnerAuth struct {
 
 // Budget bounds what is asked of GitHub with one credential.
 type Budget struct {
-	PerMinute int64 `json:"perMinute,omitempty" jsonschema:"requests a minute beyond which quiet repositories are asked less often; default 300"`
+	PerMinute int64   `json:"perMinute,omitempty" jsonschema:"requests a minute beyond which quiet repositories are asked less often; default 300"`
+	Factor    float64 `json:"factor,omitempty" jsonschema:"divides all times and multiplies all numbers a minute, for trials; default 1"`
 }
 
 // Metrics say where figures are served.
@@ -73,15 +76,15 @@ type On struct {
 type PullRequestRule struct {
 	Types                []Type               `json:"types,omitzero" jsonschema:"open (is or becomes open, once for each head), closed, merged; or opened, reopened, synchronize, ready, labelled, unlabelled, retargeted; open, closed and merged where absent"`
 	Base                 []string             `json:"base,omitzero" jsonschema:"the branches that they are meant for; all where absent"`
-	Drafts               *bool                `json:"drafts,omitempty" jsonschema:"false: none that is a draft; true: drafts alone; both where absent"`
+	Drafts               *bool                `json:"drafts,omitempty" jsonschema:"false: none that is a draft; all where absent"`
 	Authors              Patterns             `json:"authors,omitzero" jsonschema:"logins"`
 	Paths                Patterns             `json:"paths,omitzero" jsonschema:"files that they change"`
 	Labels               Patterns             `json:"labels,omitzero" jsonschema:"labels that they have"`
 	NotificationTemplate NotificationTemplate `json:"notificationTemplate,omitzero" jsonschema:"what the message looks like"`
 }
 
-// Patterns are regular expressions or globs, each for the whole of a name. An excluded name goes before an included one;
-// where nothing is included, everything else is.
+// Patterns are regular expressions, each for the whole of a name, or behind "glob:" globs. What is excluded goes before what
+// is included; where nothing is included, everything else is.
 type Patterns struct {
 	Include []string `json:"include,omitzero" jsonschema:"one of these has to fit"`
 	Exclude []string `json:"exclude,omitzero" jsonschema:"none of these may fit"`
@@ -402,21 +405,27 @@ func (s Source) faults(known func(path string) bool, fault func(path, format str
 	if s.StateDir != "" && !filepath.IsAbs(s.StateDir) {
 		fault("stateDir", "write an absolute path")
 	}
+	if s.CacheDir != "" && !filepath.IsAbs(s.CacheDir) {
+		fault("cacheDir", "write an absolute path")
+	}
 	if s.Metrics.Port > 65535 {
 		fault("metrics.port", "a port is at most 65535")
 	}
 	if len(s.Repositories) == 0 && known("repositories") {
 		fault("repositories", "at least one is needed")
 	}
-	seen := map[string]bool{}
+	_, mistakes := watch.New(s.Watch(), watch.Ports{})
+	for _, m := range mistakes {
+		m.Path = strings.Replace(m.Path, ".base.include[", ".base[", 1)
+		if known(m.Path) && !strings.HasSuffix(m.Path, "].name") {
+			fault(m.Path, "%s", m.Text)
+		}
+	}
 	for i, r := range s.Repositories {
 		at := fmt.Sprintf("repositories[%d]", i)
-		if _, _, ok := gitops.SplitRepository(r.Name); !ok && known(at+".name") {
+		if _, _, ok := gitops.SplitRepository(r.Name); !ok && known(at+".name") { // which may be an address with a password: not shown
 			fault(at+".name", "write OWNER/NAME as on GitHub, without the address")
-		} else if seen[strings.ToLower(r.Name)] && r.Name != "" {
-			fault(at+".name", "%s is there twice; put its rules into one", r.Name)
 		}
-		seen[strings.ToLower(r.Name)] = true
 		for j, rule := range r.On.PullRequests {
 			rule.faults(fmt.Sprintf("%s.on.pullRequests[%d]", at, j), fault)
 		}
@@ -444,12 +453,10 @@ func (s Source) faults(known func(path string) bool, fault func(path, format str
 
 var ownerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}$`)
 
+// inTemplate is what the template package writes before what is wrong: places that are not those of the configuration.
+var inTemplate = regexp.MustCompile(`^template: template:[0-9]+(:[0-9]+)?: (executing "template" at )?`)
+
 func (r PullRequestRule) faults(at string, fault func(path, format string, args ...any)) {
-	for i, t := range r.Types {
-		if !slices.Contains(types, any(string(t))) {
-			fault(fmt.Sprintf("%s.types[%d]", at, i), "%q is none of %s", t, strings.Trim(fmt.Sprint(types), "[]"))
-		}
-	}
 	at += ".notificationTemplate"
 	template := func(path string, t Template, read func(Template) (*blueprint.Text, error)) {
 		text, err := read(t)
@@ -459,7 +466,7 @@ func (r PullRequestRule) faults(at string, fault func(path, format string, args 
 			}
 		}
 		if err != nil {
-			fault(path, "%v", err)
+			fault(path, "%s", inTemplate.ReplaceAllString(err.Error(), ""))
 		}
 	}
 	if n := r.NotificationTemplate; n.PreviewTpl != "" {
@@ -513,7 +520,7 @@ func (s *Source) keep(fine func(path string) bool) {
 	}
 	s.Environments = places
 	for path, reset := range map[string]func(){
-		"namespace": func() { s.Namespace = "" }, "interval": func() { s.Interval = nil }, "stateDir": func() { s.StateDir = "" },
+		"namespace": func() { s.Namespace = "" }, "interval": func() { s.Interval = nil }, "stateDir": func() { s.StateDir = "" }, "cacheDir": func() { s.CacheDir = "" },
 		"metrics": func() { s.Metrics = Metrics{} }, "budget": func() { s.Budget = Budget{} }, "blueprints": func() { s.Blueprints = "" },
 	} {
 		if !fine(path) {
@@ -524,3 +531,24 @@ func (s *Source) keep(fine func(path string) bool) {
 
 // SourceSchema is the JSON schema of the source's configuration, draft-07 as Botkube expects.
 func SourceSchema() (string, error) { return schemaOf[Source]("ferry's source") }
+
+// Watch is what is to be watched, its rules at the paths that they have in s.
+func (s Source) Watch() watch.Config {
+	c := watch.Config{Ceiling: int(s.Budget.PerMinute), Factor: s.Budget.Factor, Files: true}
+	if s.Interval != nil {
+		c.Interval = time.Duration(*s.Interval)
+	}
+	for _, r := range s.Repositories {
+		repository := watch.Repository{Name: r.Name, Before: r.BeforeDuration.Or(0)}
+		for _, rule := range r.On.PullRequests {
+			w := watch.Rule{Base: watch.Filter{Include: rule.Base}, Authors: watch.Filter(rule.Authors), Labels: watch.Filter(rule.Labels),
+				Paths: watch.Filter(rule.Paths), Drafts: rule.Drafts}
+			for _, t := range rule.Types {
+				w.Types = append(w.Types, string(t))
+			}
+			repository.Rules = append(repository.Rules, w)
+		}
+		c.Repositories = append(c.Repositories, repository)
+	}
+	return c
+}

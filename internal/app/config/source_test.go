@@ -42,7 +42,8 @@ environments:
 - name: prod
   repository: {name: acme/fleet, branch: main, path: clusters/prod}
 stateDir: /var/lib/ferry
-budget: {perMinute: 600}
+budget: {perMinute: 600, factor: 2.5}
+cacheDir: /var/cache/ferry
 metrics: {port: 9090}
 `
 
@@ -53,7 +54,7 @@ func TestLoadSource(t *testing.T) {
 	}
 	drafts := false
 	want := Source{
-		Namespace: "ferry", Interval: duration(time.Minute), StateDir: "/var/lib/ferry", Budget: Budget{PerMinute: 600}, Metrics: Metrics{Port: 9090},
+		Namespace: "ferry", Interval: duration(time.Minute), StateDir: "/var/lib/ferry", Budget: Budget{PerMinute: 600, Factor: 2.5}, CacheDir: "/var/cache/ferry", Metrics: Metrics{Port: 9090},
 		GitHub: SourceGitHub{Auth: Auth{App: &App{ID: 1, InstallationID: 2, KeyFile: "/etc/ferry/app.pem"}},
 			Owners: []OwnerAuth{{Owner: "other-org", Auth: Auth{TokenFile: "/etc/ferry/other"}}}},
 		Repositories: []Followed{
@@ -201,8 +202,8 @@ repositories:
     - drafts: maybe
     - {types: [closed], notificationTemplate: {extraButtons: [{displayName: Diff, commandTpl: "flux diff {{ .Title }}"}]}}
 - acme/apps
-- {name: acme/fleet}
-- {name: acme/rest, beforeDuration: 5, on: {pullRequests: [{labels: {include: bug}}, {base: [main]}]}}
+- {name: acme/more, on: {pullRequests: [{paths: {include: ["glob:**/*.yaml", "**/*.yaml"]}}]}}
+- {name: acme/rest, beforeDuration: 5, on: {pullRequests: [{labels: {include: bug}}, {base: [main]}, {base: ['(']}]}}
 environments:
 - {name: to, repository: {name: acme/fleet, path: clusters/to}}
 - {name: prod, repository: {name: acme/fleet, path: ../x}}
@@ -211,14 +212,14 @@ environments:
 	faults := faultsOf(t, err)
 	for _, want := range []string{
 		"interval: a duration", `unknown field "colour"`, "repositories[0].name: write OWNER/NAME",
-		`repositories[1].on.pullRequests[0].types[0]: "opend" is none of open opened`,
+		`repositories[1].on.pullRequests[0].types[0]: "opend" is none of closed, `,
 		"repositories[1].on.pullRequests[1].notificationTemplate.previewTpl: ", "repositories[1].on.pullRequests[2].notificationTemplate.previewTpl: ",
 		"repositories[1].on.pullRequests[3].notificationTemplate.extraButtons[0]: a button has a commandTpl or a url",
 		"repositories[1].on.pullRequests[3].notificationTemplate.extraButtons[1].displayName: a button has a name",
 		`repositories[1].on.pullRequests[3].notificationTemplate.extraButtons[1].style: "red" is neither`,
 		"repositories[1].on.pullRequests[4].drafts: true or false belongs here, not a text", "repositories[2]: a map belongs here, not a text",
-		"repositories[3].name: acme/fleet is there twice", "repositories[4].beforeDuration: a duration", "repositories[4].on.pullRequests[0].labels.include: a list",
-		`environments[0].name: "to" is a word`, "environments[1].repository.path: write the directory",
+		"repositories[3].on.pullRequests[0].paths.include[1]: ", "repositories[4].beforeDuration: a duration", "repositories[4].on.pullRequests[0].labels.include: a list",
+		"repositories[4].on.pullRequests[2].base[0]: ", `environments[0].name: "to" is a word`, "environments[1].repository.path: write the directory",
 	} {
 		found := 0
 		for _, f := range faults {
@@ -227,10 +228,10 @@ environments:
 			}
 		}
 		if found != 1 {
-			t.Errorf("%d faults begin with %q", found, want)
+			t.Errorf("%d faults begin with %q:\n%s", found, want, strings.Join(faults, "\n"))
 		}
 	}
-	if len(faults) != 16 {
+	if len(faults) != 17 {
 		t.Errorf("%d faults:\n%s", len(faults), strings.Join(faults, "\n"))
 	}
 	var names []string

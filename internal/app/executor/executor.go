@@ -14,6 +14,7 @@ import (
 	stdlog "log"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -163,10 +164,36 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if c.Blueprints != "" {
 		shown = func(ctx context.Context) *blueprint.Set { return r.shown.Set(ctx, c.Blueprints) }
 	}
-	return chatops.Core{Fleet: fleet, Clusters: fleet, GitHub: hub, Blueprints: shown, Promotions: &promotion.Service{
+	return chatops.Core{Fleet: fleet, Clusters: fleet, GitHub: hub, Sources: reports{fleet: fleet, namespace: c.Namespace, dir: c.StateDir}, Blueprints: shown, Promotions: &promotion.Service{
 		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Also: c.GitHub.Repositories, Host: root.Host, Signed: root.Host == "github.com",
 		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
 	}}, nil
+}
+
+// reports are what sources wrote of themselves, in the home cluster or a directory.
+type reports struct {
+	fleet          *cluster.Fleet
+	namespace, dir string
+}
+
+// Reports reads them.
+func (r reports) Reports(ctx context.Context) ([][]byte, error) {
+	if r.dir == "" {
+		return r.fleet.Reports(ctx, cmp.Or(r.namespace, "ferry"), "report")
+	}
+	files, err := filepath.Glob(filepath.Join(r.dir, "*", "report.json"))
+	if err != nil {
+		return nil, fmt.Errorf("list reports: %w", err)
+	}
+	var all [][]byte
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read a report: %w", err)
+		}
+		all = append(all, raw)
+	}
+	return all, nil
 }
 
 func environments(c config.Config) []cluster.Environment {

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -250,6 +251,16 @@ func Read(own *blueprint.Set, files fs.FS) (set *blueprint.Set, faults []string)
 	return set, faults
 }
 
+// File puts the blueprint in a file of the machine in the place of own's of a name.
+func File(own *blueprint.Set, name, file string) (*blueprint.Set, error) {
+	root, err := os.OpenRoot(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return readAs(own, root.FS(), filepath.Base(file), name)
+}
+
 // names are those of the YAML files at the root, sorted.
 func names(files fs.FS) ([]string, error) {
 	entries, err := fs.ReadDir(files, ".")
@@ -273,6 +284,10 @@ func read(set *blueprint.Set, files fs.FS, file string) (*blueprint.Set, error) 
 	if !slices.Contains(set.Names(), name) {
 		return nil, unknown(set)
 	}
+	return readAs(set, files, file, name)
+}
+
+func readAs(set *blueprint.Set, files fs.FS, file, name string) (*blueprint.Set, error) {
 	raw, err := content(files, file)
 	if err != nil {
 		return nil, err
@@ -341,7 +356,8 @@ func try(set *blueprint.Set, name string) error {
 				m.ReplaceBotNamePlaceholder("@ferry")
 				for _, s := range m.Sections {
 					for _, b := range s.Buttons {
-						if _, err := command.Parse(b.Command); err != nil && b.URL == "" {
+						foreign := !strings.HasPrefix(b.Command, "@ferry ferry ")
+						if _, err := command.Parse(b.Command); err != nil && b.URL == "" && !foreign {
 							return fmt.Errorf("button %q: %w", b.Name, err)
 						}
 					}

@@ -4,10 +4,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ferry-chatops/ferry/internal/chatops"
 	"github.com/ferry-chatops/ferry/internal/command"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/operation"
 	"github.com/ferry-chatops/ferry/internal/promotion"
+	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
 // samples are values to try blueprints on, by the blueprint's name: one with all that can be there, and one with little.
@@ -72,6 +74,28 @@ var samples = sync.OnceValue(func() map[string][]any {
 			&gitops.Refusal{Code: gitops.Ambiguous, Title: "Which one?", Reason: "podinfo runs in two namespaces.", Details: []string{"apps/podinfo"}, Snippet: "a: 1", Next: []string{"list apps/podinfo"}},
 			&gitops.Refusal{},
 		},
+	}
+	at := until.Add(-time.Hour)
+	pull := watch.PullRequest{Repository: "acme/fleet", Number: 7, URL: "https://github.com/acme/fleet/pull/7", Title: "Update podinfo", Author: "jane", State: "open", Labels: []string{"release"},
+		Head: watch.Side{Repository: "jane/fleet", Ref: "update", SHA: "3f2a1bc0000000000000000000000000000000aa"}, Base: watch.Side{Repository: "acme/fleet", Ref: "main"}, Created: at}
+	moved := watch.Event{Key: "1#7:synchronize:3f2a1bc", Kind: watch.Synchronize, Repository: "acme/fleet", Found: at, PullRequest: &pull, Before: "90de3c1", Forced: true,
+		Added: []string{"release"}, FileCount: 3, Files: []watch.File{{Name: "apps/prod/podinfo.yaml"}}, Notes: []string{"A note."}}
+	bare := watch.PullRequest{Repository: "acme/fleet", Number: 8, State: "closed"}
+	gone := watch.Event{Key: "acme/fleet:problem:gone", Kind: watch.Problem, Repository: "acme/fleet", Found: until, Problem: &watch.ProblemFacts{Trouble: watch.Gone, Repositories: []string{"acme/fleet"}, Reason: "It is gone.", Since: at}}
+	solved := gone
+	solved.Kind = watch.Solved
+	all["pull"] = []any{
+		chatops.Pull{Event: moved, Touched: chatops.Touched{Environments: []string{"prod"}, Applications: []string{"podinfo"}},
+			Buttons: []chatops.Button{{Name: "Diff", Command: "flux diff ks podinfo"}, {Name: "Docs", URL: "https://wiki.example/7"}}},
+		chatops.Pull{Event: moved, Preview: "#7"},
+		chatops.Pull{Event: watch.Event{Kind: watch.Closed, Repository: "acme/fleet", PullRequest: &bare}},
+	}
+	all["trouble"] = []any{chatops.Trouble{Event: gone}, chatops.Trouble{Event: solved}, chatops.Trouble{Event: watch.Event{Kind: watch.Problem, Problem: &watch.ProblemFacts{}}}}
+	all["sources"] = []any{
+		operation.Overview{Now: until, Sources: []operation.SourceReport{{Source: "pulls", Version: "v1.2.3", Written: at, Faults: []string{"interval: wrong"}, Trouble: "It may not write.", Stretched: true,
+			Accounts:     []operation.SourceAccount{{Name: "App 1", State: "paused", Reason: "limit", Until: until, Remaining: 1, Limit: 5000, Reset: until}},
+			Repositories: []operation.SourceRepository{{Name: "acme/fleet", Success: at, Interval: time.Minute, Failures: 1, Error: "gone", Outbox: 1}}}}},
+		operation.Overview{Now: until}, operation.Overview{Broken: 1},
 	}
 	for _, topic := range []string{"", "list", "promote"} {
 		if manual, err := command.Usage(topic); err == nil {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/ferry-chatops/ferry/internal/blueprint"
+	"github.com/ferry-chatops/ferry/internal/plugin/guard"
 	"github.com/ferry-chatops/ferry/internal/plugin/hostlog"
 )
 
@@ -214,7 +215,7 @@ func TestBareRequestsAreAnswered(t *testing.T) {
 
 func TestPanicOutsideTheResponderFailsOneCall(t *testing.T) {
 	var log bytes.Buffer
-	_, err := survive(hostlog.New(&log, slog.LevelInfo))(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/x"},
+	_, err := guard.Unary(hostlog.New(&log, slog.LevelInfo))(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/x"},
 		func(context.Context, any) (any, error) { panic("100% wrong") })
 	if err == nil || strings.Contains(err.Error(), "%") || !strings.Contains(log.String(), "100% wrong") {
 		t.Errorf("error %v, log %s", err, log.String())

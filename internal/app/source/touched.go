@@ -1,0 +1,152 @@
+package source
+
+import (
+	"context"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ferry-chatops/ferry/internal/app/config"
+	"github.com/ferry-chatops/ferry/internal/chatops"
+	"github.com/ferry-chatops/ferry/internal/github"
+	"github.com/ferry-chatops/ferry/internal/layout"
+	"github.com/ferry-chatops/ferry/internal/promotion"
+	"github.com/ferry-chatops/ferry/internal/watch"
+)
+
+const (
+	touchTime = 20 * time.Second // to fetch a commit and to look; the message goes without an answer then
+	maxTrees  = 4                // commits that are kept: a branch's head is that of many pull requests
+)
+
+// A reacher says what the files of pull requests reach, in the trees of their base branches.
+type reacher struct {
+	places     []config.Place
+	repository func(name string) (promotion.Repository, error)
+
+	mu   sync.Mutex // held while one is fetched: the other stream is about to ask for the same
+	kept []keptTree
+}
+
+// touched is what an event's pull request touches; zero where it cannot be told.
+func (s *Sources) touched(ctx context.Context, w *watching, e watch.Event) chatops.Touched {
+	touched, err := w.reacher.reaches(ctx, e)
+	if err != nil {
+		s.log.Warn("environments of a pull request are not known", "event", e.Key, "error", err)
+		return chatops.Touched{}
+	}
+	return touched
+}
+
+type keptTree struct {
+	name string // REPOSITORY@SHA
+	*layout.Tree
+}
+
+// reaches tells it; zero where it cannot be told.
+func (r *reacher) reaches(ctx context.Context, e watch.Event) (chatops.Touched, error) {
+	p := e.PullRequest
+	places := slices.DeleteFunc(slices.Clone(r.places), func(place config.Place) bool {
+		return !strings.EqualFold(place.Repository.Name, e.Repository) || place.Repository.Branch != "" && place.Repository.Branch != p.Base.Ref
+	})
+	if len(places) == 0 || len(e.Files) == 0 || p.Base.SHA == "" {
+		return chatops.Touched{}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, touchTime)
+	defer cancel()
+	tree, err := r.tree(ctx, e.Repository, p.Base.SHA)
+	if err != nil {
+		return chatops.Touched{}, err
+	}
+	var files []string
+	for _, f := range e.Files {
+		files = append(files, f.Name)
+		if f.Previous != "" {
+			files = append(files, f.Previous)
+		}
+	}
+	var touched chatops.Touched
+	applications := map[string]bool{}
+	for _, place := range places {
+		env, err := tree.Root(ctx, place.Repository.Path, place.Name)
+		if err != nil {
+			return chatops.Touched{}, err
+		}
+		names, is, err := tree.Touches(ctx, env, files)
+		if err != nil {
+			return chatops.Touched{}, err
+		}
+		if !is {
+			continue
+		}
+		touched.Environments = append(touched.Environments, place.Name)
+		for _, name := range names {
+			applications[name] = true
+		}
+	}
+	touched.Applications = sorted(applications)
+	return touched, nil
+}
+
+// tree is that of a commit, fetched once.
+func (r *reacher) tree(ctx context.Context, repository, sha string) (*layout.Tree, error) {
+	name := strings.ToLower(repository) + "@" + sha
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.IndexFunc(r.kept, func(k keptTree) bool { return k.name == name }); i >= 0 {
+		return r.kept[i].Tree, nil
+	}
+	from, err := r.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	files, err := from.Tree(ctx, sha)
+	if err != nil {
+		return nil, err
+	}
+	tree := layout.Open(files)
+	r.kept = append(r.kept, keptTree{name, tree})
+	r.kept = r.kept[max(0, len(r.kept)-maxTrees):]
+	return tree, nil
+}
+
+// repositories opens those of the configuration with the credentials of their owners.
+func (s *Sources) repositories(c config.Source, accounts []github.Account) func(name string) (promotion.Repository, error) {
+	clients := map[string]*github.Client{} // by account; used below a lock of the reacher's
+	return func(name string) (promotion.Repository, error) {
+		a := accountOf(accounts, name)
+		client := clients[a.Name]
+		if client == nil {
+			var err error
+			client, err = github.New(github.Config{
+				BaseURL: c.GitHub.BaseURL, Token: a.Token, App: a.App, Allowed: func(string) bool { return true }, // what is watched is configured
+				Tree: func(ctx context.Context, remote, header, sha string) (fs.FS, error) {
+					return s.trees.Tree(ctx, remote, header, sha)
+				},
+			}, s.log)
+			if err != nil {
+				return nil, err
+			}
+			clients[a.Name] = client
+		}
+		return client.Repository(name)
+	}
+}
+
+// accountOf is the one for a repository: the first that names its owner, else one for all others.
+func accountOf(accounts []github.Account, repository string) github.Account {
+	owner, _, _ := strings.Cut(repository, "/")
+	for _, a := range accounts {
+		if slices.ContainsFunc(a.Owners, func(o string) bool { return strings.EqualFold(o, owner) }) {
+			return a
+		}
+	}
+	for _, a := range accounts {
+		if len(a.Owners) == 0 {
+			return a
+		}
+	}
+	return github.Account{}
+}
