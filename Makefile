@@ -5,6 +5,7 @@ GOARCH   := $(shell go env GOARCH)
 VERSION  ?= v0.1.0
 FUZZTIME ?= 1m
 EXECUTOR := bin/executor_ferry_$(GOOS)_$(GOARCH)
+SOURCE   := bin/source_ferry_$(GOOS)_$(GOARCH)
 
 # The same flags everywhere: others would compile every dependency again.
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
@@ -19,9 +20,10 @@ CLUSTERS := ./internal/testenv ./internal/testenv/fleet ./internal/layout ./cmd/
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build the plugin, its index and the terminal program into bin/
+build: ## build the plugins, their index and the terminal program into bin/
 	@mkdir -p bin
 	@$(BUILD) -o $(EXECUTOR) ./cmd/executor/ferry
+	@$(BUILD) -o $(SOURCE) ./cmd/source/ferry
 	@$(BUILD) -o bin/ferry ./cmd/ferry
 	@bin/ferry index build --binaries bin --url-base "file://$(CURDIR)/bin" --output bin/index.yaml
 

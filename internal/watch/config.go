@@ -53,6 +53,12 @@ type source struct {
 
 var repositoryName = regexp.MustCompile(`\A[A-Za-z0-9](?:[A-Za-z0-9_-]{0,98}[A-Za-z0-9_])?/[A-Za-z0-9._-]{1,100}\z`)
 
+// Mistakes are all that is wrong with a configuration.
+func (c Config) Mistakes() []Mistake {
+	_, _, mistakes := c.compile()
+	return mistakes
+}
+
 // compile reads a Config: what can be watched of it, and all that is wrong with the rest.
 func (c Config) compile() (Config, []*source, []Mistake) {
 	c.Interval = cmp.Or(max(c.Interval, 0), 30*time.Second)

@@ -179,7 +179,7 @@ func LoadSource(documents [][]byte) (Source, error) {
 	known := func(path string) bool {
 		return !slices.ContainsFunc(flaws, func(f flaw) bool { return within(path, f.path) })
 	}
-	s.faults(known, func(path, format string, args ...any) { add(path + ": " + fmt.Sprintf(format, args...)) })
+	s.faults(fine, known, func(path, format string, args ...any) { add(path + ": " + fmt.Sprintf(format, args...)) })
 	s.keep(fine)
 	s.Namespace = cmp.Or(s.Namespace, defaultNamespace)
 	s.Budget.PerMinute = cmp.Or(s.Budget.PerMinute, defaultPerMinute)
@@ -380,8 +380,9 @@ func (n NotificationTemplate) Templates() (t Templates, err error) {
 	return t, nil
 }
 
-// faults finds what the types cannot say. known says of a path that what is written there was not left out.
-func (s Source) faults(known func(path string) bool, fault func(path, format string, args ...any)) {
+// faults finds what the types cannot say. fine says that nothing at a path or below is wrong, known that what is at the path was not left out for
+// that.
+func (s Source) faults(fine, known func(path string) bool, fault func(path, format string, args ...any)) {
 	if s.Namespace != "" && !namespaceName.MatchString(s.Namespace) {
 		fault("namespace", "%q is no name of a namespace", s.Namespace)
 	}
@@ -414,9 +415,11 @@ func (s Source) faults(known func(path string) bool, fault func(path, format str
 	if len(s.Repositories) == 0 && known("repositories") {
 		fault("repositories", "at least one is needed")
 	}
-	_, mistakes := watch.New(s.Watch(), watch.Ports{})
-	for _, m := range mistakes {
+	for _, m := range s.Watch().Mistakes() {
 		m.Path = strings.Replace(m.Path, ".base.include[", ".base[", 1)
+		if rules, empty := strings.CutSuffix(m.Path, ".pullRequests"); empty && !fine(rules) {
+			continue // the reason why there are none is told
+		}
 		if known(m.Path) && !strings.HasSuffix(m.Path, "].name") {
 			fault(m.Path, "%s", m.Text)
 		}

@@ -3,6 +3,10 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -253,6 +257,39 @@ func TestSourceWithoutConfigurationShowsOne(t *testing.T) {
 		var refusal *gitops.Refusal
 		if _, err := LoadSource(documents(text)); !errors.As(err, &refusal) || !strings.Contains(refusal.Snippet, "repositories:") {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestREADMEOfTheSource(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(raw), "\n## Pull requests in chat\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, example, _ := strings.Cut(section, "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	var values struct {
+		Sources map[string]map[string]any
+	}
+	if err := yaml.Unmarshal([]byte(example), &values); err != nil {
+		t.Fatal(err)
+	}
+	document, err := yaml.Marshal(values.Sources["pulls"]["ferry/ferry"].(map[string]any)["config"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadSource([][]byte{document}); err != nil {
+		t.Errorf("what it shows does not load: %v", err)
+	}
+	text, err := SourceSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`"([a-zA-Z]+)": \{`).FindAllStringSubmatch(text, -1) {
+		if key := m[1]; !slices.Contains([]string{"properties", "items", "tokenEnv", "tokenSecret", "key", "keySecret", "blueprints", "baseURL", "style"}, key) && !regexp.MustCompile(`\b`+key+`\b`).MatchString(section) {
+			t.Errorf("it says nothing of %s", key)
 		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -113,6 +112,7 @@ func (s *Sources) Follow(ctx context.Context, in plugin.Input, send plugin.Send)
 	if in.Interactive {
 		stream = "interactive"
 	}
+	w.state.forget(ctx, w.notices)
 	for _, notice := range w.notices {
 		if w.state.told(ctx, stream, notice.Error()) {
 			continue
@@ -122,17 +122,29 @@ func (s *Sources) Follow(ctx context.Context, in plugin.Input, send plugin.Send)
 		}
 		w.state.tell(ctx, stream, notice.Error())
 	}
-	if w.watcher == nil {
+	if w.make == nil {
 		<-ctx.Done()
 		return
 	}
-	deliveries := w.watcher.Subscribe(ctx, stream)
+	for {
+		watcher, renewed := w.renewal()
+		s.deliver(ctx, w, watcher.Subscribe(ctx, stream), renewed, in.Interactive, send)
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// deliver hands over what a watcher has, until ctx ends or another watcher has taken its place.
+func (s *Sources) deliver(ctx context.Context, w *watching, deliveries <-chan watch.Delivery, renewed <-chan struct{}, interactive bool, send plugin.Send) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-renewed:
+			return
 		case d := <-deliveries:
-			if !send(ctx, s.event(ctx, w, d.Event, in.Interactive)) {
+			if !send(ctx, s.event(ctx, w, d.Event, interactive)) {
 				return
 			}
 			d.Done()
@@ -151,9 +163,36 @@ type watching struct {
 	state   *state
 	hub     hub
 	reacher *reacher
-	watcher *watch.Watcher // nil where there is nothing that can be followed
+	make    func() *watch.Watcher // nil where there is nothing that can be followed
 	rules   map[string]rule
 	shown   func(context.Context) *blueprint.Set // the operator's; nil where there are none
+
+	mu      sync.Mutex
+	watcher *watch.Watcher // runs at present
+	renewed chan struct{}  // closed when another one does
+}
+
+// present is the watcher that runs.
+func (w *watching) present() *watch.Watcher {
+	watcher, _ := w.renewal()
+	return watcher
+}
+
+func (w *watching) renewal() (*watch.Watcher, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.watcher, w.renewed
+}
+
+// renew puts another watcher in the place of one that has ended: each runs once.
+func (w *watching) renew() *watch.Watcher {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.renewed != nil {
+		close(w.renewed)
+	}
+	w.watcher, w.renewed = w.make(), make(chan struct{})
+	return w.watcher
 }
 
 // A rule is how what a rule tells is shown.
@@ -217,13 +256,14 @@ func (s *Sources) open(in plugin.Input) *watching {
 			notice(err)
 		}
 	}
-	if w.watcher == nil {
+	if w.make == nil {
 		close(w.ended)
 		return w
 	}
+	first := w.renew()
 	go func() {
 		defer close(w.ended)
-		s.run(ctx, w, in.Source)
+		s.run(ctx, w, in.Source, first)
 	}()
 	return w
 }
@@ -254,16 +294,33 @@ func (s *Sources) follow(w *watching, secret config.ReadSecret) (err error) {
 			w.rules[fmt.Sprintf("repositories[%d].on.pullRequests[%d]", i, j)] = shown
 		}
 	}
-	w.watcher, _ = watch.New(w.config.Watch(), watch.Ports{
-		GitHub: w.hub, Store: w.state.store, Journal: w.state.journal, Now: s.now, Random: rand.Float64, Log: s.log,
-	})
+	w.make = func() *watch.Watcher {
+		watcher, _ := watch.New(w.config.Watch(), watch.Ports{ // mistakes were told of the configuration
+			GitHub: w.hub, Store: w.state.store, Journal: w.state.journal, Now: s.now, Random: rand.Float64, Log: s.log,
+		})
+		return watcher
+	}
 	return nil
 }
 
-// run watches until ctx ends, and begins again after a panic.
-func (s *Sources) run(ctx context.Context, w *watching, name string) {
+// run watches and reports until ctx ends, and begins again after a panic.
+func (s *Sources) run(ctx context.Context, w *watching, name string, first *watch.Watcher) {
+	tasks := []func(context.Context){
+		func(ctx context.Context) {
+			if first == nil {
+				w.renew().Run(ctx)
+				return
+			}
+			watcher := first
+			first = nil
+			watcher.Run(ctx)
+		},
+		func(ctx context.Context) { s.reporting(ctx, w, name) },
+	}
+	if w.config.Metrics.Port > 0 {
+		tasks = append(tasks, func(ctx context.Context) { s.serving(ctx, w, name) })
+	}
 	var all sync.WaitGroup
-	tasks := []func(context.Context){w.watcher.Run}
 	for _, task := range tasks {
 		all.Go(func() { restarted(ctx, s.log.With("source", name), task) })
 	}
@@ -292,10 +349,10 @@ func (s *Sources) Hint(in plugin.Input, body []byte) error {
 	s.mu.Lock()
 	w := s.watching[key(in)]
 	s.mu.Unlock()
-	if w == nil || w.watcher == nil {
+	if w == nil || w.make == nil {
 		return errors.New("ferry does not follow any repository here yet")
 	}
-	return w.watcher.Hint(repository)
+	return w.present().Hint(repository)
 }
 
 // openState opens what keeps state, and what reads Secrets beside it. The error is a Refusal; without a store nothing can
@@ -374,13 +431,4 @@ func guarded(log *slog.Logger, do func()) (panicked bool) {
 	}()
 	do()
 	return false
-}
-
-func sorted(all map[string]bool) []string {
-	var names []string
-	for name := range all {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/ferry-chatops/ferry/internal/gitops"
 	plugin "github.com/ferry-chatops/ferry/internal/plugin/source"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
@@ -71,7 +72,7 @@ func (s *state) tell(ctx context.Context, stream, notice string) {
 }
 
 // forget leaves of the notices that were told those that still hold: the others are news when they come again.
-func (s *state) forget(ctx context.Context, notices []string) {
+func (s *state) forget(ctx context.Context, notices []*gitops.Refusal) {
 	s.told(ctx, "", "") // reads them
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +80,7 @@ func (s *state) forget(ctx context.Context, notices []string) {
 	for note := range s.notes {
 		kept := false
 		for _, n := range notices {
-			kept = kept || len(note) > 16 && note[len(note)-16:] == digest(n)
+			kept = kept || len(note) > 16 && note[len(note)-16:] == digest(n.Error())
 		}
 		if !kept {
 			delete(s.notes, note)

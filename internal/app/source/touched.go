@@ -11,7 +11,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/app/config"
 	"github.com/ferry-chatops/ferry/internal/chatops"
 	"github.com/ferry-chatops/ferry/internal/github"
-	"github.com/ferry-chatops/ferry/internal/layout"
+	"github.com/ferry-chatops/ferry/internal/operation"
 	"github.com/ferry-chatops/ferry/internal/promotion"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
@@ -42,23 +42,20 @@ func (s *Sources) touched(ctx context.Context, w *watching, e watch.Event) chato
 
 type keptTree struct {
 	name string // REPOSITORY@SHA
-	*layout.Tree
+	operation.Reach
 }
 
 // reaches tells it; zero where it cannot be told.
 func (r *reacher) reaches(ctx context.Context, e watch.Event) (chatops.Touched, error) {
 	p := e.PullRequest
-	places := slices.DeleteFunc(slices.Clone(r.places), func(place config.Place) bool {
-		return !strings.EqualFold(place.Repository.Name, e.Repository) || place.Repository.Branch != "" && place.Repository.Branch != p.Base.Ref
-	})
+	var places []operation.Root
+	for _, one := range r.places {
+		if at := one.Repository; strings.EqualFold(at.Name, e.Repository) && (at.Branch == "" || at.Branch == p.Base.Ref) {
+			places = append(places, operation.Root{Environment: one.Name, Path: at.Path})
+		}
+	}
 	if len(places) == 0 || len(e.Files) == 0 || p.Base.SHA == "" {
 		return chatops.Touched{}, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, touchTime)
-	defer cancel()
-	tree, err := r.tree(ctx, e.Repository, p.Base.SHA)
-	if err != nil {
-		return chatops.Touched{}, err
 	}
 	var files []string
 	for _, f := range e.Files {
@@ -67,46 +64,33 @@ func (r *reacher) reaches(ctx context.Context, e watch.Event) (chatops.Touched, 
 			files = append(files, f.Previous)
 		}
 	}
-	var touched chatops.Touched
-	applications := map[string]bool{}
-	for _, place := range places {
-		env, err := tree.Root(ctx, place.Repository.Path, place.Name)
-		if err != nil {
-			return chatops.Touched{}, err
-		}
-		names, is, err := tree.Touches(ctx, env, files)
-		if err != nil {
-			return chatops.Touched{}, err
-		}
-		if !is {
-			continue
-		}
-		touched.Environments = append(touched.Environments, place.Name)
-		for _, name := range names {
-			applications[name] = true
-		}
+	ctx, cancel := context.WithTimeout(ctx, touchTime)
+	defer cancel()
+	tree, err := r.tree(ctx, e.Repository, p.Base.SHA)
+	if err != nil {
+		return chatops.Touched{}, err
 	}
-	touched.Applications = sorted(applications)
-	return touched, nil
+	environments, applications, err := tree.Of(ctx, places, files)
+	return chatops.Touched{Environments: environments, Applications: applications}, err
 }
 
 // tree is that of a commit, fetched once.
-func (r *reacher) tree(ctx context.Context, repository, sha string) (*layout.Tree, error) {
+func (r *reacher) tree(ctx context.Context, repository, sha string) (operation.Reach, error) {
 	name := strings.ToLower(repository) + "@" + sha
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if i := slices.IndexFunc(r.kept, func(k keptTree) bool { return k.name == name }); i >= 0 {
-		return r.kept[i].Tree, nil
+		return r.kept[i].Reach, nil
 	}
 	from, err := r.repository(repository)
 	if err != nil {
-		return nil, err
+		return operation.Reach{}, err
 	}
 	files, err := from.Tree(ctx, sha)
 	if err != nil {
-		return nil, err
+		return operation.Reach{}, err
 	}
-	tree := layout.Open(files)
+	tree := operation.NewReach(files)
 	r.kept = append(r.kept, keptTree{name, tree})
 	r.kept = r.kept[max(0, len(r.kept)-maxTrees):]
 	return tree, nil
