@@ -383,6 +383,9 @@ func (w *watching) openState(in plugin.Input) (config.ReadSecret, error) {
 	default:
 		memory := newMemory()
 		w.state.store, w.state.records = memory, memory
+		if len(w.config.Repositories) == 0 { // there is nothing to be forgotten
+			return noSecret, nil
+		}
 		return noSecret, &gitops.Refusal{Code: gitops.Config, Title: "ferry's source forgets at its end",
 			Reason:  "It was given neither a kubeconfig nor a stateDir, so it keeps in memory what was seen and told. What happens while it does not run is not told. In Botkube, give the source an rbac block:",
 			Snippet: "context:\n  rbac:\n    group:\n      type: Static\n      static: {values: [ferry]}"}

@@ -1,0 +1,397 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kubeshop/botkube/pkg/api"
+
+	"github.com/ferry-chatops/ferry/internal/app/config"
+	"github.com/ferry-chatops/ferry/internal/github"
+	plugin "github.com/ferry-chatops/ferry/internal/plugin/source"
+	"github.com/ferry-chatops/ferry/internal/watch"
+)
+
+// pulls is GitHub with one repository, acme/fleet.
+type pulls struct {
+	mu    sync.Mutex
+	all   []watch.PullRequest
+	fault error
+	looks int
+	at    chan struct{} // takes a token for each look
+}
+
+func newPulls() *pulls { return &pulls{at: make(chan struct{}, 1000)} }
+
+func (p *pulls) Pulls(_ context.Context, request watch.Request) (watch.Page, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looks++
+	select {
+	case p.at <- struct{}{}:
+	default:
+	}
+	page := watch.Page{Repository: 1, Name: "acme/fleet"}
+	for _, one := range p.all {
+		if !request.Open || one.State == "open" {
+			page.Pulls = append(page.Pulls, one)
+		}
+	}
+	return page, p.fault
+}
+
+func (p *pulls) Files(context.Context, string, int) ([]watch.File, bool, error) {
+	return []watch.File{{Name: "apps/prod/podinfo.yaml"}, {Name: "README.md"}}, true, nil
+}
+
+func (p *pulls) Diverged(context.Context, string, string, string) (bool, error) { return false, nil }
+
+func (p *pulls) Status() github.Status {
+	return github.Status{Accounts: []github.AccountStatus{{Name: "token", State: github.Good, Counts: github.Counts{OK: 3, Unchanged: 40},
+		Budgets: []github.Budget{{Resource: "core", Limit: 5000, Remaining: 4990, Reset: time.Unix(1767366600, 0)}}}}}
+}
+
+// open adds a pull request.
+func (p *pulls) open(number int, title string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now().Add(time.Duration(number) * time.Second)
+	sha := fmt.Sprintf("%040d", number)
+	raw := fmt.Sprintf(`{"number": %d, "state": "open", "title": %q, "html_url": "https://github.com/acme/fleet/pull/%d", "user": {"login": "jane"}, "head": {"ref": "update", "sha": %q}, "base": {"ref": "main"}}`, number, title, number, sha)
+	p.all = append(p.all, watch.PullRequest{Repository: "acme/fleet", Number: number, URL: fmt.Sprintf("https://github.com/acme/fleet/pull/%d", number), Title: title, Author: "jane", State: "open",
+		Head: watch.Side{Repository: "acme/fleet", Ref: "update", SHA: sha}, Base: watch.Side{Repository: "acme/fleet", Ref: "main", SHA: strings.Repeat("b", 40)}, Created: now, Updated: now, Raw: []byte(raw)})
+}
+
+// settled waits until GitHub was looked at some times more.
+func (p *pulls) settled(t *testing.T, looks int) {
+	t.Helper()
+	for range looks {
+		select {
+		case <-p.at:
+		case <-time.After(20 * time.Second):
+			t.Fatal("GitHub is not looked at")
+		}
+	}
+}
+
+// begin gives Sources whose GitHub is from, and how often it was opened.
+func begin(t *testing.T, from *pulls) (*Sources, *int) {
+	t.Helper()
+	s, err := New("v1.2.3", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := new(int)
+	s.hub = func(config.Source, []github.Account, *slog.Logger) (hub, error) {
+		*opened++
+		return from, nil
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, opened
+}
+
+// stream follows, and gives what arrives.
+func (s *Sources) stream(t *testing.T, in plugin.Input) <-chan plugin.Event {
+	t.Helper()
+	events := make(chan plugin.Event)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Follow(ctx, in, func(ctx context.Context, e plugin.Event) bool {
+			select {
+			case events <- e:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return events
+}
+
+func next(t *testing.T, events <-chan plugin.Event) (text string, raw map[string]any) {
+	t.Helper()
+	select {
+	case e := <-events:
+		if len(e.Raw) > 0 {
+			if err := json.Unmarshal(e.Raw, &raw); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return textOf(e.Message), raw
+	case <-time.After(20 * time.Second):
+		t.Fatal("no event")
+		return "", nil
+	}
+}
+
+func textOf(m api.Message) string {
+	all := []string{m.BaseBody.Plaintext, m.BaseBody.CodeBlock}
+	for _, s := range m.Sections {
+		all = append(all, s.Header, s.Description, s.Body.Plaintext, s.Body.CodeBlock)
+		for _, f := range s.TextFields {
+			all = append(all, f.Key+": "+f.Value)
+		}
+		for _, b := range s.Buttons {
+			all = append(all, "["+b.Name+"] "+b.Command+b.URL)
+		}
+		for _, c := range s.Context {
+			all = append(all, c.Text)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+func has(t *testing.T, text string, wanted ...string) {
+	t.Helper()
+	for _, want := range wanted {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in:\n%s", want, text)
+		}
+	}
+}
+
+// quick is a configuration whose times are short.
+func quick(t *testing.T, more string) [][]byte {
+	return [][]byte{fmt.Appendf(nil, "stateDir: %s\nbudget: {factor: 100}\n%s", t.TempDir(), more)}
+}
+
+const fleet = "repositories: [{name: acme/fleet}]"
+
+// The host opens a stream for platforms with buttons and one for those without.
+func TestTwoStreamsHaveOneWatcher(t *testing.T) {
+	hub := newPulls()
+	s, opened := begin(t, hub)
+	configs := quick(t, fleet)
+	blocks := s.stream(t, plugin.Input{Source: "pulls", Configs: configs, Interactive: true})
+	text := s.stream(t, plugin.Input{Source: "pulls", Configs: configs})
+	hub.settled(t, 3)
+	hub.open(7, "Update <!channel> podinfo")
+	shown, raw := next(t, blocks)
+	has(t, shown, "acme/fleet #7 opened", "Update &lt;!channel&gt; podinfo", "Author: jane", "Files: 2", "[View] https://github.com/acme/fleet/pull/7", "1#7:opened:")
+	if raw["Level"] != "info" || raw["Kind"] != "opened" || raw["number"] != 7.0 || raw["html_url"] != "https://github.com/acme/fleet/pull/7" || raw["Key"] == "" {
+		t.Errorf("raw %v", raw)
+	}
+	shown, _ = next(t, text)
+	has(t, shown, "**acme/fleet #7 opened**", "View: https://github.com/acme/fleet/pull/7")
+	if strings.Contains(shown, "<!channel>") {
+		t.Errorf("it calls everybody: %s", shown)
+	}
+	if *opened != 1 {
+		t.Errorf("%d watchers", *opened)
+	}
+}
+
+// Another source group, or another configuration, has its own.
+func TestDistinctConfigurationsHaveTheirOwn(t *testing.T) {
+	hub := newPulls()
+	s, opened := begin(t, hub)
+	s.stream(t, plugin.Input{Source: "a", Configs: quick(t, fleet)})
+	s.stream(t, plugin.Input{Source: "a", Configs: quick(t, fleet+"\nnamespace: x")})
+	s.stream(t, plugin.Input{Source: "b", Configs: quick(t, fleet)})
+	hub.settled(t, 6)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if *opened != 3 {
+		t.Errorf("%d watchers", *opened)
+	}
+}
+
+func TestWhatWasToldIsNotToldAgain(t *testing.T) {
+	hub := newPulls()
+	configs := quick(t, fleet)
+	in := plugin.Input{Source: "pulls", Configs: configs, Interactive: true}
+	t.Run("first", func(t *testing.T) {
+		s, _ := begin(t, hub)
+		events := s.stream(t, in)
+		hub.settled(t, 3)
+		hub.open(7, "One")
+		shown, _ := next(t, events)
+		has(t, shown, "#7 opened")
+	})
+	hub.open(8, "Two") // while nobody looks
+	t.Run("second", func(t *testing.T) {
+		s, _ := begin(t, hub)
+		shown, _ := next(t, s.stream(t, in))
+		has(t, shown, "#8 opened", "Two")
+	})
+}
+
+const buttons = `repositories:
+- name: acme/fleet
+  on:
+    pullRequests:
+    - notificationTemplate:
+        previewTpl: "PR {{ .Number }} by {{ .User.Login }}: {{ .PullRequest.Title }} @everyone"
+        extraButtons:
+        - {displayName: Flux Diff, commandTpl: "flux diff ks podinfo --github-ref {{ .HTMLURL }} "}
+        - {displayName: Unsafe, commandTpl: "flux diff ks {{ .Title }}"}
+        - {displayName: Docs, url: "https://wiki.example/{{ .Number }}", style: primary}
+        - {displayName: Plain, url: "http://wiki.example/{{ .Number }}"}
+`
+
+func TestTemplatesOfTheConfiguration(t *testing.T) {
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	configs := quick(t, buttons)
+	blocks := s.stream(t, plugin.Input{Source: "pulls", Configs: configs, Interactive: true})
+	text := s.stream(t, plugin.Input{Source: "pulls", Configs: configs})
+	hub.settled(t, 3)
+	hub.open(7, "x --yes; rm")
+	shown, _ := next(t, blocks)
+	has(t, shown, "PR 7 by jane: x --yes; rm @\u200beveryone", "[Flux Diff] {{BotName}} flux --bk-cmd-header='Flux Diff' diff ks podinfo --github-ref https://github.com/acme/fleet/pull/7",
+		"[Docs] https://wiki.example/7", "The button Unsafe is left out: what this pull request would put into its command is not safe there.", "The button Plain is left out")
+	if strings.Contains(shown, "[Unsafe]") || strings.Contains(shown, "[Plain]") || strings.Contains(shown, "Author:") {
+		t.Error(shown)
+	}
+	shown, _ = next(t, text)
+	has(t, shown, "Flux Diff: `flux diff ks podinfo --github-ref https://github.com/acme/fleet/pull/7`", "Docs: https://wiki.example/7")
+}
+
+func TestFaultsAreToldOnceAndTheRestIsFollowed(t *testing.T) {
+	hub := newPulls()
+	configs := quick(t, "repositories: [{name: not a name}, {name: acme/fleet}]")
+	in := plugin.Input{Source: "pulls", Configs: configs}
+	t.Run("first", func(t *testing.T) {
+		s, _ := begin(t, hub)
+		events := s.stream(t, in)
+		shown, raw := next(t, events)
+		has(t, shown, "repositories[0].name: write OWNER/NAME")
+		if raw["Level"] != "error" {
+			t.Errorf("raw %v", raw)
+		}
+		hub.settled(t, 3)
+		hub.open(7, "One")
+		shown, _ = next(t, events)
+		has(t, shown, "#7 opened")
+	})
+	t.Run("after a restart", func(t *testing.T) {
+		s, _ := begin(t, hub)
+		events := s.stream(t, in)
+		hub.settled(t, 3)
+		hub.open(8, "Two")
+		shown, _ := next(t, events)
+		has(t, shown, "#8 opened")
+	})
+}
+
+func TestNothingToFollowIsToldAndNothingElseHappens(t *testing.T) {
+	for name, test := range map[string]struct {
+		in   plugin.Input
+		want string
+	}{
+		"nothing":              {plugin.Input{}, "no configuration yet"},
+		"no YAML":              {plugin.Input{Configs: [][]byte{[]byte("{")}}, "document 1 cannot be read"},
+		"an inline token":      {plugin.Input{Configs: quick(t, fleet+"\ngithub: {auth: {accessToken: canary}}")}, "write github: {auth: {tokenFile: /etc/ferry/github-token}}"},
+		"a broken kubeconfig":  {plugin.Input{Configs: quick(t, fleet), Kubeconfig: []byte("{canary")}, "is not a kubeconfig"},
+		"neither place":        {plugin.Input{Configs: [][]byte{[]byte(fleet + "\nbudget: {factor: 100}")}}, "neither a kubeconfig nor a stateDir"},
+		"a missing blueprint":  {plugin.Input{Configs: quick(t, "repositories: [{name: acme/fleet, on: {pullRequests: [{notificationTemplate: {blueprint: /nowhere/x.yaml}}]}}]")}, "/nowhere/x.yaml"},
+		"a wrong kind of list": {plugin.Input{Configs: quick(t, "repositories: {acme/fleet: {}}")}, "repositories: a list"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := begin(t, newPulls())
+			events := s.stream(t, test.in)
+			shown, _ := next(t, events)
+			has(t, shown, test.want)
+			if strings.Contains(shown, "canary") {
+				t.Error(shown)
+			}
+			select {
+			case e := <-events:
+				t.Errorf("more: %s", textOf(e.Message))
+			case <-time.After(100 * time.Millisecond):
+			}
+		})
+	}
+}
+
+func TestProblemsAreToldOnceAndTheirEnd(t *testing.T) {
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	events := s.stream(t, plugin.Input{Source: "pulls", Configs: quick(t, fleet)})
+	hub.settled(t, 2)
+	hub.mu.Lock()
+	hub.fault = &watch.Fault{Trouble: watch.Gone, Reason: "There is no repository acme/fleet, or ferry may not see it."}
+	hub.mu.Unlock()
+	shown, raw := next(t, events)
+	has(t, shown, "**ferry cannot follow acme/fleet**", "There is no repository acme/fleet")
+	if raw["Level"] != "error" {
+		t.Errorf("raw %v", raw)
+	}
+	hub.mu.Lock()
+	hub.fault = nil
+	hub.mu.Unlock()
+	shown, raw = next(t, events)
+	has(t, shown, "**acme/fleet can be followed again**")
+	if raw["Level"] != "info" {
+		t.Errorf("raw %v", raw)
+	}
+}
+
+func TestHints(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"action": "opened", "number": 7, "repository": {"full_name": "acme/fleet"}}`:                   "acme/fleet",
+		"payload=%7B%22repository%22%3A%7B%22full_name%22%3A%22acme%2Ffleet%22%7D%7D&x=1":                "acme/fleet",
+		` {"repository": {"full_name": "acme/fleet", "private": true}, "sender": {"login": "x"}}` + "\n": "acme/fleet",
+	} {
+		if got, err := hinted([]byte(body)); got != want || err != nil {
+			t.Errorf("%s: %q, %v", body, got, err)
+		}
+	}
+	for body, want := range map[string]error{
+		"": errNoWebhook, "hello": errNoWebhook, "[]": errNoWebhook, "{": errNoWebhook, "payload=%zz": errNoWebhook, "payload=[1]": errNoWebhook, "null": errNoWebhook, "7": errNoWebhook,
+		"{}": errNoRepository, `{"repository": 7}`: errNoRepository, `{"repository": {"full_name": "../../x"}}`: errNoRepository, `{"repository": {"full_name": 7}}`: errNoRepository,
+		`{"repository": {"full_name": "a/b/c"}}`: errNoRepository,
+	} {
+		if got, err := hinted([]byte(body)); got != "" || err != want { //nolint:errorlint // it is this one
+			t.Errorf("%s: %q, %v", body, got, err)
+		}
+	}
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	in := plugin.Input{Source: "pulls", Configs: quick(t, "interval: 24h\nbudget: {factor: 1}\n"+fleet), Kubeconfig: nil}
+	in.Configs[0] = []byte(strings.Replace(string(in.Configs[0]), "budget: {factor: 100}\n", "", 1))
+	body := func(name string) []byte { return fmt.Appendf(nil, `{"repository": {"full_name": %q}}`, name) }
+	if err := s.Hint(in, body("acme/fleet")); err == nil || !strings.Contains(err.Error(), "does not follow any repository here yet") {
+		t.Error(err)
+	}
+	s.stream(t, in)
+	hub.settled(t, 1)
+	if err := s.Hint(in, body("acme/other")); err == nil || !strings.Contains(err.Error(), "acme/other") {
+		t.Error(err)
+	}
+	if err := s.Hint(in, []byte("garbage")); err != errNoWebhook { //nolint:errorlint // it is this one
+		t.Error(err)
+	}
+	for range 2 { // once for each mode
+		if err := s.Hint(in, body("Acme/Fleet")); err != nil {
+			t.Error(err)
+		}
+	}
+	hub.settled(t, 1)
+}
+
+func FuzzHinted(f *testing.F) {
+	f.Add([]byte(`{"repository": {"full_name": "acme/fleet"}}`))
+	f.Add([]byte("payload=%7B%22repository%22%3A%7B%22full_name%22%3A%22acme%2Ffleet%22%7D%7D"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if name, err := hinted(body); err == nil && strings.Count(name, "/") != 1 {
+			t.Errorf("%q names %q", body, name)
+		}
+	})
+}
