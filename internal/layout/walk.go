@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -110,12 +111,16 @@ func (t *Tree) Root(ctx context.Context, dir, name string) (Environment, error) 
 	if info, err := fs.Stat(t.files, at); err != nil || !info.IsDir() {
 		return Environment{}, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("There is no directory %s.", dir)}
 	}
-	env := Environment{Name: name, Sites: []gitops.Kustomization{{Path: at}}}
-	w, err := t.walk(ctx, env, view{needed: func([]string) bool { return false }})
+	w, err := t.outline(ctx, at, name)
 	if err != nil {
 		return Environment{}, err
 	}
 	return w.environment, nil
+}
+
+// outline walks the environment of a directory without building what leads nowhere.
+func (t *Tree) outline(ctx context.Context, dir, name string) (*walk, error) {
+	return t.walk(ctx, Environment{Name: name, Sites: []gitops.Kustomization{{Path: dir}}}, view{needed: func([]string) bool { return false }})
 }
 
 func cleanPath(p string) string {
@@ -583,6 +588,9 @@ func (t *Tree) All(ctx context.Context) ([]string, error) {
 	if len(roots) == 0 {
 		return nil, &gitops.Refusal{Code: gitops.NotFound, Reason: "No directory here is synced by a Flux Kustomization in it. Say which is an environment's with --path."}
 	}
+	if err := t.distinct(ctx, roots); err != nil {
+		return nil, err
+	}
 	first := slices.Min(slices.Collect(maps.Keys(roots)))
 	env, err := t.Root(ctx, first, first)
 	if err != nil {
@@ -611,7 +619,7 @@ func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
 	if entries, err := fs.ReadDir(t.files, beside); err == nil && own != "." {
 		for _, e := range entries { // an overlay whose Flux Kustomizations lie elsewhere
 			dir := path.Join(beside, e.Name())
-			if files, err := render.Files(ctx, t.files, gitops.Kustomization{Path: dir}); e.IsDir() && !roots[dir] && err == nil && t.overlay(dir) && t.mention(files) {
+			if files, err := render.Files(ctx, t.files, gitops.Kustomization{Path: dir}); e.IsDir() && !roots[dir] && !fixtures.MatchString(e.Name()) && err == nil && t.overlay(dir) && t.mention(files) {
 				roots[dir] = true
 			}
 		}
@@ -624,7 +632,29 @@ func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
 			}
 		}
 	}
+	if err := t.distinct(ctx, roots); err != nil {
+		return nil, err
+	}
 	return slices.Sorted(maps.Keys(roots)), ctx.Err()
+}
+
+// distinct leaves out of some roots those that another of them applies.
+func (t *Tree) distinct(ctx context.Context, roots map[string]bool) error {
+	for _, root := range slices.Sorted(maps.Keys(roots)) {
+		if !roots[root] {
+			continue
+		}
+		w, err := t.outline(ctx, root, root)
+		if err != nil {
+			return err
+		}
+		for _, s := range w.sites[1:] {
+			if s.Path != root {
+				delete(roots, s.Path)
+			}
+		}
+	}
+	return nil
 }
 
 // synced are the directories that a Flux Kustomization in them syncs, and those beside own, if that is not the tree's top,
@@ -633,6 +663,9 @@ func (t *Tree) synced(ctx context.Context, own string) (map[string]bool, error) 
 	roots := map[string]bool{}
 	beside := path.Dir(own)
 	return roots, fs.WalkDir(t.files, ".", func(file string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && file != "." && fixtures.MatchString(e.Name()) && !within(file, own) {
+			return fs.SkipDir
+		}
 		if err != nil || e.IsDir() || !yamlFile(file) || path.Ext(file) == "" {
 			return nil //nolint:nilerr // a directory that cannot be read holds no root that could be built
 		}
@@ -657,6 +690,9 @@ func (t *Tree) synced(ctx context.Context, own string) (map[string]bool, error) 
 		return ctx.Err()
 	})
 }
+
+// fixtures are directories that hold examples for tests, and nothing that a cluster applies.
+var fixtures = regexp.MustCompile(`^(tests|testdata|\..*)$`)
 
 // overlay says whether a directory has a kustomization.
 func (t *Tree) overlay(dir string) bool {
