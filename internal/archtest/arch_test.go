@@ -259,3 +259,63 @@ func TestViolationsAreFound(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// reaches finds the way from a package of ours to a library, over all packages of ours that it imports, or nothing. What
+// libraries import themselves is not followed: none that the source has imports Helm.
+func reaches(checkout fs.FS, from, library string) ([]string, error) {
+	seen := map[string]bool{}
+	var follow func(folder string) ([]string, error)
+	follow = func(folder string) ([]string, error) {
+		if seen[folder] {
+			return nil, nil
+		}
+		seen[folder] = true
+		files, err := fs.Glob(checkout, path.Join(folder, "*.go"))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			source, err := fs.ReadFile(checkout, file)
+			if err != nil {
+				return nil, err
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, source, parser.ImportsOnly)
+			if err != nil {
+				return nil, fmt.Errorf("read imports: %w", err)
+			}
+			for _, spec := range parsed.Imports {
+				name, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					return nil, fmt.Errorf("read imports of %s: %w", file, err)
+				}
+				if below(name, library) {
+					return []string{folder, name}, nil
+				}
+				if ours, ok := strings.CutPrefix(name, module); ok {
+					if way, err := follow(ours); err != nil || way != nil {
+						return append([]string{folder}, way...), err
+					}
+				}
+			}
+		}
+		return nil, nil
+	}
+	return follow(from)
+}
+
+// The source renders no charts, so neither Helm nor what stands for it here is in its binary.
+func TestTheSourceDoesNotReachHelm(t *testing.T) {
+	for _, helm := range []string{"helm.sh/helm", module + "internal/helm"} {
+		way, err := reaches(os.DirFS("../.."), "cmd/source/ferry", helm)
+		if err != nil || way != nil {
+			t.Errorf("%q, %v", way, err)
+		}
+	}
+	way, err := reaches(os.DirFS("../.."), "cmd/executor/ferry", module+"internal/helm")
+	if err != nil || len(way) != 3 {
+		t.Errorf("the executor's way is %q, %v", way, err)
+	}
+}

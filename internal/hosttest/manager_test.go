@@ -38,6 +38,11 @@ type host struct {
 // start serves the built index and binaries and has the manager find, download, check and start the executor.
 func start(t *testing.T) host {
 	t.Helper()
+	return startWith(t, []string{key}, nil)
+}
+
+func startWith(t *testing.T, executors, sources []string) host {
+	t.Helper()
 	index := readIndex(t)
 	server := httptest.NewServer(nil)
 	t.Cleanup(server.Close)
@@ -67,7 +72,7 @@ func start(t *testing.T) host {
 		Repositories:        map[string]config.PluginsRepository{"ferry": {URL: server.URL + "/index.yaml"}},
 		RestartPolicy:       config.PluginRestartPolicy{Type: config.KeepAgentRunningWhenThresholdReached, Threshold: 3},
 		HealthCheckInterval: time.Second,
-	}, []string{key}, nil, make(chan string, 8), plugin.NewHealthStats(3))
+	}, executors, sources, make(chan string, 8), plugin.NewHealthStats(3))
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := manager.Start(ctx); err != nil {
 		cancel()
