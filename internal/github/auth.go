@@ -108,9 +108,8 @@ func (a *account) RoundTrip(req *http.Request) (*http.Response, error) {
 		if resp.StatusCode != http.StatusUnauthorized {
 			a.alive()
 		}
-		rejected := resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
-		repeatable := a.minter != nil && (req.Body == nil || req.GetBody != nil)
-		if rejected && repeatable && a.minter.rejected(ctx, value, resp.StatusCode, try) {
+		repeatable := req.Body == nil || req.GetBody != nil
+		if repeatable && a.again(ctx, value, resp.StatusCode, try) {
 			_ = resp.Body.Close() // an answer that says no more
 			continue
 		}
@@ -119,6 +118,18 @@ func (a *account) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return resp, nil
 	}
+}
+
+// again says whether an answer that refuses may be another with the token that is there now, or in a moment.
+func (a *account) again(ctx context.Context, value string, status, try int) bool {
+	switch {
+	case status != http.StatusUnauthorized && status != http.StatusForbidden:
+		return false
+	case a.minter != nil:
+		return a.minter.rejected(ctx, value, status, try)
+	}
+	now, err := credential(ctx, a.token)
+	return try == 0 && status == http.StatusUnauthorized && err == nil && now != value
 }
 
 // A deadError is a credential that GitHub rejected before.

@@ -1,5 +1,12 @@
 // Package github reads and writes repositories through GitHub's REST and GraphQL interfaces, on github.com or an
 // Enterprise Server. It knows requests, answers and GitHub's rules; what to write, and why, is decided elsewhere.
+//
+// A Client is for commands, a Reader for those who watch pull requests. Both send their requests down the same way:
+//
+//	account      adds the credential, for the API's own host alone; makes an App's tokens
+//	conditional  asks whether a kept answer is still right: it has to see the credential, since ETags depend on it
+//	gate         keeps the pace and GitHub's limits, one for each account
+//	network      bounds times and sizes
 package github
 
 import (

@@ -437,7 +437,9 @@ func (t *target) address(path, query string) string {
 // again repeats a read, unless GitHub answers nobody.
 func (t *target) again(ctx context.Context, read func() error) error {
 	return t.r.clock.again(ctx, t.r.log, t.doing, read, func(err error) bool {
-		return (passing(err) || errors.Is(err, errBroken)) && t.account != nil && !t.account.gate.failing()
+		a, _ := answerOf(err)
+		_, later := retryAfter(a.header)
+		return (passing(err) || errors.Is(err, errBroken)) && !later && t.account != nil && !t.account.gate.failing()
 	})
 }
 

@@ -3,6 +3,7 @@ package github
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -93,7 +94,17 @@ func TestARejectedCredential(t *testing.T) {
 		if r.Status().Accounts[0].State != Good || !strings.Contains(log.String(), "takes ferry's credential again") || strings.Contains(log.String(), token) {
 			t.Errorf("%+v, log:\n%s", r.Status().Accounts[0], &log)
 		}
+		key.set("old") // until it is read again
+		reads := 0
+		r.accounts[0].token = func(ctx context.Context) (string, error) {
+			if reads++; reads > 1 {
+				key.set("good")
+			}
+			return key.token(ctx)
+		}
+		pulls(t, r, "acme/another")
 		key.set("")
+		r.accounts[0].token = key.token
 		if f := faultOf(t, r, "acme/fleet"); f.Trouble != watch.Unauthorised || !strings.Contains(f.Reason, "empty or malformed") {
 			t.Errorf("%+v", f)
 		}

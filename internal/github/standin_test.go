@@ -136,6 +136,29 @@ func TestCommit(t *testing.T) {
 	}
 }
 
+// TestCommandsReadConditionally: what has not changed costs nothing, and what was written is seen at once.
+func TestCommandsReadConditionally(t *testing.T) {
+	hub, r, first := fleet(t)
+	head := func(want string) {
+		t.Helper()
+		for range 3 {
+			if got := must(r.Head(t.Context(), "main"))(t); got != want {
+				t.Errorf("head %s, want %s", got, want)
+			}
+		}
+	}
+	hub.Load(true)
+	head(first)
+	if diff := cmp.Diff(map[int]int{200: 1, 304: 2}, hub.Load(true).Statuses); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	commit := must(r.Commit(t.Context(), "main", first, "Promote podinfo\n", edit("7.0.0")))(t)
+	head(commit.SHA)
+	if file := must(r.File(t.Context(), podinfo, "main"))(t); string(file) != "version: 7.0.0\r\n" {
+		t.Errorf("%q", file)
+	}
+}
+
 func TestCommitOnAMovedBranch(t *testing.T) {
 	hub, r, first := fleet(t)
 	if _, err := hub.Commit("acme/fleet", "main", "somebody", "Edit README", map[string]string{"README.md": "x\n"}); err != nil {
