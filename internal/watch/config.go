@@ -23,8 +23,9 @@ type Config struct {
 	Concurrent int
 	// Files asks for the files of every event's pull request, not only where a rule needs them.
 	Files bool
-	// Factor is what all times here, and all that watch has of its own, are divided by, and numbers a minute multiplied. It is
-	// for measuring within minutes what takes hours. Zero is 1.
+	// Factor is what all times here, and all that watch has of its own, are divided by, and numbers a minute multiplied: for
+	// measuring within minutes what takes hours. What is compared with GitHub's times stays as it is, since the clock of a
+	// GitHub that is measured against runs faster. Zero is 1.
 	Factor float64
 }
 

@@ -67,7 +67,7 @@ func (w *Watcher) read(ctx context.Context, s *watched, since time.Time, first, 
 	most := pagesOfLook
 	switch {
 	case first:
-		since = r.newest.Add(-w.scaled(young)) // what was closed lately is known from the start
+		since = r.newest.Add(-young) // what was closed lately is known from the start
 	case complete:
 		most = pagesOfComplete
 	}
@@ -141,7 +141,7 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	var generation uint64
 	since, known := time.Time{}, []int(nil)
 	if !first {
-		generation, since = r.Generation, r.Cursor.Add(-w.overlap())
+		generation, since = r.Generation, r.Cursor.Add(-lag)
 		for _, p := range r.Pulls {
 			if p.State == stateOpen {
 				known = append(known, p.Number)
@@ -239,7 +239,7 @@ func (w *Watcher) keep(ctx context.Context, d *decisions, generation uint64, cur
 			r.Complete = d.now
 		}
 		if len(d.prints) > 0 || len(r.Pulls) > 0 {
-			r.Pulls = r.with(d.prints, cursor.Add(-w.scaled(remembered)))
+			r.Pulls = r.with(d.prints, cursor.Add(-remembered))
 		}
 		r.Outbox = append(slices.Clone(r.Outbox), d.entries...)
 		return true
@@ -288,14 +288,14 @@ func (d *decisions) decide(ctx context.Context, p *PullRequest) error {
 	var kinds []Kind
 	switch {
 	case d.first:
-		if now.State == stateOpen && d.s.before > 0 && !d.w.lost && p.Updated.After(d.now.Add(-d.w.scaled(d.s.before))) {
+		if now.State == stateOpen && d.s.before > 0 && !d.w.lost && p.Updated.After(d.now.Add(-d.s.before)) {
 			kinds = []Kind{Opened}
 		}
 	case before == nil:
-		if now.State != stateOpen && now.Closed.Before(d.r.Cursor.Add(-d.w.scaled(remembered))) {
+		if now.State != stateOpen && now.Closed.Before(d.r.Cursor.Add(-remembered)) {
 			return nil
 		}
-		kinds = changed(nil, now, p.Created, d.r.Cursor.Add(-d.w.scaled(young)))
+		kinds = changed(nil, now, p.Created, d.r.Cursor.Add(-young))
 	case before.same(now):
 		if now.Updated.After(before.Updated) {
 			now.Told = before.Told

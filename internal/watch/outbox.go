@@ -52,6 +52,7 @@ func (w *Watcher) Subscribe(ctx context.Context, id string) <-chan Delivery {
 	go func() {
 		defer close(s.ended)
 		defer cancel()
+		defer w.guard()
 		if former != nil {
 			former.cancel()
 			<-former.ended
@@ -113,9 +114,7 @@ func (w *Watcher) handedOver(repository string, h handover) bool {
 		return false
 	}
 	w.unsaved = append(w.unsaved, h)
-	if err := w.journal.add(h); err != nil {
-		w.ports.Log.Error("write journal of what was handed over", "error", err)
-	}
+	w.complain("hand-overs cannot be written to the journal", w.journal.add(h))
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -53,13 +54,15 @@ type Watcher struct {
 	stretched bool
 	stretch   float64
 	loading   error // why the state is not there yet
+
+	complaints map[string]string // that were logged last
 }
 
 // New reads a configuration. With mistakes, the Watcher watches what is left.
 func New(config Config, ports Ports) (*Watcher, []Mistake) {
 	w := &Watcher{
 		ports: ports, state: newState(ports.Store), loaded: make(chan struct{}), wake: make(chan struct{}), streams: map[string]*stream{},
-		journal: noJournal{}, byName: map[string]*watched{},
+		journal: noJournal{}, byName: map[string]*watched{}, complaints: map[string]string{},
 	}
 	var sources []*source
 	w.config, sources, w.mistakes = config.compile()
@@ -86,9 +89,6 @@ func (w *Watcher) scaled(d time.Duration) time.Duration {
 func (w *Watcher) jittered(d time.Duration, share float64) time.Duration {
 	return time.Duration(float64(d) * (1 + share*(2*w.ports.Random()-1)))
 }
-
-// overlap is how far before the cursor changes are read again. GitHub counts whole seconds.
-func (w *Watcher) overlap() time.Duration { return max(w.scaled(lag), 5*time.Second) }
 
 // newID names an entry.
 func (w *Watcher) newID() string {
@@ -133,7 +133,7 @@ func (w *Watcher) load(ctx context.Context) bool {
 		w.mutex.Lock()
 		w.loading = fmt.Errorf("read state: %w", err)
 		w.mutex.Unlock()
-		w.ports.Log.Error("state cannot be read; nothing is watched until it can", "error", err)
+		w.complain("state cannot be read; nothing is watched until it can", err)
 		select {
 		case <-time.After(w.jittered(w.scaled(wait), 0.1)):
 		case <-ctx.Done():
@@ -187,9 +187,8 @@ func (w *Watcher) load(ctx context.Context) bool {
 
 // flush saves what is not saved yet.
 func (w *Watcher) flush(ctx context.Context) {
-	if err := w.report(ctx); err != nil {
-		w.ports.Log.Error("problems cannot be told", "error", err)
-	}
+	defer w.guard()
+	w.complain("problems cannot be told", w.report(ctx))
 	w.mutex.Lock()
 	all := !slices.ContainsFunc(w.watched, func(s *watched) bool { return s.LastSuccess.IsZero() })
 	connected := slices.Collect(maps.Keys(w.streams))
@@ -198,14 +197,12 @@ func (w *Watcher) flush(ctx context.Context) {
 	if all { // one that is renamed has taken over its record
 		w.state.forget(w.configured)
 	}
-	if err := w.state.spread(ctx); err != nil {
-		w.ports.Log.Error("state cannot be spread over more shards", "error", err)
-	}
+	w.complain("state cannot be spread over more shards", w.state.spread(ctx))
 	w.handing.Lock()
 	n := len(w.unsaved)
 	w.handing.Unlock()
-	if err := w.state.flush(ctx); err != nil {
-		w.ports.Log.Error("state cannot be saved", "error", err)
+	err := w.state.flush(ctx)
+	if w.complain("state cannot be saved", err); err != nil {
 		return
 	}
 	w.handing.Lock()
@@ -214,8 +211,28 @@ func (w *Watcher) flush(ctx context.Context) {
 		return
 	}
 	w.unsaved = slices.Clone(w.unsaved[n:])
-	if err := w.journal.replace(w.unsaved); err != nil {
-		w.ports.Log.Error("write journal", "error", err)
+	w.complain("hand-overs that are saved stay in the journal", w.journal.replace(w.unsaved))
+}
+
+// complain logs what goes wrong, unless it went wrong in the same way before.
+func (w *Watcher) complain(what string, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	w.mutex.Lock()
+	was := w.complaints[what]
+	w.complaints[what] = text
+	w.mutex.Unlock()
+	if text != "" && text != was {
+		w.ports.Log.Error("watching goes wrong", "what", what, "error", err)
+	}
+}
+
+// guard keeps a fault of ours from ending the process: deferred, it logs a panic.
+func (w *Watcher) guard() {
+	if r := recover(); r != nil {
+		w.ports.Log.Error("watching failed by a fault of ferry's", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 	}
 }
 
