@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"testing/fstest"
 
 	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/kyaml/resid"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -51,8 +53,12 @@ func (w *walker) lenient(dir, file string) error {
 			continue
 		}
 		for _, o := range objects {
-			if w.only.part() && !w.only.names(o) {
-				continue
+			if w.only.part() {
+				if named, err := w.only.patched(o); err != nil {
+					return err
+				} else if !named {
+					continue
+				}
 			}
 			part, err := sigsyaml.Marshal(o)
 			if err != nil {
@@ -97,19 +103,18 @@ func documents(text string) (objects []map[string]any, ok bool) {
 	}
 }
 
-// selector is the target that stands for what a patch says of its object.
+// selector is the target that stands for what a patch says of its object: no namespace stands for the default one, and no
+// group for that of the core, where a target means any.
 func selector(o map[string]any) map[string]any {
 	metadata, _ := o["metadata"].(map[string]any)
-	target := map[string]any{"kind": o["kind"], "name": regexp.QuoteMeta(fmt.Sprint(metadata["name"]))}
-	if namespace, _ := metadata["namespace"].(string); namespace != "" {
-		target["namespace"] = regexp.QuoteMeta(namespace)
-	}
+	namespace, _ := metadata["namespace"].(string)
 	version, _ := o["apiVersion"].(string)
-	if group, after, ok := strings.Cut(version, "/"); ok {
-		target["group"], version = group, after
+	group, after, grouped := strings.Cut(version, "/")
+	if grouped {
+		group, version = regexp.QuoteMeta(group), after
+	} else {
+		group = "^$"
 	}
-	if version != "" {
-		target["version"] = version
-	}
-	return target
+	return map[string]any{"group": group, "version": regexp.QuoteMeta(version), "kind": o["kind"], "name": regexp.QuoteMeta(fmt.Sprint(metadata["name"])),
+		"namespace": regexp.QuoteMeta(cmp.Or(namespace, resid.DefaultNamespace)) + "|" + resid.TotallyNotANamespace}
 }

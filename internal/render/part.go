@@ -1,11 +1,17 @@
 package render
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"reflect"
 	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/resid"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
@@ -15,6 +21,7 @@ type graph struct {
 	parents map[string][]string // the directories whose kustomizations take a resource or component, by its path
 	other   map[string]bool     // files that are read for something else than the objects in them
 	copies  bool                // objects take values from one another: replacements, variables of kustomize's own
+	renames bool                // objects get other names or kinds than they have in their files
 }
 
 func newGraph() graph { return graph{parents: map[string][]string{}, other: map[string]bool{}} }
@@ -37,7 +44,7 @@ func (b Built) Part(ctx context.Context, tree fs.FS, k gitops.Kustomization, fil
 	if b.graph.copies {
 		return nil, false
 	}
-	only := &selection{leads: map[string]bool{}, objects: map[[2]string]bool{}}
+	only := &selection{leads: map[string]bool{}, objects: map[string]string{}, renamed: b.graph.renames}
 	for _, file := range files {
 		if len(b.graph.parents[file]) == 0 || b.graph.other[file] || !only.read(tree, file) {
 			return nil, false
@@ -92,9 +99,13 @@ func (p *Part) objects(ctx context.Context, changed map[string][]byte) ([]Object
 
 // A selection is what of the files of a build is loaded.
 type selection struct {
-	leads   map[string]bool    // the files, and the directories on the way to them
-	objects map[[2]string]bool // kind and name of what is in the files
+	leads   map[string]bool   // the files, and the directories on the way to them
+	objects map[string]string // the namespaces of what is in the files, by kind and name
+	renamed bool              // they may get other names
 }
+
+// errApart says that what is selected cannot be built without the rest.
+var errApart = errors.New("not a part")
 
 // namesAlone is all files, for their names alone.
 var namesAlone = &selection{}
@@ -102,7 +113,8 @@ var namesAlone = &selection{}
 // part says whether less than all is loaded.
 func (s *selection) part() bool { return s != nil && s != namesAlone }
 
-// read notes the objects of a file. It is false if there are none, or if it holds others than in documents of their own.
+// read notes the objects of a file. It is false if there are none, if there are more than one of a kind and name, or any that are
+// no documents of their own: kustomize takes the items out of every kind that ends in List.
 func (s *selection) read(tree fs.FS, file string) bool {
 	raw, err := fs.ReadFile(tree, file)
 	if err != nil {
@@ -111,23 +123,47 @@ func (s *selection) read(tree fs.FS, file string) bool {
 	all, ok := documents(string(raw))
 	for _, o := range all {
 		metadata, _ := o["metadata"].(map[string]any)
-		kind, _ := o["kind"].(string)
-		name, _ := metadata["name"].(string)
-		s.objects[[2]string{kind, name}] = true
+		id := kindAndName(o["kind"], metadata["name"])
+		if _, again := s.objects[id]; again || strings.HasSuffix(fmt.Sprint(o["kind"]), "List") {
+			return false
+		}
+		s.objects[id] = inNamespace(metadata)
 	}
 	return ok
 }
 
-// names says whether a patch is for one of the objects.
-func (s *selection) names(patch map[string]any) bool {
-	metadata, _ := patch["metadata"].(map[string]any)
-	kind, _ := patch["kind"].(string)
-	name, _ := metadata["name"].(string)
-	return s.objects[[2]string{kind, name}]
+// has says whether one of the objects is of a kind and name. It fails where that cannot be told: kustomize knows an object by
+// every name that it has had, and names a Namespace after the one that it puts objects in.
+func (s *selection) has(kind, name any) (found bool, err error) {
+	if s.renamed || kind == "Namespace" {
+		return false, errApart
+	}
+	_, found = s.objects[kindAndName(kind, name)]
+	return found, nil
 }
 
-// prune takes out of a kustomization what leads elsewhere, and what fails without the object that it is for.
-func (s *selection) prune(dir string, fields map[string]any) {
+// patched says whether a patch is for one of the objects. It fails too if the patch means a namespace that an object may come
+// to, or one that another of its name is in.
+func (s *selection) patched(patch map[string]any) (found bool, err error) {
+	metadata, _ := patch["metadata"].(map[string]any)
+	found, err = s.has(patch["kind"], metadata["name"])
+	if found && inNamespace(metadata) != s.objects[kindAndName(patch["kind"], metadata["name"])] {
+		return false, errApart
+	}
+	return found, err
+}
+
+func kindAndName(kind, name any) string { return fmt.Sprintf("%v %v", kind, name) }
+
+// inNamespace is the namespace that kustomize takes an object to be in.
+func inNamespace(metadata map[string]any) string {
+	namespace, _ := metadata["namespace"].(string)
+	return cmp.Or(namespace, resid.DefaultNamespace)
+}
+
+// prune takes out of a kustomization what leads elsewhere, and what fails without the object that it is for. It fails if that
+// object may be one of the selection.
+func (s *selection) prune(dir string, fields map[string]any) (err error) {
 	keep := func(key string, wanted func(v any) bool) {
 		list, _ := fields[key].([]any)
 		if list = slices.DeleteFunc(list, func(v any) bool { return !wanted(v) }); len(list) == 0 {
@@ -136,26 +172,34 @@ func (s *selection) prune(dir string, fields map[string]any) {
 			fields[key] = list
 		}
 	}
+	has := func(kind string, name any) bool {
+		found, failed := s.has(kind, name)
+		err = cmp.Or(err, failed)
+		return found
+	}
 	for _, key := range []string{"resources", "bases"} {
 		keep(key, func(v any) bool {
 			ref, _ := v.(string)
 			return s.leads[path.Join(dir, ref)]
 		})
 	}
-	delete(fields, "configMapGenerator")
-	delete(fields, "secretGenerator")
-	keep("patchesJson6902", func(v any) bool {
-		patch, _ := v.(map[string]any)
-		target, _ := patch["target"].(map[string]any)
-		return s.names(map[string]any{"kind": target["kind"], "metadata": target})
-	})
+	for key, kind := range map[string]string{"configMapGenerator": "ConfigMap", "secretGenerator": "Secret"} {
+		keep(key, func(v any) bool {
+			generator, _ := v.(map[string]any)
+			if behavior := generator["behavior"]; (behavior == "merge" || behavior == "replace") && has(kind, generator["name"]) {
+				err = errApart
+			}
+			return false
+		})
+	}
 	keep("replicas", func(v any) bool {
 		replica, _ := v.(map[string]any)
 		return slices.ContainsFunc([]string{"Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"}, func(kind string) bool {
-			return s.names(map[string]any{"kind": kind, "metadata": replica})
+			return has(kind, replica["name"])
 		})
 	})
 	s.fill(fields)
+	return err
 }
 
 // fill gives a kustomization that does nothing something to do: an empty one does not build.

@@ -110,7 +110,7 @@ func load(ctx context.Context, tree fs.FS, k gitops.Kustomization, only *selecti
 	if err := w.directory(k.Path, nil, false, 0); err != nil {
 		return w, err
 	}
-	w.graph.copies = len(w.targets) > 0 || w.vars
+	w.graph.copies = w.graph.copies || len(w.targets) > 0 || w.vars
 	return w, w.copies()
 }
 
@@ -220,6 +220,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	if err != nil {
 		return err
 	}
+	w.graph.other[file] = true
 	if err := w.weigh(file, raw); err != nil {
 		return err
 	}
@@ -295,6 +296,9 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 		}
 	}
 	w.vars = w.vars || len(k.Vars) > 0
+	w.graph.renames = w.graph.renames || k.NamePrefix+k.NameSuffix != "" || slices.ContainsFunc(k.Labels, func(l types.Label) bool {
+		return slices.ContainsFunc(l.FieldSpecs, func(s types.FieldSpec) bool { return identity(s.Path) })
+	})
 	w.affixes += len(k.NamePrefix) + len(k.NameSuffix)
 	targets := len(w.targets)
 	replacements, err := w.replacements(dir, k)
@@ -390,7 +394,9 @@ func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, er
 		return k, nil
 	}
 	if w.only.part() {
-		w.only.prune(path.Dir(file), fields)
+		if err := w.only.prune(path.Dir(file), fields); err != nil {
+			return k, err
+		}
 	}
 	raw, err := sigsyaml.Marshal(fields)
 	if err != nil {
@@ -534,7 +540,10 @@ func (w *walker) configurations(dir string, k types.Kustomization) (rules int, e
 		if err := w.weigh(at, raw); err != nil {
 			return 0, err
 		}
-		var lists map[string][]struct{ FieldSpecs []any }
+		var lists map[string][]struct {
+			Path       string
+			FieldSpecs []struct{ Path string }
+		}
 		if err := sigsyaml.Unmarshal(raw, &lists); err != nil {
 			return 0, unreadable(at, "a configuration of kustomize", err)
 		}
@@ -544,6 +553,10 @@ func (w *walker) configurations(dir string, k types.Kustomization) (rules int, e
 			}
 			for _, rule := range list {
 				rules += 1 + len(rule.FieldSpecs)
+				w.graph.renames = w.graph.renames || rule.Path != "" && identity(rule.Path)
+				for _, spec := range rule.FieldSpecs { // of references: any text may be a name there
+					w.graph.copies = w.graph.copies || !strings.HasSuffix(strings.ToLower(spec.Path), "name")
+				}
 			}
 		}
 	}
@@ -598,6 +611,7 @@ func (w *walker) transformersAt(dir, ref string, parents []string) (rules int, e
 	if err != nil {
 		return 0, err
 	}
+	w.graph.other[file] = true
 	if !directory {
 		return w.transformer(file, raw)
 	}
@@ -640,7 +654,12 @@ func (w *walker) transformer(file string, raw []byte) (rules int, err error) {
 		if kind, _ := one["kind"].(string); one["apiVersion"] != "builtin" || !slices.Contains(builtin, kind) {
 			return 0, outside(file, "uses transformers of its own")
 		}
+		w.graph.renames = w.graph.renames || one["kind"] == "PrefixTransformer" || one["kind"] == "SuffixTransformer"
 		specs, _ := one["fieldSpecs"].([]any)
+		for _, s := range specs {
+			spec, _ := s.(map[string]any)
+			w.graph.renames = w.graph.renames || identity(spec["path"])
+		}
 		rules += 1 + len(specs)
 	}
 	return rules, nil
@@ -653,6 +672,7 @@ func (w *walker) patches(dir, file string, k types.Kustomization) (size int, err
 		if p.Path != "" {
 			refs = append(refs, p.Path)
 		}
+		w.graph.renames = w.graph.renames || p.Options != nil
 		if err := w.patch(file, []byte(p.Patch)); err != nil {
 			return 0, err
 		}
@@ -696,8 +716,17 @@ func (w *walker) patch(file string, raw []byte) error {
 		if slices.ContainsFunc(operations, func(o map[string]any) bool { return o["op"] == "copy" }) {
 			return tooMuch(file, "has a patch that copies one part of an object into another")
 		}
+		w.graph.renames = w.graph.renames || slices.ContainsFunc(operations, func(o map[string]any) bool { return identity(o["path"]) || identity(o["from"]) })
 	}
 	return nil
+}
+
+// identity says whether a path leads to what an object is known by.
+func identity(p any) bool {
+	at, given := p.(string)
+	first, rest, _ := strings.Cut(strings.TrimPrefix(at, "/"), "/")
+	return given && (first == "" || first == "kind" || first == "apiVersion" ||
+		first == "metadata" && !strings.HasPrefix(rest, "labels") && !strings.HasPrefix(rest, "annotations"))
 }
 
 // replacements reads where replacements take values from and where they put them, and how long they are in their files.
