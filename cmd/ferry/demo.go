@@ -34,6 +34,8 @@ Try:
   promote podinfo@7.2.0 to prod       its image is bad: fails after a minute
   promote redis@1.1.0 to prod --pr    then merge 1, as somebody would on GitHub
   check
+  demo pr                             somebody opens a pull request
+  status source
   quit
 
 From another terminal, with "ferry run -- list" for example:
@@ -77,7 +79,26 @@ func (d demo) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	defer host.Close()
-	return converse(ctx, t, merging(f, host.Execute))
+	events, err := plugin{Kubeconfig: f.HomeFile}.follow(ctx, t, []string{f.SourceFile})
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	return converse(ctx, t, opening(f, merging(f, host.Execute)), events)
+}
+
+// opening adds one line to the conversation: "demo pr" opens a pull request, as a person would on GitHub's page.
+func opening(f *fleet.Fleet, next execute) execute {
+	return func(ctx context.Context, line string) (localhost.Answer, error) {
+		if line != "ferry demo pr" {
+			return next(ctx, line)
+		}
+		number, err := f.OpenPullRequest(ctx)
+		if err != nil {
+			return localhost.Answer{}, err
+		}
+		return localhost.Text(fmt.Sprintf("alice opened pull request #%d. ferry's source tells of it in a moment.", number)), nil
+	}
 }
 
 // merging adds one line to the conversation: "merge N" merges pull request N, as a person would on GitHub's page.

@@ -140,8 +140,26 @@ var mention = regexp.MustCompile(`^(?:<@!?[A-Z0-9]+>|Automation ".+")$`)
 
 // start starts the plugin; the caller closes the host.
 func (p plugin) start(ctx context.Context, t terminal) (*localhost.Host, error) {
+	options, err := p.options(t)
+	if err != nil {
+		return nil, err
+	}
+	return localhost.Start(ctx, options)
+}
+
+// follow starts the source with its own configuration; the caller closes the events.
+func (p plugin) follow(ctx context.Context, t terminal, files []string) (*localhost.Events, error) {
+	p.Config = files
+	options, err := p.options(t)
+	if err != nil {
+		return nil, err
+	}
+	return localhost.Follow(ctx, options, "pulls")
+}
+
+func (p plugin) options(t terminal) (localhost.Options, error) {
 	if p.Mention != "" && !mention.MatchString(p.Mention) {
-		return nil, errors.New("--mention is written as in Slack, '<@U024BE7LH>', or as in Discord, '<@80351110224678912>'")
+		return localhost.Options{}, errors.New("--mention is written as in Slack, '<@U024BE7LH>', or as in Discord, '<@80351110224678912>'")
 	}
 	options := localhost.Options{
 		Plugins: p.Plugins, DisplayName: p.As, Mention: p.Mention, TextOnly: p.TextOnly, Log: io.Discard,
@@ -157,7 +175,7 @@ func (p plugin) start(ctx context.Context, t terminal) (*localhost.Host, error) 
 	if options.Plugins == "" {
 		program, err := os.Executable()
 		if err != nil {
-			return nil, fmt.Errorf("find the plugin: %w; name its directory with --plugins", err)
+			return localhost.Options{}, fmt.Errorf("find the plugin: %w; name its directory with --plugins", err)
 		}
 		options.Plugins = filepath.Dir(program)
 	}
@@ -168,13 +186,13 @@ func (p plugin) start(ctx context.Context, t terminal) (*localhost.Host, error) 
 	for _, file := range files {
 		config, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("read configuration: %w", err)
+			return localhost.Options{}, fmt.Errorf("read configuration: %w", err)
 		}
 		options.Configs = append(options.Configs, config)
 	}
 	var err error
 	if options.Kubeconfig, err = p.kubeconfig(); err != nil {
-		return nil, err
+		return localhost.Options{}, err
 	}
 	for _, name := range append(p.Env, "GITHUB_TOKEN", "GH_TOKEN") {
 		if value, ok := os.LookupEnv(name); ok {
@@ -184,11 +202,11 @@ func (p plugin) start(ctx context.Context, t terminal) (*localhost.Host, error) 
 	if p.GithubTokenFromGh {
 		token, err := githubToken()
 		if err != nil {
-			return nil, err
+			return localhost.Options{}, err
 		}
 		options.Environment = append(options.Environment, "GH_TOKEN="+token)
 	}
-	return localhost.Start(ctx, options)
+	return options, nil
 }
 
 // kubeconfig is empty where none is: the plugin says what to do then.

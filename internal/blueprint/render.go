@@ -97,7 +97,7 @@ func (s section) usable() section {
 	seen := map[string]bool{}
 	for _, b := range s.buttons {
 		target := b.command + b.url
-		if seen[target] || len(b.command) > maxCommand-100 || changed(b.command) || b.url != "" && !isLink(b.url) || len(buttons) == maxButtons || b.name == "" || target == "" {
+		if seen[target] || len(b.command) > maxCommand-100 || changed(b.command) || b.foreign && b.command != "" && !Passes(b.command) || b.url != "" && !isLink(b.url) || len(buttons) == maxButtons || b.name == "" || target == "" {
 			continue
 		}
 		seen[target] = true
@@ -128,8 +128,13 @@ func changed(command string) bool {
 	return strings.ContainsAny(command, "()`;&|<>\\'“”‘’{}") || strings.Count(command, `"`)%2 == 1
 }
 
-// Passes says whether the host hands out a command as it is.
-func Passes(command string) bool { return !changed(command) && len(command) <= maxCommand-100 }
+// plugged begins with the name of a plugin, as Botkube takes one.
+var plugged = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]* [^ ]`)
+
+// Passes says whether the host hands out a line, of any plugin, as it is.
+func Passes(line string) bool {
+	return plugged.MatchString(line) && !changed(line) && len(line) <= maxCommand-100
+}
 
 func isLink(s string) bool {
 	u, err := url.Parse(s)
@@ -423,7 +428,7 @@ func (a answer) text(p Platform) api.Message {
 		}
 		for _, b := range s.buttons {
 			switch {
-			case b.foreign && b.command != "" && changed(b.command): // somebody else's words are in it
+			case b.foreign && b.command != "" && !Passes(b.command): // somebody else's words are in it
 			case b.command == "" && isLink(b.url):
 				line(quiet(b.name) + ": " + b.url)
 			case b.foreign && b.command != "":

@@ -18,6 +18,9 @@ type Chat struct {
 	// the end of its context nobody waits for it.
 	Execute func(ctx context.Context, line string) (Answer, error)
 
+	// Events are shown as they come; nil: there are none.
+	Events <-chan Answer
+
 	In  io.Reader // a terminal's
 	Out io.Writer // a terminal's
 
@@ -114,31 +117,43 @@ func newModel(ctx context.Context, c Chat) *model {
 // Messages to the model.
 type (
 	arrived struct{} // an answer waits
+	listen  struct{} // it is time to look for events
 	tick    struct {
 		number int
 		now    time.Time
 	}
 )
 
-const frame = 100 * time.Millisecond
+const (
+	frame = 100 * time.Millisecond
+	heed  = 250 * time.Millisecond // between looks for events
+)
 
 // Init begins a program: the first asks for the names.
 func (m *model) Init() tea.Cmd {
 	switch {
 	case m.waiting != nil:
-		return m.tick()
+		return tea.Batch(m.listen(), m.tick())
 	case m.begun || m.chat.Welcome == "":
-		return nil
+		return m.listen()
 	}
 	m.begun = true
-	return func() tea.Msg {
+	return tea.Batch(m.listen(), func() tea.Msg {
 		answer, err := m.chat.Execute(m.ctx, Command(m.chat.Welcome))
 		if err != nil {
 			return nil // names are then learned from what the user asks
 		}
 		m.learned <- answer
 		return arrived{}
+	})
+}
+
+// listen looks for events after a while. It does not wait for one: a program that has ended would take it along.
+func (m *model) listen() tea.Cmd {
+	if m.chat.Events == nil {
+		return nil
 	}
+	return tea.Tick(heed, func(time.Time) tea.Msg { return listen{} })
 }
 
 // Update takes a message.
@@ -156,6 +171,8 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if !m.input.insert(typedLine(msg.Content)) {
 			m.note = fmt.Sprintf("A line has at most %d characters; nothing was pasted.", maxTyped)
 		}
+	case listen:
+		cmd = tea.Batch(m.overhear(), m.listen())
 	case tick:
 		if m.waiting != nil && m.waiting.number == msg.number {
 			m.waiting.now = msg.now
@@ -269,6 +286,21 @@ func (m *model) receive() tea.Cmd {
 		m.known.learnLine(m.chat.Grammar, w.command)
 	}
 	return m.leave(text)
+}
+
+// overhear shows the event that has come, if one has.
+func (m *model) overhear() tea.Cmd {
+	select {
+	case event := <-m.chat.Events:
+		var text string
+		if m.live {
+			text = m.exchangeText() + "\n"
+			m.live = false
+		}
+		return m.leave(text + event.fit(m.chat.Styled, m.width).text + "\n")
+	default:
+		return nil
+	}
 }
 
 // tell shows why there is no answer to a command.

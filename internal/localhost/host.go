@@ -66,7 +66,7 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 		return nil, fmt.Errorf("make a directory for downloads: %w", err)
 	}
 	host := &Host{options: options, cache: cache}
-	if host.binary, err = locate(ctx, options.Plugins, cache); err == nil {
+	if host.binary, err = locate(ctx, executorType, options.Plugins, cache); err == nil {
 		_, err = host.running()
 	}
 	if err != nil {
@@ -76,8 +76,8 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 	return host, nil
 }
 
-// locate gives the path of the executor for this platform. A directory without an index gets one in passing.
-func locate(ctx context.Context, plugins, cache string) (string, error) {
+// locate gives the path of the plugin of a type for this platform. A directory without an index gets one in passing.
+func locate(ctx context.Context, kind, plugins, cache string) (string, error) {
 	location := plugins
 	var index Index
 	if path := localPath(plugins); path != "" {
@@ -100,7 +100,7 @@ func locate(ctx context.Context, plugins, cache string) (string, error) {
 			return "", err
 		}
 	}
-	binary, err := index.executor(pluginName)
+	binary, err := index.binary(kind, pluginName)
 	if err != nil {
 		return "", err
 	}

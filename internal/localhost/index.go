@@ -202,11 +202,11 @@ func readIndex(ctx context.Context, location string) (Index, error) {
 	return index, nil
 }
 
-// executor finds the executor called name, for this platform. Of several versions an index should hold one only: Botkube
+// binary finds the plugin of a type that is called name, for this platform. Of several versions an index should hold one only: Botkube
 // mixes them up.
-func (index Index) executor(name string) (Binary, error) {
+func (index Index) binary(kind, name string) (Binary, error) {
 	for _, entry := range index.Entries {
-		if entry.Type != executorType || entry.Name != name {
+		if entry.Type != kind || entry.Name != name {
 			continue
 		}
 		for _, binary := range entry.URLs {
@@ -214,9 +214,9 @@ func (index Index) executor(name string) (Binary, error) {
 				return binary, nil
 			}
 		}
-		return Binary{}, fmt.Errorf("the index has no executor %s for %s/%s", name, thisPlatform.OS, thisPlatform.Arch)
+		return Binary{}, fmt.Errorf("the index has no %s %s for %s/%s", kind, name, thisPlatform.OS, thisPlatform.Arch)
 	}
-	return Binary{}, fmt.Errorf("the index has no executor %s", name)
+	return Binary{}, fmt.Errorf("the index has no %s %s", kind, name)
 }
 
 // fetch gives the path of a binary whose checksum is the one of the index. One beside a local index goes before its URL;

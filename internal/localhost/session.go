@@ -16,6 +16,9 @@ type Session struct {
 	// Execute answers a line that begins with the plugin's name. An error is shown, and the conversation goes on.
 	Execute func(ctx context.Context, line string) (Answer, error)
 
+	// Events are shown as they come; nil: there are none.
+	Events <-chan Answer
+
 	In  io.Reader
 	Out io.Writer // answers
 	Err io.Writer // everything else
@@ -42,6 +45,12 @@ func (s *Session) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			s.leave()
 			return ctx.Err()
+		case event := <-s.Events:
+			if s.Prompt {
+				fmt.Fprintln(s.Out)
+			}
+			text, _ := event.Render(s.Styled)
+			fmt.Fprintln(s.Out, text)
 		case line, ok := <-lines:
 			line = strings.TrimSpace(line)
 			switch {

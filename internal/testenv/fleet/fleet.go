@@ -53,15 +53,18 @@ type Fleet struct {
 	Charts     *charts.Server
 	Dir        string // configuration and repositories
 	ConfigFile string // ferry's
+	SourceFile string // that of its source
 	HomeFile   string // the home cluster's kubeconfig
 	GitDir     string // the bare repository
 	Token      string // of Bot
+
+	opened int // pull requests
 }
 
 // Start sets everything up on a running environment and waits until all applications are ready. dir is an existing
 // directory for the repositories and the configuration. options are the stand-in's.
 func Start(ctx context.Context, env *testenv.Env, dir string, options ...githubtest.Option) (f *Fleet, err error) {
-	f = &Fleet{Env: env, Dir: dir, ConfigFile: filepath.Join(dir, "ferry.yaml"), HomeFile: env.Clusters[Environments[0]].KubeconfigFile,
+	f = &Fleet{Env: env, Dir: dir, ConfigFile: filepath.Join(dir, "ferry.yaml"), SourceFile: filepath.Join(dir, "ferry-source.yaml"), HomeFile: env.Clusters[Environments[0]].KubeconfigFile,
 		GitDir: filepath.Join(dir, "git", Repository+".git"), Token: token}
 	defer func() {
 		if err != nil {
@@ -85,6 +88,11 @@ func Start(ctx context.Context, env *testenv.Env, dir string, options ...githubt
 		g.Go(func() error {
 			if err := env.Clusters[e].Apply(ctx, f.flux(e)); err != nil {
 				return err
+			}
+			if e == Environments[0] { // home, where the source keeps its state
+				if err := env.Clusters[e].Apply(ctx, []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: ferry}\n")); err != nil {
+					return err
+				}
 			}
 			return f.ready(ctx, env.Clusters[e])
 		})
@@ -141,6 +149,14 @@ func (f *Fleet) configure() error {
 	fmt.Fprintf(&b, "github:\n  baseURL: %s\n  auth: {tokenFile: %s}\n", strings.TrimSuffix(f.Hub.APIURL(), "/api/v3/"), secret)
 	if err := os.WriteFile(f.ConfigFile, []byte(b.String()), 0o600); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
+	}
+	b.Reset()
+	fmt.Fprintf(&b, "interval: 5s\nrepositories:\n- name: %s\ngithub:\n  baseURL: %s\n  auth: {tokenFile: %s}\nenvironments:\n", Repository, strings.TrimSuffix(f.Hub.APIURL(), "/api/v3/"), secret)
+	for _, e := range Environments {
+		fmt.Fprintf(&b, "- {name: %s, repository: {name: %s, branch: main, path: apps/%s}}\n", e, Repository, e)
+	}
+	if err := os.WriteFile(f.SourceFile, []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("write the source's configuration: %w", err)
 	}
 	return nil
 }
