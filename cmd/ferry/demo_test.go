@@ -76,6 +76,8 @@ func TestDemo(t *testing.T) {
 	expect("deployed 6.9.2")
 	script.say("list podinfo", "✓ 7.0.0  ✓ 6.9.2")
 	script.say("promote podinfo@99.0.0 to prod --yes", "podinfo has no version 99.0.0")
+	script.say("demo pr", "alice opened pull request #1.")
+	script.hears("acme/fleet #1 opened", "Run 4 replicas of podinfo in prod", "Environments: prod", "Applications: podinfo")
 	fmt.Fprintln(in, "quit")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, progress.String())
@@ -125,6 +127,31 @@ func (c *conversation) say(line string, texts ...string) {
 	for _, text := range texts {
 		if !strings.Contains(answer.String(), text) {
 			c.Errorf("the answer to %q lacks %q:\n%s", line, text, answer.String())
+		}
+	}
+}
+
+// hears waits for an event whose first line has a text.
+func (c *conversation) hears(begin string, texts ...string) {
+	c.Helper()
+	c.said++
+	var event strings.Builder
+	begun := false
+	for c.out.Scan() {
+		text := c.out.Text()
+		if begun = begun || strings.Contains(text, begin); begun && text == "" {
+			break
+		}
+		if begun {
+			event.WriteString(text + "\n")
+		}
+	}
+	if err := c.out.Err(); err != nil {
+		c.Fatal(err)
+	}
+	for _, text := range texts {
+		if !strings.Contains(event.String(), text) {
+			c.Errorf("the event lacks %q:\n%s", text, event.String())
 		}
 	}
 }

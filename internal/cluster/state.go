@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -122,10 +123,22 @@ func (s *State) refuse(ctx context.Context, verb, name string, err error) error 
 			Reason: fmt.Sprintf("ferry may not %s the ConfigMap %s in namespace %s of the home cluster, where its source keeps what it saw and told. Grant it with a role:", verb, s.object(name), s.namespace),
 			Snippet: strings.Join([]string{
 				"kubectl create role ferry-state --namespace " + s.namespace + " --verb get,list,create,update --resource configmaps",
-				"kubectl create rolebinding ferry-state --namespace " + s.namespace + " --role ferry-state --group ferry",
+				"kubectl create rolebinding ferry-state --namespace " + s.namespace + " --role ferry-state" + s.fleet.subjects(),
 			}, "\n")}
 	}
 	return refusal(ctx, "the home cluster", verb, "configmap "+s.object(name), s.namespace, err)
+}
+
+// subjects are those that ferry is in the home cluster, as kubectl takes them.
+func (f *Fleet) subjects() string {
+	text := ""
+	for _, group := range f.impersonate.Groups {
+		text += " --group " + group
+	}
+	if text == "" && f.impersonate.UserName != "" {
+		text = " --user " + f.impersonate.UserName
+	}
+	return cmp.Or(text, " --user USER")
 }
 
 // Reports gives the documents of a name of all sources that keep state in a namespace of the home cluster.
