@@ -138,12 +138,12 @@ func named(k gitops.Key, name string) bool {
 	return name == k.Name || name == k.Namespace+"/"+k.Name || name == k.Kind+"/"+k.Namespace+"/"+k.Name
 }
 
-// finds are what is found of a walk, with how many environments together.
+// finds are what is found of a walk, together with others: numbers mean the same in all of these.
 type finds struct {
 	fields   []Field
 	origins  []origin
 	arrived  map[int]bool // the numbers of the origins that arrive anywhere
-	together int
+	together []*walk
 }
 
 // locate finds the scalars that the readings of environments come from, with the same dyes in all of them: once for one
@@ -155,7 +155,7 @@ func (t *Tree) locate(ctx context.Context, environments []Environment, walks []*
 	for i, w := range walks {
 		known[i] = w.finds
 	}
-	if !slices.ContainsFunc(known, func(l *finds) bool { return l == nil || l.together < len(walks) }) {
+	if !slices.ContainsFunc(known, func(l *finds) bool { return l == nil || len(walks) > 1 && !slices.Equal(l.together, walks) }) {
 		return known, nil
 	}
 	var files []string
@@ -211,7 +211,7 @@ func (t *Tree) locate(ctx context.Context, environments []Environment, walks []*
 		origins = append(origins, more...)
 	}
 	for i, w := range walks {
-		known[i] = &finds{t.fields(w, found[i], origins), origins, arrived[i], len(walks)}
+		known[i] = &finds{t.fields(w, found[i], origins), origins, arrived[i], walks}
 		w.finds = known[i]
 	}
 	return known, nil

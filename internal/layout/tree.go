@@ -69,10 +69,11 @@ type edition struct {
 
 	mu     sync.Mutex
 	builds map[string]*build
+	own    map[string]*build // of the tree as it is, by specifications that this edition alone has
 }
 
 func edit(files map[string][]byte) *edition {
-	return &edition{files: files, builds: map[string]*build{}}
+	return &edition{files: files, builds: map[string]*build{}, own: map[string]*build{}}
 }
 
 // touches says whether an edition changes one of some files, which are sorted. None, nil, changes nothing.
@@ -88,7 +89,19 @@ func (e *edition) touches(files []string) bool {
 	return false
 }
 
-// entry is the build of a specification, made or not.
+// entry is the build of a specification from the tree as it is. It is kept with the tree, unless an edition alone has the
+// specification: there are as many of these as versions that somebody asks about.
+func (t *Tree) entry(key string, e *edition) *build {
+	t.mu.Lock()
+	_, known := t.builds[key]
+	t.mu.Unlock()
+	if known || e == nil {
+		return entryOf(&t.mu, t.builds, key)
+	}
+	return entryOf(&e.mu, e.own, key)
+}
+
+// entryOf is the build of a specification, made or not.
 func entryOf(mu *sync.Mutex, builds map[string]*build, key string) *build {
 	mu.Lock()
 	defer mu.Unlock()
@@ -103,7 +116,7 @@ func entryOf(mu *sync.Mutex, builds map[string]*build, key string) *build {
 // specification is a Kustomization without what makes no difference to its build.
 func specification(k gitops.Kustomization) (gitops.Kustomization, string, error) {
 	k.Namespace, k.Name, k.Substitution, k.Source, k.Condition = "", "", nil, gitops.Source{}, gitops.Condition{}
-	k.Applied, k.Attempted, k.Labels, k.Annotations = "", "", nil, nil
+	k.Applied, k.Attempted, k.Labels, k.Annotations, k.DependsOn = "", "", nil, nil, nil
 	key, err := json.Marshal(k)
 	return k, string(key), err
 }
@@ -115,7 +128,7 @@ func (t *Tree) build(ctx context.Context, k gitops.Kustomization, e *edition) (*
 	if err != nil {
 		return &build{}, err
 	}
-	b := entryOf(&t.mu, t.builds, key)
+	b := t.entry(key, e)
 	if e != nil {
 		b.mu.Lock()
 		files, err := b.list(ctx, t.files, k)
@@ -213,6 +226,9 @@ func (b *build) fill(k gitops.Kustomization, v render.Variables) ([]render.Objec
 	return objects, nil
 }
 
+// maxFilled is how many fillings of a build are kept. Environments share builds; versions that somebody asks about come as variables.
+const maxFilled = 16
+
 func (b *build) fillEach(key string, k gitops.Kustomization, v render.Variables) filled {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -241,7 +257,7 @@ func (b *build) fillEach(key string, k gitops.Kustomization, v render.Variables)
 		}
 		all.objects[i] = render.Mark(one, k.Labels, k.Annotations)
 	}
-	if b.filled == nil {
+	if b.filled == nil || len(b.filled) == maxFilled {
 		b.filled = map[string]filled{}
 	}
 	b.filled[key] = all
@@ -266,12 +282,12 @@ var leading = []string{"kustomize.toolkit.fluxcd.io", "GitRepository", "ConfigMa
 
 // leads says whether a Kustomization has to be built to know what an environment consists of. Else it is enough to know
 // what it reads.
-func (t *Tree) leads(ctx context.Context, k gitops.Kustomization) (files []string, leads bool) {
+func (t *Tree) leads(ctx context.Context, k gitops.Kustomization, e *edition) (files []string, leads bool) {
 	k, key, err := specification(k)
 	if err != nil {
 		return nil, true
 	}
-	b := entryOf(&t.mu, t.builds, key)
+	b := t.entry(key, e)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	files, err = b.list(ctx, t.files, k)

@@ -133,8 +133,13 @@ type walked struct {
 	done *walk
 }
 
-// base is the walk of an environment in the tree as it is, made once.
+// base is the walk of an environment in the tree as it is, made once, whatever the state of its Kustomizations.
 func (t *Tree) base(ctx context.Context, env Environment) (*walk, error) {
+	env.Sites = slices.Clone(env.Sites)
+	for i := range env.Sites {
+		k := &env.Sites[i]
+		k.Applied, k.Attempted, k.Condition, k.Source.Revision, k.Source.Condition = "", "", gitops.Condition{}, "", gitops.Condition{}
+	}
 	key, err := json.Marshal(env)
 	if err != nil {
 		return nil, err
@@ -302,7 +307,7 @@ func (t *Tree) buildAll(ctx context.Context, sites []*site, now known, in view) 
 
 func (t *Tree) buildSite(ctx context.Context, s *site, now known, in view) {
 	if in.needed != nil {
-		if files, leads := t.leads(ctx, s.Kustomization); !leads && !in.needed(files) {
+		if files, leads := t.leads(ctx, s.Kustomization, in.edition); !leads && !in.needed(files) {
 			s.files, s.left = files, true
 			return
 		}
@@ -330,7 +335,7 @@ func (t *Tree) buildSite(ctx context.Context, s *site, now known, in view) {
 // fill builds a site as its specification is so far.
 func (t *Tree) fill(ctx context.Context, s *site, now known, in view) {
 	built, err := t.build(ctx, s.Kustomization, in.edition)
-	s.objects, s.files, s.remote, s.err = nil, built.Files, built.Remote, err
+	s.objects, s.files, s.remote, s.vars, s.err = nil, built.Files, built.Remote, render.Variables{}, err
 	if err != nil {
 		return
 	}
