@@ -2,10 +2,8 @@ package github
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,6 +50,7 @@ type flight struct {
 	done  chan struct{}
 	found *found
 	err   error
+	left  bool // whoever asked has gone away
 }
 
 // A found answer is shared, so nobody changes it.
@@ -141,15 +140,10 @@ func (c *conditionalOver) shared(req *http.Request, how manner) (*found, error) 
 		c.mu.Lock()
 		f := c.flights[key]
 		if f == nil {
-			f = &flight{done: make(chan struct{})}
+			f = &flight{done: make(chan struct{}), left: true}
 			c.flights[key] = f
 			c.mu.Unlock()
-			f.found, f.err = c.ask(req, key, how)
-			c.mu.Lock()
-			delete(c.flights, key)
-			c.mu.Unlock()
-			close(f.done)
-			return f.found, f.err
+			return c.fly(req, key, how, f)
 		}
 		c.mu.Unlock()
 		select {
@@ -157,10 +151,23 @@ func (c *conditionalOver) shared(req *http.Request, how manner) (*found, error) 
 			return nil, ctx.Err()
 		case <-f.done:
 		}
-		if !errors.Is(f.err, context.Canceled) && !errors.Is(f.err, context.DeadlineExceeded) {
+		if !f.left {
 			return f.found, f.err
-		} // whoever asked has gone away: ask oneself
+		}
 	}
+}
+
+// fly makes the request that others wait for.
+func (c *conditionalOver) fly(req *http.Request, key flightKey, how manner, f *flight) (*found, error) {
+	defer func() {
+		c.mu.Lock()
+		delete(c.flights, key)
+		c.mu.Unlock()
+		close(f.done)
+	}()
+	f.found, f.err = c.ask(req, key, how)
+	f.left = f.err != nil && req.Context().Err() != nil
+	return f.found, f.err
 }
 
 // keyOf names what a request asks for, whoever asks.
@@ -187,8 +194,10 @@ func (c *conditionalOver) ask(req *http.Request, key flightKey, how manner) (*fo
 	if resp.StatusCode != http.StatusNotModified {
 		return c.read(req, resp, key)
 	}
-	_ = resp.Body.Close()          // there is none
-	if kept == nil && etag != "" { // a guess that was right
+	_ = resp.Body.Close() // there is none
+	if etag == "" {
+		kept = nil // it was not asked about, and may be another account's
+	} else if kept == nil { // a guess that was right
 		kept = c.store.keep(key.key, entry{auth: key.auth, etag: etag, vary: resp.Header.Get("Vary"), kind: resp.Header.Get("Content-Type"), sum: sha256.Sum256(emptyList)}, emptyList, true)
 	}
 	if kept != nil {
@@ -254,7 +263,7 @@ func (c *conditionalOver) confirmed(header http.Header, key flightKey, kept *ent
 	if etag == "" {
 		etag = sent
 	}
-	if kept.auth != key.auth || kept.etag != etag {
+	if kept.auth != key.auth || opaque(kept.etag) != opaque(etag) {
 		changed := *kept
 		changed.auth, changed.etag = key.auth, etag
 		c.store.amend(key.key, changed)

@@ -211,7 +211,7 @@ func TestNothingHasChangedOfNothing(t *testing.T) {
 		client := through(c, o, token)
 		get(t, client, "https://api.github.com/x")
 		for _, at := range c.store.entries {
-			at.Value.(*entry).packed = []byte("spoilt")
+			at.entry.packed = []byte("spoilt")
 		}
 		if status, body := get(t, client, "https://api.github.com/x"); status != 200 || body != `{"a": 1}` {
 			t.Errorf("%d %s", status, body)
@@ -220,6 +220,12 @@ func TestNothingHasChangedOfNothing(t *testing.T) {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		always = true
+		c.guard.off = true
+		if resp, err := through(c, o, "stranger").Get("https://api.github.com/x"); err == nil {
+			resp.Body.Close()
+			t.Errorf("another account got %s", resp.Status)
+		}
+		o.seen()
 		if resp, err := client.Get("https://api.github.com/y"); err == nil {
 			resp.Body.Close()
 			t.Errorf("got %s", resp.Status)
@@ -419,6 +425,46 @@ func TestMemoryIsBounded(t *testing.T) {
 	})
 }
 
+// TestBodiesGoFirst: without room for them, polls are as cheap as ever until the token changes.
+func TestBodiesGoFirst(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		o := &origin{etag: etags["computable"], answer: func(w http.ResponseWriter, r *http.Request) {
+			say(200, "["+item(1, strings.Repeat(hexSum([]byte(r.URL.Path)), 50))+"]")(w, r)
+		}}
+		key := &turning{value: token}
+		r := readerOf(t, o, Account{Token: key.token})
+		const repositories = 50
+		r.cache.store.limit = repositories * (overhead + 200)
+		count := func() (full int) {
+			for i := range repositories {
+				pulls(t, r, fmt.Sprintf("acme/r%d", i))
+			}
+			for _, status := range o.seen() {
+				if status == 200 {
+					full++
+				}
+			}
+			return full
+		}
+		if n := count(); n != repositories {
+			t.Errorf("%d full answers at first", n)
+		}
+		if n := count(); n != 0 {
+			t.Errorf("%d full answers though nothing has changed", n)
+		}
+		if entries, memory, _ := r.cache.store.size(); entries != repositories || memory > r.cache.store.limit || r.cache.store.bodies.Len() == 0 {
+			t.Errorf("%d entries with %d bytes, %d bodies", entries, memory, r.cache.store.bodies.Len())
+		}
+		key.set("another")
+		if n := count(); n == 0 {
+			t.Error("another token costs nothing, without bodies")
+		}
+		if n := count(); n != 0 {
+			t.Errorf("%d full answers though nothing has changed since", n)
+		}
+	})
+}
+
 // TestAnswersOutliveTheProcess, but for those that are spoilt.
 func TestAnswersOutliveTheProcess(t *testing.T) {
 	virtual(t, func(t *testing.T) {
@@ -560,7 +606,7 @@ func TestBodiesThatAreOfNoUse(t *testing.T) {
 					pulls(t, r, fmt.Sprintf("acme/r%d", i))
 				}
 				o.seen()
-				last := r.cache.store.recent.Front().Value.(*entry)
+				last := r.cache.store.recent.Front().Value.(*place).entry
 				if last.whole() != whole {
 					t.Errorf("kept: %v", last.whole())
 				}

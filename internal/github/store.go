@@ -37,15 +37,16 @@ type entry struct {
 // whole says that the body is kept.
 func (e *entry) whole() bool { return e.packed != nil || e.disk > 0 }
 
-// A store keeps answers within bounds; those that were not asked for longest go first. With a disk the bodies are there
-// alone.
+// A store keeps answers within bounds; those that were not asked for longest go first. Without their bodies, which go
+// before the rest, polls still learn that nothing has changed. With a disk the bodies are there alone.
 type store struct {
 	limit int64 // bytes of memory
 	disk  *disk // nil without
 
 	mu      sync.Mutex
-	entries map[digest]*list.Element // of *entry
-	recent  *list.List               // the latest at the front
+	entries map[digest]*place
+	recent  *list.List // of all places, the latest at the front
+	bodies  *list.List // of those whose body is in memory, too
 	memory  int64
 	files   int64 // bytes
 
@@ -53,8 +54,14 @@ type store struct {
 	packer  *flate.Writer
 }
 
+// A place is where an entry is in the lists.
+type place struct {
+	entry        *entry
+	recent, body *list.Element // body is nil where it is not in memory
+}
+
 func newStore(limit int64, d *disk) *store {
-	s := &store{limit: limit, disk: d, entries: map[digest]*list.Element{}, recent: list.New()}
+	s := &store{limit: limit, disk: d, entries: map[digest]*place{}, recent: list.New(), bodies: list.New()}
 	if d != nil {
 		for _, f := range d.list() {
 			s.put(&entry{key: f.key, disk: f.size, stub: true})
@@ -71,8 +78,11 @@ func (s *store) find(key digest) *entry {
 		s.mu.Unlock()
 		return nil
 	}
-	s.recent.MoveToFront(at)
-	e := at.Value.(*entry)
+	s.recent.MoveToFront(at.recent)
+	if at.body != nil {
+		s.bodies.MoveToFront(at.body)
+	}
+	e := at.entry
 	s.mu.Unlock()
 	if !e.stub {
 		return e
@@ -122,29 +132,47 @@ func (s *store) amend(key digest, e entry) *entry {
 func (s *store) put(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at := s.entries[e.key]; at != nil {
-		s.count(at.Value.(*entry), -1)
-		at.Value = e
-		s.recent.MoveToFront(at)
-	} else {
-		s.entries[e.key] = s.recent.PushFront(e)
+	at := s.entries[e.key]
+	if at == nil {
+		at = &place{entry: &entry{}}
+		at.recent = s.recent.PushFront(at)
+		s.entries[e.key] = at
+		s.memory += overhead
 	}
-	s.count(e, 1)
+	s.recent.MoveToFront(at.recent)
+	s.fill(at, e)
+	for s.memory > s.limit && s.bodies.Len() > 0 {
+		at := s.bodies.Back().Value.(*place)
+		without := *at.entry
+		without.packed = nil
+		s.fill(at, &without)
+	}
 	for s.memory > s.limit || s.disk != nil && s.files > s.disk.limit {
-		s.remove(s.recent.Back())
+		s.remove(s.recent.Back().Value.(*place))
 	}
 }
 
-func (s *store) count(e *entry, sign int64) {
-	s.memory += sign * int64(overhead+len(e.packed)+len(e.link))
-	s.files += sign * e.disk
+// fill replaces what is in a place. It needs the lock.
+func (s *store) fill(at *place, e *entry) {
+	s.memory += int64(len(e.packed)+len(e.link)) - int64(len(at.entry.packed)+len(at.entry.link))
+	s.files += e.disk - at.entry.disk
+	at.entry = e
+	if at.body != nil {
+		s.bodies.Remove(at.body)
+		at.body = nil
+	}
+	if e.packed != nil {
+		at.body = s.bodies.PushFront(at)
+	}
 }
 
 // remove needs the lock.
-func (s *store) remove(at *list.Element) {
-	e := s.recent.Remove(at).(*entry)
+func (s *store) remove(at *place) {
+	e := at.entry
+	s.fill(at, &entry{})
+	s.recent.Remove(at.recent)
 	delete(s.entries, e.key)
-	s.count(e, -1)
+	s.memory -= overhead
 	if e.disk > 0 {
 		s.disk.remove(e.key)
 	}
