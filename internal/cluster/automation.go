@@ -24,6 +24,9 @@ const imageGroup = "image.toolkit.fluxcd.io"
 // imageVersions that clusters serve, the newest first. What ferry reads is the same in all, but for the newest image.
 var imageVersions = []string{"v1", "v1beta2", "v1beta1"}
 
+// imageKinds are what ferry reads of image automation.
+var imageKinds = []struct{ name, resource string }{{"ImageUpdateAutomation", "imageupdateautomations"}, {"ImagePolicy", "imagepolicies"}}
+
 // imageUpdate is what ferry reads of an ImageUpdateAutomation.
 type imageUpdate struct {
 	Metadata metav1.ObjectMeta `json:"metadata"`
@@ -72,11 +75,11 @@ func (f *Fleet) Automations(ctx context.Context, environment string) ([]gitops.I
 	if err != nil {
 		return nil, err
 	}
-	updates, err := images[imageUpdate](ctx, flux, "ImageUpdateAutomation", "imageupdateautomations")
+	updates, err := images[imageUpdate](ctx, flux, imageKinds[0].name, imageKinds[0].resource)
 	if err != nil || len(updates) == 0 {
 		return nil, err
 	}
-	policies, err := images[imagePolicy](ctx, flux, "ImagePolicy", "imagepolicies")
+	policies, err := images[imagePolicy](ctx, flux, imageKinds[1].name, imageKinds[1].resource)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,8 @@ const (
 	withoutHome  = "Without that commits do not say which home cluster they come from."
 	withoutHelm  = "Without it there are no HelmReleases to promote."
 	withoutOCI   = "Without it nothing comes from OCI repositories."
+	withoutMaps  = "Without that ferry knows neither the values nor the variables that ConfigMaps hold."
+	withoutRobot = "Without that no card can say whether image automation would undo a change."
 )
 
 // Probe looks at an environment's cluster, and at that of its Flux objects if it is another. Nothing is written: reviews
@@ -91,6 +93,16 @@ func fluxRights() (rights []operation.Right) {
 		if k.name != helmCharts.name {
 			rights = append(rights, patchRight(k))
 		}
+	}
+	maps := right(configMaps, "get")
+	maps.Without = withoutMaps
+	return append(rights, maps)
+}
+
+// imageRights are what ferry needs where there is image automation.
+func imageRights() (rights []operation.Right) {
+	for _, k := range imageKinds {
+		rights = append(rights, operation.Right{Verb: "list", Group: imageGroup, Resource: k.resource, Without: withoutRobot})
 	}
 	return rights
 }
@@ -267,7 +279,15 @@ func (p *prober) flux(ctx context.Context, namespaces []string) error {
 	if err := p.apis(ctx); err != nil {
 		return err
 	}
-	if err := p.ask(ctx, fluxRights(), namespaces); err != nil || len(namespaces) == 0 {
+	rights := fluxRights()
+	var images metav1.APIGroup
+	switch _, err := p.plain.get(ctx, "apis/"+imageGroup, &images); {
+	case err == nil:
+		rights = append(rights, imageRights()...)
+	case !absent(err):
+		return refusal(ctx, p.environment, "get", "the versions of "+imageGroup, "", err)
+	}
+	if err := p.ask(ctx, rights, namespaces); err != nil || len(namespaces) == 0 {
 		return err
 	}
 	named, err := p.named(ctx, namespaces)

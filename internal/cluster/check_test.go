@@ -32,6 +32,12 @@ const broken = "broken"
 // nobody whom it impersonates may ask that. It gives a file with a kubeconfig of the account.
 func reviews(t *testing.T, hidden bool, may func(authorizationv1.ResourceAttributes) bool) (file string) {
 	t.Helper()
+	return reviewing(t, hidden, false, may)
+}
+
+// reviewing is reviews of a cluster that may have image automation.
+func reviewing(t *testing.T, hidden, automated bool, may func(authorizationv1.ResourceAttributes) bool) (file string) {
+	t.Helper()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch r.URL.Path {
@@ -65,6 +71,12 @@ func reviews(t *testing.T, hidden bool, may func(authorizationv1.ResourceAttribu
 				w.WriteHeader(http.StatusInternalServerError)
 			}
 			_ = json.NewEncoder(w).Encode(review)
+		case "/apis/" + imageGroup:
+			if !automated {
+				http.NotFound(w, r)
+				return
+			}
+			fmt.Fprint(w, `{"kind": "APIGroup", "apiVersion": "v1", "name": "image.toolkit.fluxcd.io"}`)
 		default:
 			http.NotFound(w, r)
 		}
@@ -115,6 +127,31 @@ func TestNothingIsFineThatWasNotLookedAt(t *testing.T) {
 	}
 }
 
+// TestRightsToImageAutomation: they are asked for where there is some, with what to grant.
+func TestRightsToImageAutomation(t *testing.T) {
+	for automated, want := range map[bool][]string{false: nil, true: {"list imagepolicies (image.toolkit.fluxcd.io)", "list imageupdateautomations (image.toolkit.fluxcd.io)"}} {
+		file := reviewing(t, false, automated, func(a authorizationv1.ResourceAttributes) bool { return a.Group != imageGroup })
+		f := newFleet(t, kubeconfig("https://127.0.0.1:1", `"token": "t"`), Environment{Name: "prod", Cluster: Access{KubeconfigFile: file}, Flux: Access{KubeconfigFile: file}})
+		found := f.Probe(t.Context(), "prod")[0]
+		if diff := cmp.Diff(want, lacks(found)); diff != "" || found.Err != nil {
+			t.Fatalf("with automation %t: %v: %s", automated, found.Err, diff)
+		}
+		var told []operation.Finding
+		for _, finding := range operation.Observed("prod", found).Findings {
+			if strings.Contains(finding.Text, "imagepolicies") {
+				told = append(told, finding)
+			}
+		}
+		switch {
+		case !automated && len(told) > 0:
+			t.Errorf("without automation: %+v", told)
+		case automated && (len(told) != 1 || told[0].State != operation.Mind || !strings.Contains(told[0].Text, "whether image automation would undo a change") ||
+			!strings.Contains(told[0].Fix, `resources: [imagepolicies, imageupdateautomations], verbs: [list]`)):
+			t.Errorf("%+v", told)
+		}
+	}
+}
+
 // TestWhatCouldNotBeAskedIsNotMissing: a role would not mend it.
 func TestWhatCouldNotBeAskedIsNotMissing(t *testing.T) {
 	file := reviews(t, false, func(authorizationv1.ResourceAttributes) bool { return true })
@@ -155,7 +192,7 @@ func TestTwoClustersAreProbedApart(t *testing.T) {
 	for i, want := range []string{"apps", "toolkit"} {
 		missing := lacks(found[i])
 		if len(missing) == 0 || slices.ContainsFunc(missing, func(r string) bool {
-			return !strings.Contains(r, want) && !strings.Contains(r, "pods in namespace shop")
+			return !strings.Contains(r, want) && !strings.Contains(r, "pods in namespace shop") && (i == 0 || r != "get configmaps")
 		}) {
 			t.Errorf("%s: %q", found[i].Name, missing)
 		}

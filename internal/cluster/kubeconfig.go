@@ -202,8 +202,8 @@ func open(config *rest.Config) (client.Client, error) {
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), apimeta.RESTScopeNamespace)
 	mapper.Add(olderOCI.WithKind(ociRepositories.name), apimeta.RESTScopeNamespace)
 	for _, version := range imageVersions {
-		for _, name := range []string{"ImageUpdateAutomation", "ImagePolicy"} {
-			mapper.Add(schema.GroupVersionKind{Group: imageGroup, Version: version, Kind: name}, apimeta.RESTScopeNamespace)
+		for _, k := range imageKinds {
+			mapper.Add(schema.GroupVersionKind{Group: imageGroup, Version: version, Kind: k.name}, apimeta.RESTScopeNamespace)
 		}
 	}
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), apimeta.RESTScopeRoot)

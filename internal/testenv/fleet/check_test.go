@@ -168,6 +168,9 @@ func (c checker) remove(manifest []byte) {
 		if err := yaml.Unmarshal(document, &object); err != nil {
 			c.Fatal(err)
 		}
+		if object.Kind == "" { // a remark, where the message ends behind it
+			continue
+		}
 		if err := c.cluster.Client().Delete(context.WithoutCancel(c.Context()), &object); err != nil {
 			c.Error(err)
 		}
@@ -209,19 +212,22 @@ func TestCheckNamesEachMissingRight(t *testing.T) {
 	if err := c.Clusters["stage"].Apply(t.Context(), []byte(elsewhere)); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.Clusters["stage"].InstallImageAutomation(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	file := fmt.Sprintf("{tokenFile: %q}", filepath.Join(c.Dir, "github-token"))
 	for name, test := range map[string]struct {
 		environment, auth string
 		count             int // of rights
 	}{
-		// 3 × list, get; replicasets, pods; 6 × list, get and 5 × patch; kube-system
-		"the whole cluster": {"{name: stage, promotion: {confirm: optional, wait: 1m}}", file, 8 + 17 + 1},
+		// 3 × list, get; replicasets, pods; 6 × list, get and 5 × patch; ConfigMaps and image automation; kube-system
+		"the whole cluster": {"{name: stage, promotion: {confirm: optional, wait: 1m}}", file, 8 + 17 + 3 + 1},
 		// one role each for podinfo, web and flux-system, and one for what both with Flux's objects may lack
-		"some namespaces": {"{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", file, 8 + 12 + 8 + 12 + 5 + 1},
+		"some namespaces": {"{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", file, 8 + 12 + 8 + 12 + 5 + 3 + 1},
 		// and get and patch where the source is
-		"a source elsewhere": {"{name: stage, namespaces: [web], flux: {namespaces: [checks]}}", file, 8 + 17 + 1 + 2},
+		"a source elsewhere": {"{name: stage, namespaces: [web], flux: {namespaces: [checks]}}", file, 8 + 17 + 3 + 1 + 2},
 		// and users and groups to impersonate, and the Secret
-		"by an account": {fmt.Sprintf("{name: stage, cluster: {kubeconfigFile: %q}}", account(t, c)), "{tokenSecret: {namespace: checks, name: github, key: token}}", 8 + 17 + 1 + 2 + 1},
+		"by an account": {fmt.Sprintf("{name: stage, cluster: {kubeconfigFile: %q}}", account(t, c)), "{tokenSecret: {namespace: checks, name: github, key: token}}", 8 + 17 + 3 + 1 + 2 + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := checking(t, c, "ferry "+name, test.environment, test.auth)
