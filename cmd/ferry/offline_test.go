@@ -275,3 +275,51 @@ func trimmed(text string) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// TestADigestBesideATagHasARow, and is no second version to choose from.
+func TestADigestBesideATagHasARow(t *testing.T) {
+	dir := twoEnvironments(t)
+	const digest = "sha256:5f1390bc43fe5f1390bc43fe5f1390bc43fe5f1390bc43fe5f1390bc43fe5f13"
+	if err := os.WriteFile(filepath.Join(dir, "apps/base/worker.yaml"), []byte(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: worker, namespace: shop}
+spec: {template: {spec: {containers: [{name: worker, image: "ghcr.io/acme/worker:1"}]}}}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "apps/production/kustomization.yaml"), []byte(`resources: [../base, ../base/worker.yaml]
+patches:
+- path: orders.yaml
+images:
+- name: ghcr.io/acme/worker
+  newTag: 1.2.3
+  digest: `+digest+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, log := ferry(t, "", "where", "worker", "--tree", dir, "--path", "clusters/production", "-o", "json")
+	var got []map[string]any
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 || log != "" {
+		t.Fatalf("code %d, %v: %s%s", code, err, out, log)
+	}
+	row := func(line float64, path, value string) map[string]any {
+		return map[string]any{"application": "worker", "namespace": "shop", "kind": "image", "file": "apps/production/kustomization.yaml", "line": line,
+			"path": path, "value": value, "alsoFeeds": []any{}, "proved": true}
+	}
+	if diff := cmp.Diff([]map[string]any{row(6, "images[0].newTag", "1.2.3"), row(7, "images[0].digest", digest)}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if _, out, _ := ferry(t, "", "where", "worker", "--tree", dir, "--path", "clusters/production"); !strings.Contains(out, "1 version of 1 application") ||
+		!strings.Contains(out, "digest beside the tag") {
+		t.Errorf("as text:\n%s", out)
+	}
+	for _, args := range [][]string{{"--drop-digest"}, {"--drop-digest", "--field", "apps/production/kustomization.yaml:images[0].digest"}} {
+		code, out, _ := ferry(t, "", append([]string{"plan", "worker@1.2.4", "to", "prod", "--tree", dir, "--path", "clusters/production", "-o", "json"}, args...)...)
+		if code != 0 || !strings.Contains(out, `"new": "1.2.4"`) {
+			t.Errorf("%v: code %d\n%s", args, code, out)
+		}
+	}
+	if _, out, _ := ferry(t, "", "plan", "worker@1.2.4", "to", "prod", "--tree", dir, "--path", "clusters/production", "-o", "json"); !strings.Contains(out, `"code": "digest"`) ||
+		strings.Count(out, `"path"`) != 1 {
+		t.Errorf("without an agreement:\n%s", out)
+	}
+}

@@ -20,6 +20,7 @@ func (t *Tree) Locate(ctx context.Context, env Environment, app gitops.Key, v gi
 	if err != nil {
 		return Field{}, err
 	}
+	fields = versions(fields)
 	if len(fields) == 0 {
 		err := t.missing(ctx, env, object(app).String(), problems)
 		if isRefusal(err, gitops.NotFound) && !t.makes(ctx, env, object(app)) {

@@ -81,6 +81,7 @@ func (t *Tree) Choose(ctx context.Context, env Environment, change Change) (Fiel
 	if err != nil {
 		return Field{}, err
 	}
+	fields = versions(fields)
 	if len(fields) == 0 {
 		return Field{}, t.missing(ctx, env, change.Application, problems)
 	}

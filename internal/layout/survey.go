@@ -36,6 +36,9 @@ type Field struct {
 	digest  *origin // of the digest that stands beside it in a scalar of its own
 	number  int     // of its dye
 
+	digestNumber int  // of the dye of digest
+	beside       bool // it is the digest of another field
+
 	overridden bool // something else is to decide
 }
 
@@ -49,7 +52,7 @@ func (f Field) Candidate() gitops.Candidate {
 
 // Survey lists the version fields of an environment: of all applications, or of the one that app names by NAME,
 // NAMESPACE/NAME or KIND/NAMESPACE/NAME. others are the environments that AlsoFeeds is about. Problems are parts of the
-// environment that could not be built; fields in them are not known.
+// environment that could not be built; fields in them are not known. A digest beside a tag has a field of its own.
 func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment, app string) ([]Field, []Problem, error) {
 	w, err := t.base(ctx, env)
 	if err != nil {
@@ -101,10 +104,30 @@ func (t *Tree) Surveys(ctx context.Context, environments []Environment, app stri
 	return all, nil
 }
 
+// besides is the digest beside a tag as a field of its own: people look for it, but it is no version to choose.
+func (f Field) besides() Field {
+	f.origin, f.number, f.beside, f.digest = *f.digest, f.digestNumber, true, nil
+	f.File, f.Line, f.Path, f.Value = f.origin.file, f.origin.scalar.Line, f.origin.scalar.Path, f.origin.token()
+	return f
+}
+
+// Beside says that the field is the digest beside another field's tag.
+func (f Field) Beside() bool { return f.beside }
+
+// versions leaves out the digests beside tags, which change with them.
+func versions(fields []Field) []Field {
+	return slices.DeleteFunc(fields, func(f Field) bool { return f.beside })
+}
+
 // surveyed are the located fields of an application, or of all, in order.
 func (t *Tree) surveyed(w *walk, found *finds, app string) []Field {
 	fields := slices.DeleteFunc(slices.Clone(found.fields), func(f Field) bool { return app != "" && !named(f.Application, app) })
 	fields = append(fields, t.remotes(w, app)...)
+	for _, f := range fields {
+		if f.digest != nil {
+			fields = append(fields, f.besides())
+		}
+	}
 	slices.SortFunc(fields, func(a, b Field) int {
 		return cmp.Or(a.Application.Compare(b.Application), strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Path, b.Path))
 	})
@@ -323,7 +346,7 @@ func (t *Tree) field(w *walk, r reading, numbers, digests []int, origins []origi
 	}
 	f.File, f.Line, f.Path, f.Value, f.Proved = f.origin.file, f.origin.scalar.Line, f.origin.scalar.Path, f.origin.token(), true
 	if len(digest) == 1 {
-		f.digest = &origins[digest[0]]
+		f.digest, f.digestNumber = &origins[digest[0]], digest[0]
 	} else if len(digest) > 1 {
 		refuse(gitops.Ambiguous, "The digest of %s is put together from %d values.", r.app.Name, len(digest))
 	}

@@ -36,6 +36,8 @@ type Place struct {
 	// Owner names the application whole, Name the chart, image or variable.
 	Owner gitops.Key `json:"-"`
 	Name  string     `json:"-"`
+	// Beside says that it is the digest beside the tag of another place, with which it changes.
+	Beside bool `json:"-"`
 }
 
 // A Repository answers where and plan about one tree of files, and keeps what it learned of it.
@@ -81,7 +83,7 @@ func placesOf(fields []layout.Field, problems []layout.Problem) Places {
 	for _, f := range fields {
 		places.Places = append(places.Places, Place{Application: f.Application.Name, Namespace: f.Application.Namespace, Kind: f.Version.Kind,
 			File: f.File, Line: f.Line, Path: f.Path, Value: f.Value, AlsoFeeds: append([]string{}, f.AlsoFeeds...), Proved: f.Proved,
-			Refusal: f.Refusal, Owner: f.Application, Name: f.Name()})
+			Refusal: f.Refusal, Owner: f.Application, Name: f.Name(), Beside: f.Beside()})
 	}
 	for _, p := range problems {
 		places.Problems = append(places.Problems, problem(p))

@@ -98,14 +98,17 @@ func count(n int, one, many string) string {
 // writePlaces shows where: a line of summary, then a table.
 func writePlaces(out io.Writer, places operation.Places, root string, p palette) error {
 	applications := map[gitops.Key]bool{}
-	locked := 0
+	locked, versions := 0, 0
 	for _, at := range places.Places {
 		applications[at.Owner] = true
+		if !at.Beside {
+			versions++
+		}
 		if at.Refusal != nil {
 			locked++
 		}
 	}
-	summary := fmt.Sprintf("%s of %s in %s", count(len(places.Places), "version", "versions"), count(len(applications), "application", "applications"), root)
+	summary := fmt.Sprintf("%s of %s in %s", count(versions, "version", "versions"), count(len(applications), "application", "applications"), root)
 	if locked > 0 {
 		summary += fmt.Sprintf("; %d of them ferry does not edit", locked)
 	}
@@ -139,6 +142,9 @@ func kind(at operation.Place) string {
 // note says what is special about a place.
 func note(at operation.Place) string {
 	var notes []string
+	if at.Beside {
+		notes = append(notes, "digest beside the tag")
+	}
 	if len(at.AlsoFeeds) > 0 {
 		notes = append(notes, "also feeds "+strings.Join(at.AlsoFeeds, ", "))
 	}
