@@ -111,7 +111,7 @@ func (t *Tree) missing(ctx context.Context, env Environment, app string, problem
 			continue
 		}
 		i := slices.IndexFunc(w.sites, func(s *site) bool { return s.title() == p.Kustomization })
-		if i >= 0 && w.sites[i].err != nil {
+		if i >= 0 && w.sites[i].err != nil && t.reachesOn(ctx, w.sites[i]) {
 			fallen = cmp.Or(fallen, p.Err)
 		}
 		if (i < 0 || w.sites[i].err != nil) && slices.ContainsFunc(places, func(file string) bool {
@@ -124,12 +124,28 @@ func (t *Tree) missing(ctx context.Context, env Environment, app string, problem
 	if fallen != nil && len(places) > 0 { // it may be in what is not built
 		return fallen
 	}
-	if len(places) == 0 {
-		for _, file := range mentions(t.all, app) {
-			return &gitops.Refusal{Code: gitops.OutsideSource, Reason: fmt.Sprintf("%s is in %s, which is left out of what Flux sees of this repository, by .sourceignore or its defaults.", app, file)}
+	if len(places) > 0 {
+		const shown = 3
+		files := strings.Join(places[:min(shown, len(places))], ", ")
+		if more := len(places) - shown; more > 0 {
+			files += fmt.Sprintf(" and %d more files", more)
 		}
+		refusal.Reason = fmt.Sprintf("%s is defined in %s, but nothing that is built for %s reads that.", app, files, cmp.Or(env.Name, "this environment"))
+		return refusal
+	}
+	for _, file := range mentions(t.all, app) {
+		return &gitops.Refusal{Code: gitops.OutsideSource, Reason: fmt.Sprintf("%s is in %s, which is left out of what Flux sees of this repository, by .sourceignore or its defaults.", app, file)}
 	}
 	return refusal
+}
+
+// reachesOn says whether what a site that does not build would read, and lead to, is more than what is known of it.
+func (t *Tree) reachesOn(ctx context.Context, s *site) bool {
+	files, err := render.Files(ctx, t.files, s.Kustomization)
+	return err != nil || slices.ContainsFunc(files, func(file string) bool {
+		content, err := t.files.ReadFile(file)
+		return err != nil || bytes.Contains(content, []byte(leading[0]))
+	})
 }
 
 // mentions lists the files of a tree that have a HelmRelease or workload of a name.
