@@ -93,13 +93,13 @@ func (p *talk) do(msg tea.Msg) {
 	p.run(cmd)
 }
 
-// run does what the model asks for, but does not wait for the next frame of the spinner.
+// run does what the model asks for, but does not wait for the next frame of the spinner or the next event.
 func (p *talk) run(cmd tea.Cmd) {
 	if cmd == nil {
 		return
 	}
 	switch msg := cmd().(type) {
-	case nil, tick:
+	case nil, tick, listen:
 	case tea.BatchMsg:
 		for _, cmd := range msg {
 			p.run(cmd)
@@ -177,6 +177,24 @@ ferry>
 		if c := p.m.View().Cursor; c == nil || c.X != 7 || c.Y != 8 {
 			t.Errorf("cursor %v, want it behind the prompt", c)
 		}
+	})
+}
+
+func TestChatShowsWhatHappens(t *testing.T) {
+	events := make(chan Answer, 1)
+	inBubble(t, func(c *Chat) { c.Events = events }, func(p *talk) {
+		p.press("list", "enter")
+		p.press("hal")
+		events <- Answer{TextOnly: true, Messages: []api.Message{api.NewPlaintextMessage("**acme/fleet #7 opened**\x1b[2J", false)}}
+		p.do(listen{})
+		p.expect("ferry> hal")
+		if text := p.out.String(); !strings.Contains(text, "2 applications") || !strings.HasSuffix(text, "#7 opened**\n\n") && !strings.Contains(text, "acme/fleet #7 opened") || strings.Contains(text, "\x1b[2J") {
+			t.Errorf("what was written is %q", text)
+		}
+		p.do(listen{}) // nothing more has happened
+		p.expect("ferry> hal")
+		p.press("backspace", "backspace", "backspace", "1", "enter")
+		p.expectLines("ferry list", "ferry list")
 	})
 }
 

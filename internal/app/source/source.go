@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -113,7 +114,11 @@ func (s *Sources) Follow(ctx context.Context, in plugin.Input, send plugin.Send)
 		stream = "interactive"
 	}
 	w.state.forget(ctx, w.notices)
-	for _, notice := range w.notices {
+	notices := w.notices
+	if unwritable := w.state.unwritable(ctx); unwritable != nil {
+		notices = append(slices.Clone(notices), unwritable)
+	}
+	for _, notice := range notices {
 		if w.state.told(ctx, stream, notice.Error()) {
 			continue
 		}

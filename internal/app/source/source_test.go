@@ -4,7 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +21,7 @@ import (
 
 	"github.com/ferry-chatops/ferry/internal/app/config"
 	"github.com/ferry-chatops/ferry/internal/github"
+	"github.com/ferry-chatops/ferry/internal/githubtest/contract"
 	plugin "github.com/ferry-chatops/ferry/internal/plugin/source"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
@@ -384,6 +392,104 @@ func TestHints(t *testing.T) {
 		}
 	}
 	hub.settled(t, 1)
+}
+
+// GitHub's own examples, as JSON and as a form.
+func TestHintsOfGitHubsWebhooks(t *testing.T) {
+	payloads := contract.Payloads(t, "pull_request")
+	if len(payloads) != 29 {
+		t.Errorf("%d payloads", len(payloads))
+	}
+	for i, body := range payloads {
+		form := []byte("payload=" + url.QueryEscape(string(body)))
+		for _, body := range [][]byte{body, form} {
+			if name, err := hinted(body); name != "Codertocat/Hello-World" || err != nil {
+				t.Errorf("payload %d: %q, %v", i, name, err)
+			}
+		}
+	}
+}
+
+// Without the right to keep state nothing is told, and it is said what grants it.
+func TestStateThatCannotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	in := plugin.Input{Source: "pulls", Configs: [][]byte{fmt.Appendf(nil, "stateDir: %s/below\nbudget: {factor: 100}\n%s", file, fleet)}}
+	events := s.stream(t, in)
+	shown, _ := next(t, events)
+	has(t, shown, "ferry cannot keep what it saw", "Nothing is told")
+	select {
+	case e := <-events:
+		t.Errorf("more: %s", textOf(e.Message))
+	case <-time.After(200 * time.Millisecond):
+	}
+}
+
+func TestReportAndFigures(t *testing.T) {
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	in := plugin.Input{Source: "pulls", Configs: quick(t, fleet)}
+	events := s.stream(t, in)
+	hub.settled(t, 3)
+	hub.open(7, "One")
+	next(t, events)
+	s.mu.Lock()
+	w := s.watching[key(in)]
+	s.mu.Unlock()
+	r := s.report(w, "pulls")
+	if len(r.Repositories) != 1 || r.Repositories[0].Name != "acme/fleet" || r.Repositories[0].Success.IsZero() || r.Trouble != "" {
+		t.Errorf("%+v", r)
+	}
+	if a := r.Accounts; len(a) != 1 || a[0].Remaining != 4990 || a[0].Limit != 5000 || a[0].Unchanged != 40 {
+		t.Errorf("%+v", a)
+	}
+	r.Repositories[0].Name = "a\"b\\c\n"
+	var b strings.Builder
+	metrics(&b, r, hub.Status())
+	for _, want := range []string{
+		`ferry_github_budget_remaining{source="pulls",account="token",resource="core"} 4990`, `ferry_github_responses_total{source="pulls",account="token",kind="unchanged"} 40`,
+		`ferry_source_repository_failures{source="pulls",repository="a\"b\\c\n"} 0`, `ferry_source_telling{source="pulls"} 1`, `ferry_github_account_state{source="pulls",account="token",state="good"} 1`,
+	} {
+		if !strings.Contains(b.String(), want+"\n") {
+			t.Errorf("%s is missing in:\n%s", want, b.String())
+		}
+	}
+	for line := range strings.Lines(b.String()) {
+		if !regexp.MustCompile(`^(# (HELP|TYPE) ferry_[a-z_]+ .+|ferry_[a-z_]+\{[^\n]+\} [0-9.e+]+)\n$`).MatchString(line) {
+			t.Errorf("not of the format: %q", line)
+		}
+	}
+}
+
+func TestFiguresAreServed(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().(*net.TCPAddr)
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	s.stream(t, plugin.Input{Source: "pulls", Configs: quick(t, fmt.Sprintf("metrics: {port: %d}\n%s", address.Port, fleet))})
+	for deadline := time.Now().Add(10 * time.Second); ; hub.settled(t, 1) {
+		response, err := http.Get("http://" + address.String() + "/metrics")
+		if err == nil {
+			body, err := io.ReadAll(response.Body)
+			if cerr := response.Body.Close(); err != nil || cerr != nil || !strings.Contains(string(body), `ferry_source_telling{source="pulls"} 1`) {
+				t.Errorf("%s, %v, %v", body, err, cerr)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func FuzzHinted(f *testing.F) {

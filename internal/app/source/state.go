@@ -48,6 +48,29 @@ func digest(text string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// unwritable says, for people, why nothing can be put on record, if so. It is found out by doing it.
+func (s *state) unwritable(ctx context.Context) *gitops.Refusal {
+	if s.records == nil {
+		return nil // which was told
+	}
+	s.told(ctx, "", "")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	raw, err := json.Marshal(s.notes)
+	if err == nil {
+		err = s.records.Write(ctx, noticesName, raw)
+	}
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	refusal := &gitops.Refusal{Code: gitops.Config, Title: "ferry cannot keep what it saw", Reason: "Nothing is told before it can, so that nothing is told twice or lost: " + err.Error() + "."}
+	if known, ok := errors.AsType[*gitops.Refusal](err); ok {
+		refusal.Code, refusal.Snippet = known.Code, known.Snippet
+		refusal.Reason = "Nothing is told before it can, so that nothing is told twice or lost. " + known.Reason
+	}
+	return refusal
+}
+
 // told says whether a stream was told a notice before, in this process or one before.
 func (s *state) told(ctx context.Context, stream, notice string) bool {
 	s.mu.Lock()
