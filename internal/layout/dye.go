@@ -76,6 +76,14 @@ func inFile(file string, err error) error {
 	return &gitops.Refusal{Code: r.Code, Reason: fmt.Sprintf("%s cannot be edited safely: %s.", file, strings.TrimSuffix(r.Reason, ".")), Cause: r.Cause}
 }
 
+// reasonOf is the sentence of a refusal, without its end.
+func reasonOf(err error) string {
+	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
+		return strings.TrimSuffix(r.Reason, ".")
+	}
+	return err.Error()
+}
+
 // An origin is a scalar of a file that may be the source of a version, with the part of it that is the version.
 type origin struct {
 	file   string

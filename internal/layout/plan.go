@@ -148,9 +148,10 @@ func (t *Tree) reachesOn(ctx context.Context, s *site) bool {
 	})
 }
 
-// mentions lists the files of a tree that have a HelmRelease or workload of a name.
+// mentions lists the files of a tree that have a HelmRelease or workload of a name, or that cannot be read and name something so.
 func mentions(tree fs.FS, name string) (found []string) {
 	name = name[strings.LastIndexByte(name, '/')+1:]
+	named := regexp.MustCompile(`\bname:[ \t]*["']?` + regexp.QuoteMeta(name) + `["']?[ \t]*([,}#\r\n]|$)`)
 	err := fs.WalkDir(tree, ".", func(file string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() || !yamlFile(file) || path.Ext(file) == "" {
 			return nil //nolint:nilerr // what cannot be read mentions nothing
@@ -161,7 +162,10 @@ func mentions(tree fs.FS, name string) (found []string) {
 		}
 		parsed, err := manifest.Parse(content)
 		if err != nil {
-			return nil //nolint:nilerr // likewise
+			if named.Match(content) {
+				found = append(found, file)
+			}
+			return nil
 		}
 		for d := range parsed.Len() {
 			kind := parsed.Text(d, "kind")

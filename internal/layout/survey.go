@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -333,6 +334,9 @@ func (t *Tree) field(w *walk, r reading, numbers, digests []int, origins []origi
 	}
 	switch {
 	case len(tag) == 0:
+		if f.Refusal == nil {
+			f.Refusal = t.unread(w, r)
+		}
 		refuse(gitops.Unproved, "No scalar in Git was found that decides the %s version of %s, %s.", r.version.Kind, r.app.Name, r.token)
 		f.guess(t, w)
 		return f
@@ -359,6 +363,23 @@ func (t *Tree) field(w *walk, r reading, numbers, digests []int, origins []origi
 		}
 	}
 	return f
+}
+
+// unread says which file of a reading's site states its version and cannot be edited; nil if there is none.
+func (t *Tree) unread(w *walk, r reading) error {
+	for _, s := range w.sites {
+		for _, file := range s.files {
+			if s.key() != r.site || !yamlFile(file) {
+				continue
+			}
+			if _, err := t.parse(file); err != nil {
+				if content, unreadable := t.files.ReadFile(file); unreadable == nil && bytes.Contains(content, []byte(r.token)) {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // remoteVersion is the version in an address: of a release, a branch or a tag.

@@ -108,7 +108,11 @@ const (
 // Root describes the environment whose Flux applies a directory. It refuses what is no directory with code NotInGit.
 func (t *Tree) Root(ctx context.Context, dir, name string) (Environment, error) {
 	at := cleanPath(dir)
-	if info, err := fs.Stat(t.files, at); err != nil || !info.IsDir() {
+	info, err := fs.Stat(t.files, at)
+	if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
+		return Environment{}, r
+	}
+	if err != nil || !info.IsDir() {
 		return Environment{}, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("There is no directory %s.", dir)}
 	}
 	w, err := t.outline(ctx, at, name)
@@ -317,19 +321,39 @@ func (t *Tree) buildSite(ctx context.Context, s *site, now known, in view) {
 			break
 		}
 	}
-	if r := (*gitops.Refusal)(nil); s.err != nil && !errors.As(s.err, &r) {
-		for _, file := range s.files { // kustomize does not always say which
-			if !yamlFile(file) || path.Ext(file) == "" {
-				continue
-			}
-			if _, err := t.parse(file); isRefusal(err, gitops.NotYAML) || isRefusal(err, gitops.Template) {
-				s.err = err
-				return
+	if s.err != nil {
+		s.err = t.blame(s)
+	}
+}
+
+// blame words the error of a site as one of the file and line at fault, where they are found: kustomize does not always say.
+func (t *Tree) blame(s *site) error {
+	r := (*gitops.Refusal)(nil)
+	if errors.As(s.err, &r) && r.Code != gitops.NotYAML {
+		return s.err
+	}
+	for _, file := range s.files {
+		if !yamlFile(file) || path.Ext(file) == "" || r != nil && !strings.HasPrefix(r.Reason, file+" ") {
+			continue
+		}
+		parsed, err := t.parse(file)
+		if isRefusal(err, gitops.NotYAML) || isRefusal(err, gitops.Template) {
+			return err
+		}
+		if err != nil || strings.HasPrefix(path.Base(file), "kustomization.") { // there the last one counts
+			continue
+		}
+		for _, scalar := range parsed.scalars {
+			if err := scalar.Refusal(); isRefusal(err, gitops.DuplicateKey) {
+				return &gitops.Refusal{Code: gitops.DuplicateKey, Cause: s.err, Reason: fmt.Sprintf("%s line %d: %s.", file, scalar.Line, reasonOf(err))}
 			}
 		}
-		s.err = &gitops.Refusal{Code: gitops.Layout, Cause: s.err, Reason: fmt.Sprintf("What Flux builds from %s does not build at this commit.", s.Path),
-			Details: []string{firstLine(s.err)}}
 	}
+	if r != nil {
+		return s.err
+	}
+	return &gitops.Refusal{Code: gitops.Layout, Cause: s.err, Reason: fmt.Sprintf("What Flux builds from %s does not build at this commit.", s.Path),
+		Details: []string{firstLine(s.err)}}
 }
 
 // fill builds a site as its specification is so far.
@@ -494,8 +518,8 @@ func (j *judge) keeps(s *site) {
 		}
 		from = c.Source
 	}
-	if file, ok := render.LeftOut(j.known.sources[from].ignore, s.files); ok {
-		s.objects, s.err = nil, &gitops.Refusal{Code: gitops.OutsideSource, Reason: fmt.Sprintf("%s is left out of what Flux sees of this repository, by spec.ignore of %s.", file, from)}
+	if err := render.LeftOut(from, j.known.sources[from].ignore, s.files); err != nil {
+		s.objects, s.err = nil, err
 	}
 }
 

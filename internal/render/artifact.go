@@ -57,14 +57,18 @@ func ignored(tree fs.FS, file string) error {
 	return &gitops.Refusal{Code: gitops.OutsideSource, Reason: fmt.Sprintf("%s is left out of what Flux sees of this repository, by .sourceignore or its defaults.", file)}
 }
 
-// LeftOut returns the first of some files that the spec.ignore of a GitRepository leaves out of what Flux sees.
-func LeftOut(ignore string, files []string) (file string, ok bool) {
-	matcher := sourceignore.NewMatcher(sourceignore.ReadPatterns(strings.NewReader(ignore), nil))
+// LeftOut refuses the first of some files that the spec.ignore of a source leaves out of what Flux sees; nil for none.
+func LeftOut(source gitops.Object, ignore string, files []string) error {
+	patterns := sourceignore.ReadPatterns(strings.NewReader(ignore), nil)
+	if len(patterns)*len(files) > maxMatches {
+		return tooMuch("spec.ignore of "+source.String(), fmt.Sprintf("is beyond %d patterns for %d files", maxMatches/len(files), len(files)))
+	}
+	matcher := sourceignore.NewMatcher(patterns)
 	i := slices.IndexFunc(files, func(f string) bool { return matcher.Match(steps(f), false) })
 	if i < 0 {
-		return "", false
+		return nil
 	}
-	return files[i], true
+	return &gitops.Refusal{Code: gitops.OutsideSource, Reason: fmt.Sprintf("%s is left out of what Flux sees of this repository, by spec.ignore of %s.", files[i], source)}
 }
 
 // A listing is an open directory.
@@ -86,7 +90,7 @@ func (l listing) ReadDir(n int) ([]fs.DirEntry, error) {
 }
 
 // maxMatches limits how many times a pattern of a .sourceignore is held against a file.
-const maxMatches = 20_000_000
+const maxMatches = 5_000_000
 
 // kept looks through a tree. A pattern of a .sourceignore holds below its directory, and wins over those above.
 func kept(tree fs.FS) (map[string]bool, error) {

@@ -82,3 +82,13 @@ func TestArtifactRefusesTooManyPatterns(t *testing.T) {
 	_, err := fs.Stat(Artifact(tree(files)), "b")
 	refused(t, err, gitops.Layout)
 }
+
+func TestLeftOut(t *testing.T) {
+	source := gitops.Object{Kind: "GitRepository", Namespace: "flux-system", Name: "fleet"}
+	files := []string{"apps/a.yaml", "clusters/prod/apps.yaml"}
+	if err := LeftOut(source, "# only these\n/*\n!/apps\n!/clusters\n", files); err != nil {
+		t.Error(err)
+	}
+	refused(t, LeftOut(source, "/*\n!/apps\n", files), gitops.OutsideSource)
+	refused(t, LeftOut(source, strings.Repeat("a\n", maxMatches/2+1), files), gitops.Layout)
+}

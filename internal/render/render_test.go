@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -252,5 +253,15 @@ func TestChangesMasksSecrets(t *testing.T) {
 	}
 	if changes, _ = Changes(nil, object("Secret", map[string]any{"data": "hunter2"})); strings.Contains(fmt.Sprint(changes), "hunter2") {
 		t.Errorf("a new Secret shows: %v", changes)
+	}
+}
+
+func TestSubstituteRefusesWhatWouldTakeForEver(t *testing.T) {
+	o := newObject(map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "a"}, "data": map[string]any{"a": strings.Repeat("${A}", 200_000)}})
+	begin := time.Now()
+	_, err := Substitute([]Object{o}, Variables{Open: true}, false)
+	refused(t, err, gitops.Layout)
+	if took := time.Since(begin); took > 10*time.Second { // it was minutes
+		t.Errorf("it took %v to refuse", took)
 	}
 }

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -29,6 +30,7 @@ const (
 	maxVariable = 64 << 10  // bytes of a value
 	maxWithin   = 20        // variables within one another
 	maxFilled   = 256 << 20 // bytes that all variables of an object could become
+	maxEscaped  = 4 << 30   // bytes that are copied for all $$: envsubst copies the whole text for each
 )
 
 const substituteKey = "kustomize.toolkit.fluxcd.io/substitute"
@@ -53,10 +55,11 @@ func Substitute(objects []Object, v Variables, always bool) ([]Object, error) {
 		}
 	}
 	filled := make([]Object, 0, len(objects))
+	copied := 0
 	for _, o := range objects {
 		if !disabled(o.Fields) {
 			var err error
-			if o, err = v.fill(o, longest); err != nil {
+			if o, err = v.fill(o, longest, &copied); err != nil {
 				return nil, fmt.Errorf("fill variables into %s: %w", o.Object, err)
 			}
 		}
@@ -97,7 +100,7 @@ func dollar(v any) bool {
 	return false
 }
 
-func (v Variables) fill(o Object, longest int) (Object, error) {
+func (v Variables) fill(o Object, longest int, copied *int) (Object, error) {
 	if !dollar(o.Fields) {
 		return o, nil
 	}
@@ -120,6 +123,9 @@ func (v Variables) fill(o Object, longest int) (Object, error) {
 			}
 			return append([]byte("$"), use...)
 		})
+	}
+	if *copied += bytes.Count(text, []byte("$$")) * len(text); *copied > maxEscaped {
+		return o, tooMuch("A text with variables", "has too many of them that are not to be filled in")
 	}
 	output, err := envsubst.Eval(string(text), func(name string) (string, bool) {
 		value, known := v.Values[name]

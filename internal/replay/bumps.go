@@ -45,7 +45,7 @@ func (b bump) version() string {
 	if repository == b.new || tag == "" && digest == "" {
 		return b.new
 	}
-	if !strings.Contains(b.old, "/") && !strings.HasPrefix(b.old, repository+":") { // TAG@DIGEST
+	if last := strings.ToLower(b.keys[len(b.keys)-1]); strings.HasSuffix(last, "tag") { // TAG@DIGEST
 		return b.new
 	}
 	version := tag

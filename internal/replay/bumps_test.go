@@ -23,6 +23,7 @@ func TestBumps(t *testing.T) {
 		"a range":             {"a.yaml", release + "  chart: {spec: {version: OLD}}\n", `">=1.0.0 <2"`, `">=1.0.0 <3"`, []string{"5 spec.chart.spec.version chart >=1.0.0 <3"}},
 		"an image":            {"a.yaml", release + "  values:\n    java:\n      image: OLD\n", "example.com:5000/a/b:stg-1a2b3c4-2026", "example.com:5000/a/b:stg-5d6e7f8-2026", []string{"7 spec.values.java.image values image stg-5d6e7f8-2026"}},
 		"a tag with a digest": {"a.yaml", release + "  values: {image: {tag: OLD}}\n", "v1@sha256:" + sha, "v2@sha256:" + sha, []string{"5 spec.values.image.tag values tag v2@sha256:" + sha}},
+		"a short name's":      {"a.yaml", release + "  values: {image: OLD}\n", "a@sha256:" + sha, "a@sha256:0" + sha[1:], []string{"5 spec.values.image values image sha256:0" + sha[1:]}},
 		"only the digest":     {"a.yaml", release + "  values: {image: OLD}\n", "a/b@sha256:" + sha, "a/b@sha256:0" + sha[1:], []string{"5 spec.values.image values image sha256:0" + sha[1:]}},
 		"in an inline patch": {"kustomization.yaml", "patches:\n- target: {kind: HelmRelease}\n  patch: |-\n    - op: replace\n      path: /spec/chart/spec/version\n      value: OLD\n", "1.2.3", "1.2.4",
 			[]string{"6 patches.[0].patch.|.[0].value inline patch 1.2.4"}},
