@@ -69,6 +69,7 @@ var arrows = map[string][]string{
 	"internal/githubtest": {},
 	"internal/testenv":    {"internal/githubtest"},
 	"internal/bench":      {"internal/gitops", "internal/localhost", "internal/manifest", "internal/operation", "internal/testenv"},
+	"internal/measure":    {"internal/githubtest"},
 	"internal/replay":     {"internal/git", "internal/gitops", "internal/operation"},
 	"internal/pictures":   {},
 }
@@ -77,8 +78,8 @@ var ports = []string{"internal/gitops", "internal/manifest", "internal/operation
 
 // libraries may be imported by these folders alone, tests aside.
 var libraries = map[string][]string{
-	"github.com/kubeshop/botkube":     {"internal/plugin", "internal/blueprint", "internal/chatops", "internal/localhost"},
-	"github.com/hashicorp/go-plugin":  {"internal/plugin", "internal/localhost"},
+	"github.com/kubeshop/botkube":     {"internal/plugin", "internal/blueprint", "internal/chatops", "internal/localhost", "internal/measure"},
+	"github.com/hashicorp/go-plugin":  {"internal/plugin", "internal/localhost", "internal/measure"},
 	"github.com/hashicorp/go-getter":  {"internal/app"},
 	"github.com/cli/go-gh":            {"cmd/ferry"},
 	"github.com/google/go-github":     {"internal/github"},
@@ -92,7 +93,7 @@ var libraries = map[string][]string{
 	"github.com/kubeshop/botkube/pkg/bot":    {},
 	"github.com/kubeshop/botkube/pkg/plugin": {},
 	// Who starts processes. The plugin is the first alone: nothing that people type becomes a command line.
-	"os/exec": {"internal/git", "internal/localhost", "internal/testenv", "internal/githubtest", "internal/pictures", "cmd/ferry", "internal/bench", "internal/replay"},
+	"os/exec": {"internal/git", "internal/localhost", "internal/testenv", "internal/githubtest", "internal/pictures", "cmd/ferry", "internal/bench", "internal/replay", "internal/measure"},
 }
 
 // top is all that the repository has at its top.

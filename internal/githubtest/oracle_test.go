@@ -95,7 +95,9 @@ func TestJudge(t *testing.T) {
 		plan.Repositories = append(plan.Repositories, fmt.Sprintf("acme/repo-%d", i))
 		r.must(r.hub.MakeUp(plan.Repositories[i]))
 	}
-	r.hub.Play(plan.Script())
+	script, err := r.hub.Script(plan)
+	r.must(err)
+	r.hub.Play(script)
 	p := &poller{rig: r}
 	watch := githubtest.Watch{Since: r.hub.Now()}
 	random := rand.New(rand.NewPCG(1, 1))
@@ -165,16 +167,39 @@ func TestJudge(t *testing.T) {
 }
 
 func TestScriptIsRepeatable(t *testing.T) {
+	hub := githubtest.Start(t, githubtest.Pace(time.Unix(1e9, 0), 1))
+	if err := hub.MakeUp("a/b"); err != nil {
+		t.Fatal(err)
+	}
+	write := func(plan githubtest.Plan) []githubtest.Change {
+		t.Helper()
+		changes, err := hub.Script(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return changes
+	}
 	plan := githubtest.Plan{Seed: 1, Repositories: []string{"a/b"}, Pulls: 3, Changes: 50, From: time.Unix(1e9, 0), Over: time.Hour, Noise: 0.5}
-	first, again := plan.Script(), plan.Script()
+	first, again := write(plan), write(plan)
 	if diff := cmp.Diff(first, again); diff != "" {
 		t.Errorf("the same plan (-first +again):\n%s", diff)
 	}
 	plan.Seed = 2
-	if cmp.Equal(first, plan.Script()) {
+	if cmp.Equal(first, write(plan)) {
 		t.Error("another seed makes the same script")
 	}
 	if !slices.IsSortedFunc(first, func(a, b githubtest.Change) int { return a.At.Compare(b.At) }) {
 		t.Error("not in the order of time")
+	}
+	hub.Play(first)
+	hub.Advance(2 * time.Hour)
+	plan.Pulls, plan.From, plan.Noise = 0, plan.From.Add(3*time.Hour), 0
+	hub.Play(write(plan)) // it goes on with what there is
+	hub.Advance(2 * time.Hour)
+	if next := hub.Tick(); !next.IsZero() || hub.Impossible() > 0 {
+		t.Errorf("next %v, %d changes were impossible", next, hub.Impossible())
+	}
+	if _, err := hub.Script(githubtest.Plan{Repositories: []string{"a/none"}}); err == nil {
+		t.Error("a script for no repository")
 	}
 }

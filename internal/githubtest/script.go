@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// A Plan is what a script is made from. The same plan gives the same script.
+// A Plan is what a script is made from. The same plan gives the same script, if there is the same before it.
 type Plan struct {
 	Seed         uint64
-	Repositories []string // made up, and without pull requests so far
-	// Pulls is how many pull requests each repository has from the start, a third of them closed.
+	Repositories []string // made up
+	// Pulls is how many more pull requests each repository has from the start, a third of them closed.
 	Pulls int
 	// Changes happen after From, spread over a time at random, some in the same second.
 	Changes int
@@ -39,10 +39,13 @@ var (
 	someTitles = []string{"Bump podinfo to 6.5.1", "@here <!channel> look", "[click](https://example.org) `rm -rf`", "{{ .Secret }}", "Übung: 日本語 \u202e", "*bold* _it_ | table |"}
 )
 
-// Script makes changes up, in the order of their times.
-func (p Plan) Script() []Change {
+// Script makes changes up, in the order of their times, which begin with what there is.
+func (s *Server) Script(p Plan) ([]Change, error) {
 	random := rand.New(rand.NewPCG(p.Seed, 7))
 	w := writer{random: random, pulls: map[string][]*sketch{}, plan: p}
+	if err := w.begin(s); err != nil {
+		return nil, err
+	}
 	for _, name := range p.Repositories {
 		for n := range p.Pulls {
 			at := p.From.Add(-time.Hour * time.Duration(p.Pulls-n+1))
@@ -66,7 +69,25 @@ func (p Plan) Script() []Change {
 		}
 	}
 	slices.SortStableFunc(w.changes, func(a, b Change) int { return a.At.Compare(b.At) })
-	return w.changes
+	return w.changes, nil
+}
+
+// begin takes down what there is.
+func (w *writer) begin(s *Server) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.catchUp()
+	for _, name := range w.plan.Repositories {
+		r, err := s.repository(name)
+		if err != nil {
+			return err
+		}
+		for _, p := range r.pulls {
+			w.pulls[name] = append(w.pulls[name], &sketch{open: p.state == "open", merged: !p.merged.IsZero(), draft: p.draft, base: p.base,
+				fork: p.source != nil && p.source != r, gone: p.source == nil, labels: slices.Clone(p.labels), changed: p.updated})
+		}
+	}
+	return nil
 }
 
 func pick[T any](random *rand.Rand, from []T) T { return from[random.IntN(len(from))] }

@@ -287,10 +287,14 @@ func (p *Panel) play(plan githubtest.Plan) (any, error) {
 	if plan.Repositories == nil {
 		plan.Repositories = p.Repositories
 	}
-	if plan.Changes < 0 || plan.Pulls < 0 || plan.Noise < 0 || plan.Noise > 0.9 || len(plan.Repositories) == 0 {
-		return nil, errors.New("no repositories, a negative number, or too much noise")
+	if plan.Changes < 0 || plan.Pulls < 0 || plan.Noise < 0 || plan.Noise > 1 || len(plan.Repositories) == 0 {
+		return nil, errors.New("no repositories, or a number is out of range")
 	}
-	p.hub.Play(plan.Script())
+	script, err := p.hub.Script(plan)
+	if err != nil {
+		return nil, err
+	}
+	p.hub.Play(script)
 	p.wake()
 	return struct{}{}, nil
 }

@@ -78,7 +78,7 @@ func parse(args []string) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if o.factor <= 0 || o.repositories < 1 || o.noise < 0 || o.noise > 0.9 || o.pulls < 0 || o.changes < 0 || o.check < 0 || flags.NArg() > 0 {
+	if o.factor <= 0 || o.repositories < 1 || o.noise < 0 || o.noise > 1 || o.pulls < 0 || o.changes < 0 || o.check < 0 || flags.NArg() > 0 {
 		return o, errors.New("a number is out of range, or an argument is no flag")
 	}
 	return o, nil
@@ -188,8 +188,9 @@ func prepare(hub *githubtest.Server, o options) (control.Ready, error) {
 		ready.Repositories = append(ready.Repositories, name)
 	}
 	hub.SetBehaviour(o.behaviour)
-	hub.Play(githubtest.Plan{
+	script, err := hub.Script(githubtest.Plan{
 		Seed: o.seed, Repositories: ready.Repositories, Pulls: o.pulls, Changes: o.changes, From: hub.Now(), Over: o.over, Noise: o.noise, Gap: o.gap,
-	}.Script())
-	return ready, nil
+	})
+	hub.Play(script)
+	return ready, err
 }

@@ -165,7 +165,7 @@ func TestHub(t *testing.T) {
 	}
 	d.post("/apps", m{"ID": 2, "Installation": 20, "Slug": "other", "Key": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))}, nil)
 	for path, in := range map[string]any{
-		"/apps": m{"Key": "x"}, "/apply": githubtest.Change{Repository: "acme/none"}, "/play": githubtest.Plan{Noise: 1}, "/nothing": m{}, "/advance": m{"by how much": 1},
+		"/apps": m{"Key": "x"}, "/apply": githubtest.Change{Repository: "acme/none"}, "/play": githubtest.Plan{Noise: 2}, "/nothing": m{}, "/advance": m{"by how much": 1},
 	} {
 		if err := d.Call(t.Context(), http.MethodPost, path, in, nil); err == nil {
 			t.Errorf("%s took %v", path, in)
@@ -182,7 +182,7 @@ func TestHub(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	for _, args := range [][]string{{"-factor", "0"}, {"-repositories", "0"}, {"-noise", "1"}, {"argument"}, {"-check", "-1"}} {
+	for _, args := range [][]string{{"-factor", "0"}, {"-repositories", "0"}, {"-noise", "1.1"}, {"argument"}, {"-check", "-1"}} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%v were taken", args)
 		}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/kubeshop/botkube/pkg/api"
+	"github.com/kubeshop/botkube/pkg/api/source"
+
+	"github.com/ferry-chatops/ferry/internal/githubtest"
+	"github.com/ferry-chatops/ferry/internal/githubtest/control"
+)
+
+// A plugin is the built source plugin, started as Botkube starts it, with a stream that is recorded.
+type plugin struct {
+	binary, config string
+	log            io.Writer
+	clock          clock
+
+	cmd    *exec.Cmd
+	client *goplugin.Client
+	source source.Source
+	ended  context.CancelFunc
+	reader sync.WaitGroup
+
+	mu    sync.Mutex
+	told  []githubtest.Told
+	other []string // messages that are about no pull request
+	odd   error    // what came out of the stream and should not
+}
+
+// A clock is the stand-in's, seen from here.
+type clock struct {
+	at     time.Time // on it
+	seen   time.Time
+	factor float64
+}
+
+func (c clock) now() time.Time {
+	return c.at.Add(time.Duration(float64(time.Since(c.seen)) * c.factor))
+}
+
+// real is how long d of the stand-in's clock takes.
+func (c clock) real(d time.Duration) time.Duration { return time.Duration(float64(d) / c.factor) }
+
+// follow says what the source is to follow.
+type follow struct {
+	dir      string // for its state, its cache and its credential
+	factor   float64
+	interval time.Duration
+	app      bool // as a GitHub App, not by a token
+}
+
+// configuration is the YAML of it; the credential's file is written.
+func (f follow) configuration(hub control.Ready) (string, error) {
+	credential, secret := "tokenFile: "+filepath.Join(f.dir, "token"), hub.Token
+	if f.app {
+		credential, secret = fmt.Sprintf("app: {id: %d, installationID: %d, keyFile: %s}", hub.App, hub.Installation, filepath.Join(f.dir, "token")), hub.Key
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, "token"), []byte(secret), 0o600); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Join(f.dir, "cache"), 0o700); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "github:\n  baseURL: %s\n  auth: {%s}\n", strings.TrimSuffix(hub.API, "/api/v3/"), credential)
+	fmt.Fprintf(&b, "interval: %s\nstateDir: %s\ncacheDir: %s\n", f.interval, filepath.Join(f.dir, "state"), filepath.Join(f.dir, "cache"))
+	fmt.Fprintf(&b, "budget: {factor: %g}\nrepositories:\n", f.factor)
+	for _, name := range hub.Repositories {
+		fmt.Fprintf(&b, "- {name: %s, on: {pullRequests: [{types: [opened, reopened, synchronize, ready, labelled, unlabelled, retargeted, closed, merged]}]}}\n", name)
+	}
+	return b.String(), nil
+}
+
+// start runs the plugin and opens its stream.
+func (p *plugin) start() error {
+	p.cmd = exec.Command(p.binary)
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	p.client = goplugin.NewClient(&goplugin.ClientConfig{
+		Cmd: p.cmd, SkipHostEnv: true, AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC}, Logger: hclog.NewNullLogger(),
+		Plugins: goplugin.PluginSet{"source": &source.Plugin{}}, Stderr: p.log, SyncStderr: p.log,
+		HandshakeConfig: goplugin.HandshakeConfig{
+			ProtocolVersion: source.ProtocolVersion, MagicCookieKey: api.HandshakeConfig.MagicCookieKey, MagicCookieValue: api.HandshakeConfig.MagicCookieValue,
+		},
+	})
+	protocol, err := p.client.Client()
+	if err != nil {
+		return fmt.Errorf("start the source plugin: %w", err)
+	}
+	raw, err := protocol.Dispense("source")
+	if err != nil {
+		return fmt.Errorf("start the source plugin: %w", err)
+	}
+	p.source = raw.(source.Source)
+	ctx, cancel := context.WithCancel(context.Background())
+	p.ended = cancel
+	in := source.StreamInput{Configs: []*source.Config{{RawYAML: []byte(p.config)}}}
+	in.Context.SourceName, in.Context.IsInteractivitySupported = "measure", true
+	stream, err := p.source.Stream(ctx, in)
+	if err != nil {
+		return fmt.Errorf("open the stream: %w", err)
+	}
+	p.reader.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case e, open := <-stream.Event:
+				if !open {
+					return
+				}
+				p.record(e)
+			}
+		}
+	})
+	return nil
+}
+
+// record notes a message by its event key.
+func (p *plugin) record(e source.Event) {
+	var event struct{ Key, Kind, Reason string }
+	raw, err := json.Marshal(e.RawObject)
+	if err == nil {
+		err = json.Unmarshal(raw, &event)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case err != nil:
+		p.odd = errors.Join(p.odd, err)
+	case strings.Contains(event.Key, "#"):
+		p.told = append(p.told, githubtest.Told{Key: event.Key, At: p.clock.now()})
+	default:
+		p.other = append(p.other, event.Kind+" "+event.Key+event.Reason)
+	}
+}
+
+// count is how many messages there were.
+func (p *plugin) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.told)
+}
+
+// drain is how long after a kill messages are taken that were handed over before: Botkube's client does not say that the stream
+// has ended.
+const drain = 200 * time.Millisecond
+
+// kill ends the process as kill -9 does. What it handed over before is recorded.
+func (p *plugin) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill the source plugin: %w", err)
+	}
+	time.Sleep(drain)
+	p.ended()
+	p.reader.Wait()
+	p.client.Kill() // only forgets it
+	return nil
+}
+
+// hint hands a webhook's body to the plugin.
+func (p *plugin) hint(ctx context.Context, body []byte) error {
+	in := source.ExternalRequestInput{Payload: body, Config: &source.Config{RawYAML: []byte(p.config)}}
+	in.Context.SourceName, in.Context.IsInteractivitySupported = "measure", true
+	_, err := p.source.HandleExternalRequest(ctx, in)
+	return err
+}
