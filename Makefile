@@ -15,7 +15,7 @@ TOOL  := go tool -modfile=internal/tools/go.mod
 CLUSTERS := ./internal/testenv ./internal/testenv/fleet ./internal/layout ./cmd/ferry
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short testenv soak bench replay lint fix generate demo pictures release
+.PHONY: help build test test-short testenv soak bench measure replay lint fix generate demo pictures release
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ soak: testenv build ## run what takes long: race detector, fuzzing (FUZZTIME=1m 
 
 bench: testenv build ## measure, and print a table
 	@go run ./internal/bench
+
+measure: build ## measure the source against a GitHub stand-in with a faster clock, and print a table: ARGS='-only kills -factor 60'
+	@go run ./internal/githubtest/fetch
+	@CGO_ENABLED=0 go build -trimpath -o bin/hub ./internal/githubtest/hub
+	@go run ./internal/measure $(ARGS)
 
 replay: ## hold plans against what people did: REPO=DIR ROOTS='clusters/staging clusters/production' [LIMIT=commits] [SKIP=between]
 	@go run ./internal/replay -repo '$(REPO)' -roots '$(ROOTS)' -limit $(or $(LIMIT),0) -skip $(or $(SKIP),0)

@@ -31,7 +31,6 @@ type plugin struct {
 	cmd    *exec.Cmd
 	client *goplugin.Client
 	source source.Source
-	ended  context.CancelFunc
 	reader sync.WaitGroup
 
 	mu    sync.Mutex
@@ -104,37 +103,37 @@ func (p *plugin) start() error {
 		return fmt.Errorf("start the source plugin: %w", err)
 	}
 	p.source = raw.(source.Source)
-	ctx, cancel := context.WithCancel(context.Background())
-	p.ended = cancel
-	in := source.StreamInput{Configs: []*source.Config{{RawYAML: []byte(p.config)}}}
-	in.Context.SourceName, in.Context.IsInteractivitySupported = "measure", true
-	stream, err := p.source.Stream(ctx, in)
+	// Botkube's own client would not say when a stream has ended, and with it everything that was handed over.
+	connected, ok := protocol.(*goplugin.GRPCClient)
+	if !ok {
+		return fmt.Errorf("start the source plugin: its protocol is %T", protocol)
+	}
+	stream, err := source.NewSourceClient(connected.Conn).Stream(context.Background(), &source.StreamRequest{
+		Configs: []*source.Config{{RawYAML: []byte(p.config)}},
+		Context: &source.StreamContext{SourceContext: &source.SourceContext{SourceName: "measure", IsInteractivitySupported: true}},
+	})
 	if err != nil {
 		return fmt.Errorf("open the stream: %w", err)
 	}
 	p.reader.Go(func() {
 		for {
-			select {
-			case <-ctx.Done():
+			answer, err := stream.Recv()
+			if err != nil {
 				return
-			case e, open := <-stream.Event:
-				if !open {
-					return
-				}
-				p.record(e)
 			}
+			p.record(answer.GetEvent())
 		}
 	})
 	return nil
 }
 
 // record notes a message by its event key.
-func (p *plugin) record(e source.Event) {
-	var event struct{ Key, Kind, Reason string }
-	raw, err := json.Marshal(e.RawObject)
-	if err == nil {
-		err = json.Unmarshal(raw, &event)
+func (p *plugin) record(raw []byte) {
+	var e struct {
+		RawObject struct{ Key, Kind, Reason string }
 	}
+	err := json.Unmarshal(raw, &e)
+	event := e.RawObject
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -154,18 +153,12 @@ func (p *plugin) count() int {
 	return len(p.told)
 }
 
-// drain is how long after a kill messages are taken that were handed over before: Botkube's client does not say that the stream
-// has ended.
-const drain = 200 * time.Millisecond
-
 // kill ends the process as kill -9 does. What it handed over before is recorded.
 func (p *plugin) kill() error {
 	if err := p.cmd.Process.Kill(); err != nil {
 		return fmt.Errorf("kill the source plugin: %w", err)
 	}
-	time.Sleep(drain)
-	p.ended()
-	p.reader.Wait()
+	p.reader.Wait() // the stream ends with the process
 	p.client.Kill() // only forgets it
 	return nil
 }
