@@ -277,8 +277,9 @@ func (b *build) list(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([
 }
 
 // leading are words in files without which what is built of them leads to no other Kustomization, and changes what none
-// of them is filled with.
-var leading = []string{"kustomize.toolkit.fluxcd.io", "GitRepository", "ConfigMap", "configMapGenerator", "secretGenerator", "FluxInstance"}
+// of them is filled with; and what such a word may be hidden by: escapes in quoted text, and UTF-16.
+var leading = []string{"kustomize.toolkit.fluxcd.io", "GitRepository", "ConfigMap", "configMapGenerator", "secretGenerator", "FluxInstance",
+	`\x`, `\u`, `\U`, "\\\n", "\\\r", "\x00"}
 
 // leads says whether a Kustomization has to be built to know what an environment consists of. Else it is enough to know
 // what it reads.
