@@ -603,7 +603,7 @@ type outcome struct {
 func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, changed map[string][]byte, tag, digest string) (o outcome, err error) {
 	var before *walk
 	after := view{edition: edit(changed)}
-	if own {
+	if own || len(env.Namespaces) > 0 { // what fills or states a version of the environment's may lie in another's namespaces
 		before, err = t.base(ctx, env)
 	} else {
 		after.needed = after.touches
@@ -647,20 +647,24 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 	}
 	sum := sha256.New()
 	carriers := before.carriers(f)
+	concerns := before.concerns()
+	only := func(objects []render.Object) []render.Object {
+		return slices.DeleteFunc(slices.Clone(objects), func(o render.Object) bool { return !concerns(o) })
+	}
 	shown := false
 	for _, s := range before.sites {
 		is := byKey[s.key()]
 		if is == nil || s.err != nil {
 			continue
 		}
-		changes, unmasked := render.Changes(env.only(s.objects), env.only(is.objects))
+		changes, unmasked := render.Changes(only(s.objects), only(is.objects))
 		if len(changes) == 0 {
 			continue
 		}
 		o.Changes = append(o.Changes, changes...)
 		sum.Write([]byte(unmasked))
 		for i, was := range s.objects {
-			if i >= len(is.objects) || !env.owns(was) {
+			if i >= len(is.objects) || !concerns(was) {
 				continue
 			}
 			differences(was.Fields, is.objects[i].Fields, "", func(path, old, now string) {
@@ -774,12 +778,15 @@ func (w *walk) others(f Field) (lines []string) {
 	return lines
 }
 
-// only leaves out what is another environment's.
-func (e Environment) only(objects []render.Object) []render.Object {
-	if len(e.Namespaces) == 0 {
-		return objects
+// concerns says which objects an environment is about: its own, and those that state a version of its applications.
+func (w *walk) concerns() func(o render.Object) bool {
+	stated := map[gitops.Object]bool{}
+	for _, r := range w.readings() {
+		if r.version.Kind != gitops.Substitute {
+			stated[r.object] = true
+		}
 	}
-	return slices.DeleteFunc(slices.Clone(objects), func(o render.Object) bool { return !e.owns(o) })
+	return func(o render.Object) bool { return w.environment.owns(o) || stated[o.Object] }
 }
 
 // differences calls visit for every scalar that differs between two values, those of YAML within a text too.
