@@ -115,8 +115,10 @@ func (s *Sources) Follow(ctx context.Context, in plugin.Input, send plugin.Send)
 	}
 	w.state.forget(ctx, w.notices)
 	notices := w.notices
-	if unwritable := w.state.unwritable(ctx); unwritable != nil {
-		notices = append(slices.Clone(notices), unwritable)
+	if w.make != nil {
+		if unwritable := w.state.unwritable(ctx); unwritable != nil {
+			notices = append(slices.Clone(notices), unwritable)
+		}
 	}
 	for _, notice := range notices {
 		if w.state.told(ctx, stream, notice.Error()) {
@@ -375,7 +377,7 @@ func (w *watching) openState(in plugin.Input) (config.ReadSecret, error) {
 		if err != nil {
 			return noSecret, err
 		}
-		home := fleet.State(w.config.Namespace, name)
+		home := fleet.State(cmp.Or(w.config.Namespace, "ferry"), name) // what cannot be read names none
 		w.state.store, w.state.records = home, home
 		w.state.journal = journal(in, name)
 		return func(ctx context.Context, key config.SecretKey) ([]byte, error) {

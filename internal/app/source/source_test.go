@@ -3,8 +3,10 @@ package source
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,14 +17,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/kubeshop/botkube/pkg/api"
 
 	"github.com/ferry-chatops/ferry/internal/app/config"
+	"github.com/ferry-chatops/ferry/internal/chatops"
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/githubtest/contract"
 	plugin "github.com/ferry-chatops/ferry/internal/plugin/source"
+	"github.com/ferry-chatops/ferry/internal/promotion"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
@@ -489,6 +495,58 @@ func TestFiguresAreServed(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// trees is a repository with one commit, counted how often it is fetched.
+type trees struct {
+	promotion.Repository
+	fetched int
+	err     error
+}
+
+func (r *trees) Tree(context.Context, string) (fs.FS, error) {
+	r.fetched++
+	return fstest.MapFS{
+		"apps/prod/kustomization.yaml":  {Data: []byte("resources: [podinfo.yaml]\n")},
+		"apps/prod/podinfo.yaml":        {Data: []byte("apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: podinfo, namespace: podinfo}\n")},
+		"apps/stage/kustomization.yaml": {Data: []byte("resources: [web.yaml]\n")},
+		"apps/stage/web.yaml":           {Data: []byte("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: web}\n")},
+	}, r.err
+}
+
+func TestWhatAPullRequestTouches(t *testing.T) {
+	place := func(name, repository, branch string) config.Place {
+		return config.Place{Name: name, Repository: config.PlaceRepository{Name: repository, Branch: branch, Path: "apps/" + name}}
+	}
+	from := &trees{}
+	r := reacher{places: []config.Place{place("prod", "Acme/Fleet", "main"), place("stage", "acme/fleet", ""), place("other", "acme/apps", "")},
+		repository: func(string) (promotion.Repository, error) { return from, nil }}
+	event := func(base, sha string, files ...watch.File) watch.Event {
+		return watch.Event{Repository: "acme/fleet", Files: files, PullRequest: &watch.PullRequest{Base: watch.Side{Ref: base, SHA: sha}}}
+	}
+	for name, test := range map[string]struct {
+		event watch.Event
+		want  chatops.Touched
+	}{
+		"one":            {event("main", "a", watch.File{Name: "apps/prod/podinfo.yaml"}), chatops.Touched{Environments: []string{"prod"}, Applications: []string{"podinfo"}}},
+		"a renamed file": {event("main", "a", watch.File{Name: "x.yaml", Previous: "apps/stage/web.yaml"}), chatops.Touched{Environments: []string{"stage"}, Applications: []string{"web"}}},
+		"another branch": {event("next", "a", watch.File{Name: "apps/prod/podinfo.yaml"}), chatops.Touched{}},
+		"nothing":        {event("main", "a", watch.File{Name: "README.md"}), chatops.Touched{}},
+		"no files":       {event("main", "b"), chatops.Touched{}},
+		"no commit":      {event("main", "", watch.File{Name: "apps/prod/podinfo.yaml"}), chatops.Touched{}},
+	} {
+		got, err := r.reaches(t.Context(), test.event)
+		if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v\n%s", name, err, diff)
+		}
+	}
+	if from.fetched != 1 {
+		t.Errorf("the commit is fetched %d times", from.fetched)
+	}
+	from.err = errors.New("no git")
+	if got, err := r.reaches(t.Context(), event("main", "c", watch.File{Name: "apps/prod/podinfo.yaml"})); err == nil || len(got.Environments) != 0 {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	plugin "github.com/ferry-chatops/ferry/internal/plugin/source"
@@ -124,9 +125,21 @@ func (s *state) save(ctx context.Context) {
 	}
 }
 
-// journal is a file that outlives the process, if not the machine: in the host's pod it is in an emptyDir.
+// journal is a file that outlives the process, if not the machine: in the host's pod it is in an emptyDir. There is none
+// where others could have put a file, or a link, of that name.
 func journal(in plugin.Input, name string) string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("ferry-%d-%s-%s.journal", os.Getuid(), name, digest(key(in)+string(in.Kubeconfig))))
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("ferry-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return ""
+	}
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+		return ""
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Getuid() {
+		return ""
+	}
+	return filepath.Join(dir, fmt.Sprintf("%s-%s.journal", name, digest(key(in)+string(in.Kubeconfig))))
 }
 
 // A folder keeps documents in files.
