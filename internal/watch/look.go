@@ -137,10 +137,10 @@ func (w *Watcher) pulls(ctx context.Context, request Request) (Page, error) {
 func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	now := w.ports.Now()
 	r := w.state.get(s.name)
-	first := r == nil
+	first := r == nil || !r.seen()
 	var generation uint64
 	since, known := time.Time{}, []int(nil)
-	if !first {
+	if r != nil {
 		generation, since = r.Generation, r.Cursor.Add(-lag)
 		for _, p := range r.Pulls {
 			if p.State == stateOpen {
@@ -164,7 +164,7 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	if got.unchanged {
 		return got.page.Interval, nil
 	}
-	if first {
+	if r == nil {
 		if w.state.rename(got.page.Repository, s.name, w.configured) {
 			s.fresh, s.hurry = true, true
 			return got.page.Interval, nil
@@ -172,9 +172,9 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 		r = &record{Name: s.name}
 	}
 	if id := got.page.Repository; r.ID != 0 && id != 0 && id != r.ID {
-		// Another repository has the name now: what is known is of no use, nor is anything in it news.
-		w.ports.Log.Warn("another repository has this name now, so nothing in it is news", "repository", s.name)
-		r, first = &record{Name: s.name, Outbox: r.Outbox}, true
+		w.ports.Log.Warn("another repository has this name now, so it is seen for the first time", "repository", s.name)
+		s.fresh, s.hurry = true, true
+		return got.page.Interval, w.keep(ctx, &decisions{s: s, r: r, first: true}, generation, time.Time{}, false)
 	}
 
 	d := &decisions{w: w, s: s, r: r, id: cmp.Or(got.page.Repository, r.ID), now: now, first: first, to: w.state.addressees(), prints: map[int]fingerprint{}}
@@ -202,7 +202,7 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	}
 	if err := w.keep(ctx, d, generation, cursor, got.complete && d.failed == nil); err != nil {
 		s.fresh = true
-		return 0, &unkept{err}
+		return 0, err
 	}
 	s.ties = d.ties
 	s.fresh = d.failed != nil || got.cut && !complete
@@ -217,7 +217,7 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	case got.pages > 1: // they can come from replicas that are apart
 		s.again = now.Add(w.scaled(lag))
 	}
-	if complete && got.cut {
+	if complete && got.cut && !first {
 		w.ports.Log.Warn("more has changed than ferry reads; what is missing is told when it changes again", "repository", s.name)
 	}
 	if complete || got.complete {
@@ -251,7 +251,7 @@ func (w *Watcher) keep(ctx context.Context, d *decisions, generation uint64, cur
 		return nil
 	}
 	if err := w.state.commit(ctx, w.state.home(d.id, d.s.name), name(d.s.name), generation, change); err != nil {
-		return fmt.Errorf("put on record what happened in %s: %w", d.s.name, err)
+		return &unkept{fmt.Errorf("put on record what happened in %s: %w", d.s.name, err)}
 	}
 	w.mutex.Lock()
 	d.s.Events += len(d.entries)

@@ -93,6 +93,11 @@ func newEntry(id string, event Event, to []string) entry {
 	return e
 }
 
+// seen says whether what is known is from a look, and not from before the first one.
+func (r *record) seen() bool {
+	return !r.Cursor.IsZero() || !r.Complete.IsZero()
+}
+
 // pull finds a known pull request.
 func (r *record) pull(number int) *fingerprint {
 	i, found := slices.BinarySearchFunc(r.Pulls, number, func(f fingerprint, n int) int { return cmp.Compare(f.Number, n) })

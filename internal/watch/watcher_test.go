@@ -454,19 +454,22 @@ func TestAnotherRepositoryUnderTheSameNameIsNoNews(t *testing.T) {
 	in(t, func(w *world) {
 		w.start("slack")
 		pass(time.Minute)
-		w.github.mutex.Lock()
-		delete(w.github.repos, "acme/a")
-		w.github.repos["acme/b"] = nil
-		w.github.mutex.Unlock()
-		w.github.create("acme/a")
-		for n := 1; n < 5; n++ {
-			w.github.change("acme/a", n, func(p *PullRequest) { p.Head.SHA = sha(50 + n) })
+		w.github.create("acme/b")
+		for n := 1; n < 35; n++ {
+			w.github.change("acme/b", n, func(p *PullRequest) { p.Head.SHA = sha(50 + n) })
+			pass(time.Hour)
 		}
+		pass(48 * time.Hour)
+		w.github.mutex.Lock()
+		w.github.repos["acme/a"] = w.github.repos["acme/b"]
+		w.github.mutex.Unlock()
+		pass(5 * time.Minute)
+		w.github.noise("acme/a", 1)
 		pass(5 * time.Minute)
 		w.expect("slack")
-		w.github.change("acme/a", 5, func(*PullRequest) {})
+		w.github.change("acme/a", 35, func(*PullRequest) {})
 		pass(time.Minute)
-		w.expect("slack", "5 opened")
+		w.expect("slack", "35 opened")
 	})
 }
 
