@@ -317,7 +317,7 @@ func (w *walker) directory(dir string, parents []string, component bool, above i
 	}
 	documents := w.documents - above
 	w.spread += (len(raw) + patches + replacements) * documents
-	w.steps += (len(k.Images) + len(k.Replicas) + len(k.Patches) + len(k.PatchesJson6902) + len(k.PatchesStrategicMerge) +
+	w.steps += (2*len(k.Images) + len(k.Replicas) + len(k.Patches) + len(k.PatchesJson6902) + len(k.PatchesStrategicMerge) +
 		len(k.Labels) + len(k.Vars) + rules + len(w.targets) - targets) * (documents + 10) // each costs something to set up
 	if w.spread > maxSpread || w.steps > maxSteps {
 		return tooMuch(file, "applies too much to too many objects")
