@@ -22,7 +22,8 @@ import (
 
 // An origin is a GitHub without a network, so that its time may be virtual: the bottom of a transport under test.
 type origin struct {
-	answer http.HandlerFunc // before ETags and conditions
+	answer    http.HandlerFunc // before ETags and conditions
+	answering sync.Mutex       // one at a time
 
 	mu    sync.Mutex
 	etag  func(r *http.Request, body []byte) (etag, vary string)
@@ -59,7 +60,9 @@ func (o *origin) RoundTrip(r *http.Request) (*http.Response, error) {
 	rec := httptest.NewRecorder()
 	rec.Header().Set("Content-Type", "application/json; charset=utf-8")
 	rec.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	o.answering.Lock()
 	o.answer(rec, r)
+	o.answering.Unlock()
 	resp := rec.Result()
 	raw, _ := io.ReadAll(resp.Body)
 	resp.ContentLength = int64(len(raw))
