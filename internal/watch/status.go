@@ -6,7 +6,6 @@ import "time"
 type Status struct {
 	Repositories []RepositoryStatus // in configuration order
 	Streams      []StreamStatus     // sorted by id
-	Mistakes     []Mistake
 	// State is why what was found cannot be put on record, in which case nothing is told; nil while it can.
 	State error
 	// Stretched says that there are too many repositories for their intervals, so quiet ones are looked at less often.

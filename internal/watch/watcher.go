@@ -32,7 +32,6 @@ type Watcher struct {
 	config   Config
 	watched  []*watched          // in configuration order; neither it nor byName ever changes
 	byName   map[string]*watched // as name gives it
-	mistakes []Mistake
 	state    *state
 	pace     *pace
 	files    fileCache
@@ -65,7 +64,8 @@ func New(config Config, ports Ports) (*Watcher, []Mistake) {
 		journal: noJournal{}, byName: map[string]*watched{}, complaints: map[string]string{},
 	}
 	var sources []*source
-	w.config, sources, w.mistakes = config.compile()
+	var mistakes []Mistake
+	w.config, sources, mistakes = config.compile()
 	w.pace = &pace{every: w.scaled(time.Minute / time.Duration(w.config.Peak)), now: ports.Now}
 	for _, s := range sources {
 		one := &watched{
@@ -78,7 +78,7 @@ func New(config Config, ports Ports) (*Watcher, []Mistake) {
 	if ports.Journal != "" {
 		w.journal = &fileJournal{path: ports.Journal}
 	}
-	return w, w.mistakes
+	return w, mistakes
 }
 
 func (w *Watcher) scaled(d time.Duration) time.Duration {
@@ -241,7 +241,7 @@ func (w *Watcher) Status() Status {
 	outstanding, byRecord, unsaved := w.state.outstanding()
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	status := Status{Mistakes: w.mistakes, State: cmp.Or(w.loading, unsaved), Stretched: w.stretched}
+	status := Status{State: cmp.Or(w.loading, unsaved), Stretched: w.stretched}
 	for _, s := range w.watched {
 		r := s.RepositoryStatus
 		r.Interval, r.Next, r.Outbox = s.interval, s.next, byRecord[name(s.name)]
