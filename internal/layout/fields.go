@@ -248,6 +248,9 @@ func podSpec(o render.Object) (map[string]any, string) {
 	return pod, strings.Join(keys, ".")
 }
 
+// unfilled is an image whose version is a variable of unknown value.
+var unfilled = regexp.MustCompile(`^([^$]+)[:@]([^:@/$]*\$\{[_A-Za-z][^/]*)$`)
+
 func (c *catalogue) containers(app gitops.Key, s *site, o render.Object) {
 	pod, under := podSpec(o)
 	for _, list := range []string{"containers", "initContainers"} {
@@ -256,6 +259,9 @@ func (c *catalogue) containers(app gitops.Key, s *site, o render.Object) {
 			container, _ := v.(map[string]any)
 			image := textAt(container, "image")
 			name, version := gitops.SplitVersion(image)
+			if m := unfilled.FindStringSubmatch(image); version == "" && m != nil {
+				name, version = m[1], m[2]
+			}
 			if version == "" {
 				continue
 			}

@@ -317,8 +317,8 @@ func (t *Tree) field(w *walk, r reading, numbers, digests []int, origins []origi
 	if f.Refusal == nil {
 		f.Refusal = w.assembled(r)
 	}
-	if name := hidden(w, r); name != "" {
-		refuse(gitops.Secret, "The version of %s is the variable %s, whose value is not in Git or is secret.", r.app.Name, name)
+	if f.Refusal == nil {
+		f.Refusal = w.hidden(r)
 	}
 	var tag, digest []int
 	for _, n := range numbers {
@@ -453,13 +453,38 @@ var imageEntry = regexp.MustCompile(`^(.*:)?images\[[0-9]+\]\.(newTag|digest)$`)
 
 var variable = regexp.MustCompile(`\$\{([_A-Za-z][_A-Za-z0-9]*)`)
 
-// hidden names the variable that a reading's version consists of, if its value is not known.
-func hidden(w *walk, r reading) string {
+// hidden refuses a reading whose version is a variable that no file fills in, and says what does; nil if it is none.
+func (w *walk) hidden(r reading) error {
 	m := variable.FindStringSubmatch(r.token)
 	if m == nil {
-		return ""
+		return nil
 	}
-	return m[1]
+	i := slices.IndexFunc(w.sites, func(s *site) bool { return s.key() == r.site })
+	var absent []string // ConfigMaps that are in no file and were not read
+	secret := i < 0 || w.sites[i].Substitution == nil
+	if !secret {
+		for _, from := range slices.Backward(w.sites[i].Substitution.From) {
+			object := gitops.Object{Kind: from.Kind, Namespace: w.sites[i].Namespace, Name: from.Name}
+			live := w.known.live[object]
+			_, stated := w.known.maps[object]
+			switch _, has := live[m[1]]; {
+			case from.Kind != "ConfigMap":
+				secret = true
+			case stated:
+			case has:
+				return &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("The version of %s is the variable %s of ConfigMap %s/%s, which is in the cluster and in no file of this repository.",
+					r.app.Name, m[1], object.Namespace, object.Name)}
+			case live == nil:
+				absent = append(absent, object.Namespace+"/"+object.Name)
+			}
+		}
+	}
+	if secret || len(absent) == 0 {
+		return &gitops.Refusal{Code: gitops.Secret, Reason: fmt.Sprintf("The version of %s is the variable %s, whose value is not in Git or is secret.", r.app.Name, m[1])}
+	}
+	slices.Reverse(absent)
+	return &gitops.Refusal{Code: gitops.Unproved, Reason: fmt.Sprintf("The version of %s is the variable %s, which no file of this repository states. ConfigMap %s may, which is not in it either: what it is cannot be proved from here.",
+		r.app.Name, m[1], strings.Join(absent, " or "))}
 }
 
 // guess gives a field that no build has led to the place of the object that states it, for people to look at.

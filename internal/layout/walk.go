@@ -90,6 +90,8 @@ type known struct {
 	anchor  gitops.Object // the source that the root itself is applied from
 
 	assemblies map[gitops.Object]assembly // by artifact
+
+	live map[gitops.Object]map[string]string // ConfigMaps of variables, as the cluster has them
 }
 
 // A source is a Flux source that the tree defines.
@@ -240,7 +242,7 @@ func (t *Tree) start(ctx context.Context, env Environment, in view) ([]gitops.Ku
 // round walks once, with what is known from the round before.
 func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustomization, now known, in view) (*walk, error) {
 	w := &walk{environment: env, known: known{maps: map[gitops.Object]map[string]string{}, sources: map[gitops.Object]source{},
-		assemblies: map[gitops.Object]assembly{}}}
+		assemblies: map[gitops.Object]assembly{}, live: env.live()}}
 	seen := map[string]bool{}
 	var level []*site
 	add := func(k gitops.Kustomization, applied string) {
@@ -430,6 +432,19 @@ func (n known) variables(k gitops.Kustomization) render.Variables {
 		if !ok {
 			data, ok = n.maps[gitops.Object{Kind: from.Kind, Name: from.Name}]
 		}
+		if live := n.live[gitops.Object{Kind: from.Kind, Namespace: k.Namespace, Name: from.Name}]; !ok && live != nil {
+			for name, value := range live {
+				delete(v.Hidden, name)
+				delete(v.Values, name)
+				// A version that nobody can change in Git stays a variable, so that it is seen to be one.
+				if _, version := gitops.SplitVersion(value); version != "" || gitops.LooksLikeVersion(value) {
+					v.Hidden[name] = true
+				} else {
+					v.Values[name] = value
+				}
+			}
+			continue
+		}
 		if !ok && !from.Optional {
 			v.Open = true
 		}
@@ -448,6 +463,24 @@ func (n known) variables(k gitops.Kustomization) render.Variables {
 		v.Values[name] = value
 	}
 	return v
+}
+
+// live are the ConfigMaps of variables that were read in the cluster; nil: none was.
+func (e Environment) live() (maps map[gitops.Object]map[string]string) {
+	for _, k := range e.Sites {
+		if k.Substitution == nil {
+			continue
+		}
+		for _, from := range k.Substitution.From {
+			if from.Live != nil && from.Kind == "ConfigMap" {
+				if maps == nil {
+					maps = map[gitops.Object]map[string]string{}
+				}
+				maps[gitops.Object{Kind: from.Kind, Namespace: k.Namespace, Name: from.Name}] = from.Live
+			}
+		}
+	}
+	return maps
 }
 
 // A judge tells which Flux Kustomizations are applied from this repository.
@@ -573,6 +606,9 @@ func kustomization(o render.Object) (k gitops.Kustomization, ok bool) {
 	}
 	if build := spec.PostBuild; build != nil {
 		k.Substitution = &gitops.Substitution{From: build.SubstituteFrom, Always: build.SubstituteStrategy == "Always"}
+		for i := range k.Substitution.From {
+			k.Substitution.From[i].Live = nil // which no file states
+		}
 		for name, value := range build.Substitute {
 			if k.Substitution.Values == nil {
 				k.Substitution.Values = map[string]string{}
