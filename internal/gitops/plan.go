@@ -58,6 +58,7 @@ type Plan struct {
 	Base    string   `json:"-"` // the commit it was planned on
 	Diff    string   `json:"-"` // unified diff of the files
 	Lines   Lines    `json:"-"`
+	Follow  []string `json:"-"` // sentences about other applications whose version the same field states
 	Content []File   `json:"-"` // the files after the edit
 	Unseen  []string `json:"-"` // the environments that Blind is about
 }

@@ -778,6 +778,15 @@ func (w *walk) others(f Field) (lines []string) {
 	return lines
 }
 
+// Followers are the other applications of an environment whose version a field states too, a line each.
+func (t *Tree) Followers(ctx context.Context, env Environment, f Field) []string {
+	w, err := t.base(ctx, env)
+	if err != nil {
+		return nil
+	}
+	return w.others(f)
+}
+
 // concerns says which objects an environment is about: its own, and those that state a version of its applications.
 func (w *walk) concerns() func(o render.Object) bool {
 	stated := map[gitops.Object]bool{}

@@ -74,7 +74,7 @@ func (s *Service) change(ctx context.Context, in intent, by string) (Result, err
 	if because := cmp.Or(rules.reviewed, s.unseen(by, plan.Unseen)); because != "" && mode != PullRequest {
 		mode, plan.PullRequest, why = PullRequest, true, fmt.Sprintf("pull request to %s, because %s", p.branch, because)
 	}
-	warnings := slices.Clone(in.warnings)
+	warnings := append(slices.Clone(in.warnings), plan.Follow...)
 	if warning != "" {
 		warnings = append(warnings, warning)
 	}

@@ -135,6 +135,9 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 		plan.Lines.Added += added
 		plan.Lines.Removed += removed
 	}
+	for _, other := range p.tree.Followers(ctx, own, field) {
+		plan.Follow = append(plan.Follow, "This changes with it. "+other)
+	}
 	for environment, effect := range result.Effects {
 		plan.Digests[environment] = effect.Digest
 		if environment != in.app.Environment {

@@ -465,7 +465,8 @@ func TestFieldIsOneOfTheCandidates(t *testing.T) {
 	if len(card.Plan.Edits) != 1 || card.Plan.Edits[0].File != podinfoFile || !strings.Contains(card.Confirm, "--field "+podinfoFile+":spec.chart.spec.version") {
 		t.Errorf("card: %+v", card)
 	}
-	for _, field := range []string{podinfoFile + ":metadata.name", podinfoFile + ":spec.chart.spec.chart", "apps/prod/absent.yaml:spec.chart.spec.version", ".git/config:x"} {
+	for _, field := range []string{podinfoFile + ":metadata.name", podinfoFile + ":spec.chart.spec.chart", "apps/prod/absent.yaml:spec.chart.spec.version", ".git/config:x",
+		"git::https://example.com/x.git//a.yaml:x", "apps/stage/podinfo.yaml:spec.chart.spec.version"} {
 		refusal := w.refusal("promote podinfo@7.0.0 to prod --field " + field)
 		if refusal.Code != gitops.NotFound || len(refusal.Candidates) == 0 || refusal.Candidates[0].File != podinfoFile {
 			t.Errorf("%s: %+v", field, refusal)

@@ -68,3 +68,16 @@ func TestPromoteAnImageInAConfigMap(t *testing.T) {
 		t.Errorf("%+v", card.Plan)
 	}
 }
+
+// TestReleasesOfOneSource: who agrees to change it reads which others change with it.
+func TestReleasesOfOneSource(t *testing.T) {
+	w := newWorld(t)
+	w.charts.versions["general"] = []string{"1.1.0", "1.0.0"}
+	const other = "prod: HelmRelease/apps/second follows OCIRepository/apps/general"
+	if r := w.refusal("promote first@1.1.0 to prod"); r.Code != gitops.Shared || cmp.Diff([]string{other}, r.Details) != "" {
+		t.Errorf("%+v", r)
+	}
+	if card := w.card("promote first@1.1.0 to prod --shared"); cmp.Diff([]string{"This changes with it. " + other}, card.Warnings) != "" {
+		t.Errorf("%q", card.Warnings)
+	}
+}

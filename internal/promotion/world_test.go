@@ -121,6 +121,21 @@ metadata: {name: mail, namespace: apps}
 spec:
   chart: {spec: {chart: app-template, version: 4.0.0, sourceRef: {kind: HelmRepository, name: charts}}}
   valuesFrom: [{kind: ConfigMap, name: mail-values}]
+---
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: OCIRepository
+metadata: {name: general, namespace: apps}
+spec: {url: "oci://registry.example.com/charts/general", ref: {tag: 1.0.0}}
+---
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: first, namespace: apps}
+spec: {chartRef: {kind: OCIRepository, name: general}}
+---
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: second, namespace: apps}
+spec: {chartRef: {kind: OCIRepository, name: general}}
 -- more/mail.yaml --
 image:
   tag: 2.0.0 # the chart knows its name
