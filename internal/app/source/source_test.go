@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -355,6 +356,24 @@ func TestProblemsAreToldOnceAndTheirEnd(t *testing.T) {
 	if raw["Level"] != "info" {
 		t.Errorf("raw %v", raw)
 	}
+}
+
+// A watcher that a fault of ferry's ends is replaced, and its streams go on.
+func TestWatcherThatEndsIsReplaced(t *testing.T) {
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	var asked atomic.Int32
+	s.now = func() time.Time {
+		if asked.Add(1) == 1 { // by the watcher, when it begins
+			panic("no clock")
+		}
+		return time.Now()
+	}
+	events := s.stream(t, plugin.Input{Source: "pulls", Configs: quick(t, fleet)})
+	hub.settled(t, 3)
+	hub.open(7, "One")
+	shown, _ := next(t, events)
+	has(t, shown, "#7 opened")
 }
 
 func TestHints(t *testing.T) {
