@@ -28,15 +28,15 @@ type Ports struct {
 
 // A Watcher looks at repositories and hands over what happens there. Its methods may be called side by side.
 type Watcher struct {
-	ports    Ports
-	config   Config
-	watched  []*watched          // in configuration order; neither it nor byName ever changes
-	byName   map[string]*watched // as name gives it
-	state    *state
-	pace     *pace
-	files    fileCache
-	loaded   chan struct{} // closed once the state is there
-	lost     bool          // some of it was there and is not; set before loaded is closed
+	ports   Ports
+	config  Config
+	watched []*watched          // in configuration order; neither it nor byName ever changes
+	byName  map[string]*watched // as name gives it
+	state   *state
+	pace    *pace
+	files   fileCache
+	loaded  chan struct{} // closed once the state is there
+	lost    bool          // some of it was there and is not; set before loaded is closed
 
 	handing sync.Mutex // held while a hand-over is noted
 	journal journal
