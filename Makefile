@@ -36,6 +36,7 @@ test: testenv build ## run all tests, the fast ones first
 	go test -short ./...
 	go test -count=1 ./blueprints ./internal/app/config
 	cd internal/hosttest && go test -count=1 ./...
+	go test -count=1 ./internal/measure
 	go test -count=1 -p 1 -timeout 15m $(CLUSTERS)
 
 test-short: build ## run the tests that need no cluster

@@ -24,9 +24,10 @@ func serveConfig(s *Source) *goplugin.ServeConfig {
 			MagicCookieValue: api.HandshakeConfig.MagicCookieValue,
 		},
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(guard.MaxRequest),
+			// What the host wants of the connection, TLS, goes before what ferry does.
+			return grpc.NewServer(append(append([]grpc.ServerOption{newLines()}, options...), grpc.MaxRecvMsgSize(guard.MaxRequest),
 				grpc.ChainUnaryInterceptor(guard.Unary(s.log), guard.Hush(), completeCall),
-				grpc.ChainStreamInterceptor(guard.Stream(s.log), completeStream))...)
+				grpc.ChainStreamInterceptor(guard.Stream(s.log), completeStream, follow))...)
 		},
 	}
 }

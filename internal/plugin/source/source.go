@@ -24,7 +24,8 @@ type Feed interface {
 	Hint(in Input, body []byte) error
 }
 
-// Send hands an event to the host. It is false where the stream ended first: the event was not handed over then.
+// Send hands an event to the host: it has left this process. It is false where the stream ended first: the event may not have
+// been handed over then.
 type Send func(ctx context.Context, event Event) bool
 
 // Input is what the host says about a stream or a webhook.
@@ -80,13 +81,26 @@ func (s *Source) Stream(ctx context.Context, in botkube.StreamInput) (botkube.St
 	input := input(in.Context.CommonSourceContext, in.Configs...)
 	input.Kubeconfig = in.Context.KubeConfig
 	events := make(chan botkube.Event)
+	left, _ := ctx.Value(sentKey{}).(sent) // nil without gRPC
 	send := func(ctx context.Context, event Event) bool {
 		out := botkube.Event{Message: sendable(event.Message)}
 		if len(event.Raw) > 0 && json.Valid(event.Raw) { // anything else would end the stream
 			out.RawObject = event.Raw
 		}
 		select {
+		case <-left: // nobody waited for it
+		default:
+		}
+		select {
 		case events <- out:
+		case <-ctx.Done():
+			return false
+		}
+		if left == nil {
+			return true
+		}
+		select {
+		case <-left:
 			return true
 		case <-ctx.Done():
 			return false
