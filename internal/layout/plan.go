@@ -485,13 +485,33 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 	}
 	if len(besides) > 0 && !change.Shared {
 		edit := result.Edits[0]
-		reason := fmt.Sprintf("%s line %d also feeds what is listed here. To change all of it, add --shared.", edit.File, edit.Line)
-		if len(result.AlsoFeeds) > 0 {
-			reason = fmt.Sprintf("%s line %d also feeds %s. To change all of it, add --shared.", edit.File, edit.Line, strings.Join(result.AlsoFeeds, ", "))
+		fed := result.AlsoFeeds
+		if len(fed) == 0 {
+			fed = f.fedWith(env, besides)
 		}
+		reason := fmt.Sprintf("%s line %d also feeds %s. To change all of it, add --shared.", edit.File, edit.Line, strings.Join(fed, ", "))
 		return result, withCandidate(&gitops.Refusal{Code: gitops.Shared, Title: fmt.Sprintf("This would change more than %s in %s", f.Application.Name, env.Name), Reason: reason, Details: besides}, f)
 	}
 	return result, nil
+}
+
+// fedWith names what a field's scalar feeds in its own environment besides it, from the lines that tell of it: other objects,
+// or places of the same.
+func (f Field) fedWith(env Environment, besides []string) (fed []string) {
+	const shown = 3
+	for _, line := range besides {
+		object, rest, _ := strings.Cut(strings.TrimPrefix(line, env.Name+": "), " ")
+		if object == f.reading.object.String() {
+			object, _, _ = strings.Cut(rest, " ")
+		}
+		if !slices.Contains(fed, object) {
+			fed = append(fed, object)
+		}
+	}
+	if more := len(fed) - shown; more > 0 {
+		fed = append(fed[:shown:shown], fmt.Sprintf("and %d more", more))
+	}
+	return fed
 }
 
 // effects builds every environment before and after, and returns what differs beside what is meant.
