@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 // A digest is a SHA-256.
@@ -25,25 +24,20 @@ var emptyList = []byte("[]")
 // and serves several accounts. A body goes to another account only after GitHub said for that account's own request that
 // it would send the same.
 //
-// Requests for the same with the same credential at the same time are one request. Polls see a status of 304, all
-// others the body with a status of 200 and the header of the answer that confirmed it.
+// Polls for the same with the same credential at the same time are one request, and see a status of 304. All others see
+// the body with a status of 200 and the header of the answer that confirmed it; they are requests of their own, since a
+// command is to see what GitHub had after it was given, not what somebody asked for a moment before.
 type conditional struct {
 	store *store
 	guard guard
 	clock *clock
 	log   *slog.Logger
-	// writes counts what may change answers: a read that began before one is not shared with those that come after.
-	writes atomic.Uint64
 
 	mu      sync.Mutex
 	flights map[flightKey]*flight
 }
 
-type flightKey struct {
-	key, auth digest
-	writes    uint64
-	poll      bool
-}
+type flightKey struct{ key, auth digest }
 
 // A flight is a request under way, that others wait for.
 type flight struct {
@@ -101,15 +95,15 @@ type body struct {
 
 func (c *conditionalOver) RoundTrip(req *http.Request) (*http.Response, error) {
 	how := mannerOf(req.Context())
-	if req.Method != http.MethodGet {
-		c.writes.Add(1)
-		defer c.writes.Add(1)
+	if req.Method != http.MethodGet || how.once || req.Header.Get("Range") != "" {
 		return c.next.RoundTrip(req)
 	}
-	if how.once || req.Header.Get("Range") != "" {
-		return c.next.RoundTrip(req)
+	key := flightKey{keyOf(req), sha256.Sum256([]byte(req.Header.Get("Authorization")))}
+	ask := c.ask
+	if how.poll {
+		ask = c.shared
 	}
-	found, err := c.shared(req, how)
+	found, err := ask(req, key, how)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +127,8 @@ func (c *conditionalOver) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // shared makes a request, or waits for the same that is under way.
-func (c *conditionalOver) shared(req *http.Request, how manner) (*found, error) {
+func (c *conditionalOver) shared(req *http.Request, key flightKey, how manner) (*found, error) {
 	ctx := req.Context()
-	key := flightKey{keyOf(req), sha256.Sum256([]byte(req.Header.Get("Authorization"))), c.writes.Load(), how.poll}
 	for {
 		c.mu.Lock()
 		f := c.flights[key]

@@ -302,57 +302,55 @@ func TestDifferentRequestsAreKeptApart(t *testing.T) {
 	}
 }
 
-// TestTheSameAtTheSameTimeIsOneRequest, unless somebody has written in the meantime, or whoever asked went away.
-func TestTheSameAtTheSameTimeIsOneRequest(t *testing.T) {
+// TestPollsForTheSameAtTheSameTimeAreOneRequest, unless whoever asked went away. A command asks by itself.
+func TestPollsForTheSameAtTheSameTimeAreOneRequest(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		o := &origin{etag: etags["weak"], delay: time.Second, answer: say(200, `[1]`)}
 		c := newConditional(newStore(pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
 		client, stranger := through(c, o, token), through(c, o, "another")
 		var wg sync.WaitGroup
-		ask := func(client *http.Client) {
+		poll := func(ctx context.Context, client *http.Client, fails bool) {
+			wg.Go(func() {
+				req, err := http.NewRequestWithContext(with(ctx, manner{poll: true}), http.MethodGet, "https://api.github.com/x", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := client.Do(req)
+				if (err != nil) != fails {
+					t.Errorf("failed: %v", err)
+				}
+				if err == nil {
+					resp.Body.Close()
+				}
+			})
+		}
+		for range 10 {
+			poll(t.Context(), client, false)
+		}
+		poll(t.Context(), stranger, false)
+		wg.Wait()
+		if n := len(o.seen()); n != 2 {
+			t.Errorf("%d requests of two accounts", n)
+		}
+
+		for range 3 {
 			wg.Go(func() {
 				if status, body := get(t, client, "https://api.github.com/x"); status != 200 || body != "[1]" {
 					t.Errorf("%d %s", status, body)
 				}
 			})
 		}
-		for range 10 {
-			ask(client)
-		}
-		ask(stranger)
-		wg.Wait()
-		if n := len(o.seen()); n != 2 {
-			t.Errorf("%d requests of two accounts", n)
-		}
-
-		ask(client)
-		synctest.Wait()
-		if resp, err := client.Post("https://api.github.com/x", "application/json", nil); err != nil {
-			t.Error(err)
-		} else {
-			resp.Body.Close()
-		}
-		ask(client)
 		wg.Wait()
 		if n := len(o.seen()); n != 3 {
-			t.Errorf("%d requests around a write", n)
+			t.Errorf("%d requests of three commands", n)
 		}
 
 		first, cancel := context.WithCancel(t.Context())
-		wg.Go(func() {
-			req, err := http.NewRequestWithContext(first, http.MethodGet, "https://api.github.com/x", nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if resp, err := client.Do(req); err == nil {
-				resp.Body.Close()
-				t.Error("not cancelled")
-			}
-		})
+		poll(first, client, true)
 		synctest.Wait()
-		ask(client)
-		ask(client)
+		poll(t.Context(), client, false)
+		poll(t.Context(), client, false)
 		synctest.Wait()
 		cancel()
 		wg.Wait()
