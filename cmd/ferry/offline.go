@@ -50,8 +50,8 @@ func (p plan) Run(ctx context.Context, t terminal) error {
 // question also lets the process collect less garbage, since it ends with the answer, and takes standard error from kustomize,
 // which warns there for every file that it finds old-fashioned.
 func (c checkout) question(t terminal, root, output string, words []string) offline.Question {
-	const most = 300 << 20 // bytes
-	debug.SetGCPercent(400)
+	const most = 330 << 20 // bytes
+	debug.SetGCPercent(800)
 	debug.SetMemoryLimit(most)
 	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 		os.Stderr = null

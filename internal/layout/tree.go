@@ -326,12 +326,19 @@ const maxMemory = 96 << 20
 // Stat looks once.
 func (m *memory) Stat(name string) (fs.FileInfo, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	e, known := m.entries[name]
-	if !known {
-		if e.info, e.err = fs.Stat(m.FS, name); e.err != nil && !errors.Is(e.err, fs.ErrNotExist) {
-			return nil, e.err
-		}
+	m.mu.Unlock()
+	if known {
+		return e.info, e.err
+	}
+	info, err := fs.Stat(m.FS, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e, known = m.entries[name]; !known {
+		e = entry{info: info, err: err}
 		m.entries[name] = e
 	}
 	return e.info, e.err

@@ -705,15 +705,17 @@ func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
 
 // distinct leaves out of some roots those that another of them applies.
 func (t *Tree) distinct(ctx context.Context, roots map[string]bool) error {
-	for _, root := range slices.Sorted(maps.Keys(roots)) {
+	sorted := slices.Sorted(maps.Keys(roots))
+	walks, errs := make([]*walk, len(sorted)), make([]error, len(sorted))
+	sideBySide(len(sorted), func(i int) { walks[i], errs[i] = t.outline(ctx, sorted[i], sorted[i]) })
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for i, root := range sorted {
 		if !roots[root] {
 			continue
 		}
-		w, err := t.outline(ctx, root, root)
-		if err != nil {
-			return err
-		}
-		for _, s := range w.sites[1:] {
+		for _, s := range walks[i].sites[1:] {
 			if s.Path != root {
 				delete(roots, s.Path)
 			}

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/layout"
@@ -97,11 +101,9 @@ func (r *Repository) Everywhere(ctx context.Context, application string) (roots 
 	if roots, err = r.tree.All(ctx); err != nil {
 		return nil, nil, err
 	}
-	environments := make([]layout.Environment, len(roots))
-	for i, root := range roots {
-		if environments[i], err = r.tree.Root(ctx, root, root); err != nil {
-			return nil, nil, err
-		}
+	environments, err := r.environments(ctx, roots)
+	if err != nil {
+		return nil, nil, err
 	}
 	found, err := r.tree.Surveys(ctx, environments, application)
 	any := false
@@ -145,17 +147,28 @@ func (r *Repository) open(ctx context.Context, root, name string) (opened, error
 	if err != nil {
 		return opened{}, err
 	}
-	o := opened{environment: env}
-	for _, other := range roots {
-		if other == name {
-			return opened{}, fmt.Errorf("%s cannot be called %s: another environment of this repository is there", root, name)
-		}
-		e, err := r.tree.Root(ctx, other, other)
-		if err != nil {
-			return opened{}, err
-		}
-		o.others = append(o.others, e)
+	if slices.Contains(roots, name) {
+		return opened{}, fmt.Errorf("%s cannot be called %s: another environment of this repository is there", root, name)
 	}
+	others, err := r.environments(ctx, roots)
+	if err != nil {
+		return opened{}, err
+	}
+	o := opened{env, others}
 	r.opened[key] = o
 	return o, nil
+}
+
+// environments finds those of root directories, which they are called by.
+func (r *Repository) environments(ctx context.Context, roots []string) ([]layout.Environment, error) {
+	all := make([]layout.Environment, len(roots))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, root := range roots {
+		group.Go(func() (err error) {
+			all[i], err = r.tree.Root(ctx, root, root)
+			return err
+		})
+	}
+	return all, group.Wait()
 }

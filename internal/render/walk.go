@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -368,7 +369,7 @@ func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, er
 		k.FixKustomization()
 		return nil
 	}
-	if err := read(raw); err != nil {
+	if err := read(raw); err != nil || !w.only.part() && !mayBeElsewhere(raw) {
 		return k, err
 	}
 	var fields map[string]any
@@ -404,6 +405,12 @@ func (w *walker) kustomization(file string, raw []byte) (types.Kustomization, er
 	}
 	w.files[file] = &fstest.MapFile{Data: raw, Mode: 0o644}
 	return k, read(raw)
+}
+
+// mayBeElsewhere says whether something in a kustomization may be an address. One that is written so that this does not see
+// it is refused for what it is.
+func mayBeElsewhere(raw []byte) bool {
+	return slices.ContainsFunc([]string{"://", "git@", "github.com"}, func(part string) bool { return bytes.Contains(raw, []byte(part)) })
 }
 
 func isEmpty(v any) bool {
