@@ -205,89 +205,108 @@ func (c checker) set(key client.ObjectKey, atoms []atom, but int) {
 	}
 }
 
-// TestCheckNamesEachMissingRight begins without any right and applies what check prints. Then it takes each right away
+// namesEachMissingRight begins without any right and applies what check prints. Then it takes each right away
 // in turn: check prints that and nothing else, and applying it makes all well again.
-func TestCheckNamesEachMissingRight(t *testing.T) {
-	c := start(t)
-	if err := c.Clusters["stage"].Apply(t.Context(), []byte(elsewhere)); err != nil {
+func namesEachMissingRight(t *testing.T, name string, configured func(c chat) (environment, auth string), count int) {
+	t.Helper()
+	chat := start(t)
+	if err := chat.Clusters["stage"].Apply(t.Context(), []byte(elsewhere)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Clusters["stage"].InstallImageAutomation(t.Context()); err != nil {
+	if err := chat.Clusters["stage"].InstallImageAutomation(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	file := fmt.Sprintf("{tokenFile: %q}", filepath.Join(c.Dir, "github-token"))
-	for name, test := range map[string]struct {
-		environment, auth string
-		count             int // of rights
-	}{
-		// 3 × list, get; replicasets, pods; 6 × list, get and 5 × patch; ConfigMaps and image automation; kube-system
-		"the whole cluster": {"{name: stage, promotion: {confirm: optional, wait: 1m}}", file, 8 + 17 + 3 + 1},
-		// one role each for podinfo, web and flux-system, and one for what both with Flux's objects may lack
-		"some namespaces": {"{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", file, 8 + 12 + 8 + 12 + 5 + 3 + 1},
-		// and get and patch where the source is
-		"a source elsewhere": {"{name: stage, namespaces: [web], flux: {namespaces: [checks]}}", file, 8 + 17 + 3 + 1 + 2},
-		// and users and groups to impersonate, and the Secret
-		"by an account": {fmt.Sprintf("{name: stage, cluster: {kubeconfigFile: %q}}", account(t, c)), "{tokenSecret: {namespace: checks, name: github, key: token}}", 8 + 17 + 3 + 1 + 2 + 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := checking(t, c, "ferry "+name, test.environment, test.auth)
-			var applied [][]byte
-			defer func() {
-				for _, manifest := range applied {
-					c.remove(manifest)
-				}
-			}()
-			// What Kustomizations name is known only once they can be listed, and what somebody may once he can be impersonated.
-			for {
-				given := c.printed(bytes.Join(applied, []byte("\n---\n")))
-				_, manifest := c.until("what was applied", func(missing bool, _ string, manifest []byte) bool {
-					return (missing || len(applied) > 0) && !slices.ContainsFunc(c.printed(manifest), func(a atom) bool {
-						return slices.ContainsFunc(given, func(b atom) bool { return a.String() == b.String() })
-					})
-				})
-				if len(manifest) == 0 {
-					break
-				}
-				if err := c.cluster.Apply(t.Context(), manifest); err != nil {
-					t.Fatalf("%v:\n%s", err, manifest)
-				}
-				applied = append(applied, manifest)
-			}
-			c.fine("everything that was printed")
-			if list := c.ask("list"); list[0].Type == blueprint.Refused || strings.Contains(fmt.Sprint(list), "may not") {
-				t.Errorf("with all that was printed, list answers %v", list)
-			}
-			if name == "the whole cluster" { // once: it takes some seconds
-				for _, line := range []string{"promote podinfo@6.9.2 to stage --yes", "status podinfo on stage", "rollback podinfo on stage --yes"} {
-					if answer := c.ask(line); !strings.Contains(fmt.Sprint(answer), ": Verified") {
-						t.Errorf("with all that was printed, %s answers %v", line, answer)
-					}
-				}
-			}
-			atoms := c.printed(bytes.Join(applied, []byte("\n---\n")))
-			if len(atoms) != test.count {
-				t.Fatalf("%d rights, want %d: %v", len(atoms), test.count, atoms)
-			}
-			for i, a := range atoms {
-				c.set(a.role, atoms, i)
-				text, manifest := c.until(a.String()+" taken away", func(_ bool, _ string, manifest []byte) bool {
-					named := c.printed(manifest)
-					return len(named) == 1 && named[0].String() == a.String()
-				})
-				if want := "ferry may not " + a.rule.Verbs[0] + " " + a.rule.Resources[0]; !strings.Contains(text, want) {
-					t.Errorf("%s taken away, and no %q in\n%s", a, want, text)
-				}
-				if err := c.cluster.Apply(t.Context(), manifest); err != nil {
-					t.Fatal(err)
-				}
-				c.fine(a.String() + " given back")
-				if named := c.printed(manifest); named[0].role != a.role { // a role of one right is printed the same again
-					c.remove(manifest)
-				}
-				c.set(a.role, atoms, -1)
-			}
+	environment, auth := configured(chat)
+	c := checking(t, chat, "ferry "+name, environment, auth)
+	var applied [][]byte
+	defer func() {
+		for _, manifest := range applied {
+			c.remove(manifest)
+		}
+	}()
+	// What Kustomizations name is known only once they can be listed, and what somebody may once he can be impersonated.
+	for {
+		given := c.printed(bytes.Join(applied, []byte("\n---\n")))
+		_, manifest := c.until("what was applied", func(missing bool, _ string, manifest []byte) bool {
+			return (missing || len(applied) > 0) && !slices.ContainsFunc(c.printed(manifest), func(a atom) bool {
+				return slices.ContainsFunc(given, func(b atom) bool { return a.String() == b.String() })
+			})
 		})
+		if len(manifest) == 0 {
+			break
+		}
+		if err := c.cluster.Apply(t.Context(), manifest); err != nil {
+			t.Fatalf("%v:\n%s", err, manifest)
+		}
+		applied = append(applied, manifest)
 	}
+	c.fine("everything that was printed")
+	if list := c.ask("list"); list[0].Type == blueprint.Refused || strings.Contains(fmt.Sprint(list), "may not") {
+		t.Errorf("with all that was printed, list answers %v", list)
+	}
+	if name == "the whole cluster" { // once: it takes some seconds
+		for _, line := range []string{"promote podinfo@6.9.2 to stage --yes", "status podinfo on stage", "rollback podinfo on stage --yes"} {
+			if answer := c.ask(line); !strings.Contains(fmt.Sprint(answer), ": Verified") {
+				t.Errorf("with all that was printed, %s answers %v", line, answer)
+			}
+		}
+	}
+	atoms := c.printed(bytes.Join(applied, []byte("\n---\n")))
+	if len(atoms) != count {
+		t.Fatalf("%d rights, want %d: %v", len(atoms), count, atoms)
+	}
+	for i, a := range atoms {
+		c.set(a.role, atoms, i)
+		text, manifest := c.until(a.String()+" taken away", func(_ bool, _ string, manifest []byte) bool {
+			named := c.printed(manifest)
+			return len(named) == 1 && named[0].String() == a.String()
+		})
+		if want := "ferry may not " + a.rule.Verbs[0] + " " + a.rule.Resources[0]; !strings.Contains(text, want) {
+			t.Errorf("%s taken away, and no %q in\n%s", a, want, text)
+		}
+		if err := c.cluster.Apply(t.Context(), manifest); err != nil {
+			t.Fatal(err)
+		}
+		c.fine(a.String() + " given back")
+		if named := c.printed(manifest); named[0].role != a.role { // a role of one right is printed the same again
+			c.remove(manifest)
+		}
+		c.set(a.role, atoms, -1)
+	}
+}
+
+// A test for each way to give rights, since one takes a minute.
+
+func TestCheckNamesRightsOfTheWholeCluster(t *testing.T) {
+	// 3 × list, get; replicasets, pods; 6 × list, get and 5 × patch; ConfigMaps and image automation; kube-system
+	namesEachMissingRight(t, "the whole cluster", func(c chat) (environment, auth string) {
+		return "{name: stage, promotion: {confirm: optional, wait: 1m}}", tokenFile(c)
+	}, 8+17+3+1)
+}
+
+func TestCheckNamesRightsInSomeNamespaces(t *testing.T) {
+	// one role each for podinfo, web and flux-system, and one for what both with Flux's objects may lack
+	namesEachMissingRight(t, "some namespaces", func(c chat) (environment, auth string) {
+		return "{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", tokenFile(c)
+	}, 8+12+8+12+5+3+1)
+}
+
+func TestCheckNamesRightsWhereASourceIsElsewhere(t *testing.T) {
+	// and get and patch where the source is
+	namesEachMissingRight(t, "a source elsewhere", func(c chat) (environment, auth string) {
+		return "{name: stage, namespaces: [web], flux: {namespaces: [checks]}}", tokenFile(c)
+	}, 8+17+3+1+2)
+}
+
+func TestCheckNamesRightsOfAnAccount(t *testing.T) {
+	// and users and groups to impersonate, and the Secret
+	namesEachMissingRight(t, "by an account", func(c chat) (environment, auth string) {
+		return fmt.Sprintf("{name: stage, cluster: {kubeconfigFile: %q}}", account(t, c)), "{tokenSecret: {namespace: checks, name: github, key: token}}"
+	}, 8+17+3+1+2+1)
+}
+
+func tokenFile(c chat) string {
+	return fmt.Sprintf("{tokenFile: %q}", filepath.Join(c.Dir, "github-token"))
 }
 
 // account makes a service account, which may nothing, and the file of a kubeconfig with its token.
