@@ -173,7 +173,7 @@ func writePlanned(out io.Writer, planned operation.Planned, written bool, p pale
 		return err
 	}
 	fmt.Fprintln(out, p.bold(plain(fmt.Sprintf("%s: %s → %s (%s)", name, cmp.Or(short(planned.Previous), "nothing"), short(planned.Version), planned.Kind))))
-	feeds := "no other environment is fed by it"
+	feeds := "no other environment that the tree tells of is fed by it"
 	if len(planned.AlsoFeeds) > 0 {
 		feeds = "it also feeds " + strings.Join(planned.AlsoFeeds, ", ")
 	}
