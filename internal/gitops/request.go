@@ -11,6 +11,17 @@ type List struct{ Application string }
 // Diff asks how an environment differs from another, or from every other if Other is empty.
 type Diff struct{ Environment, Other string }
 
+// Review asks what merging a pull request, or a branch, would do to the environments that it touches.
+type Review struct {
+	Number      int    // zero where Branch is there
+	Branch      string // of the head
+	Repository  string // owner/name; empty where only one can be meant
+	Environment string // empty: all that it touches
+	Head        string // the commit that a card showed; empty: whatever it is now
+	Page        int    // 1-based; zero: the summary
+	Refresh     bool   // made anew, in the place of the message whose button was pressed
+}
+
 // Status asks what became of ferry's newest change to an application; both empty: of everything recent.
 type Status struct {
 	Application, Environment string
@@ -61,6 +72,9 @@ type Rollback struct {
 
 // Verb is the first word of the request's line.
 func (List) Verb() string { return "list" }
+
+// Verb is the first word of the request's line.
+func (Review) Verb() string { return "diff" }
 
 // Verb is the first word of the request's line.
 func (Diff) Verb() string { return "diff" }
