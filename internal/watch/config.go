@@ -17,10 +17,6 @@ type Config struct {
 	// Ceiling is how many requests a minute all looks together may need. Beyond it, repositories that are quiet are looked at
 	// less often. Zero is 300.
 	Ceiling int
-	// Peak is how many requests a minute there are at most, after a start for example. Zero is 540.
-	Peak int
-	// Concurrent is how many requests there are at once at most. Zero is 8.
-	Concurrent int
 	// Files asks for the files of every event's pull request, not only where a rule needs them.
 	Files bool
 	// Factor is what all times here, and all that watch has of its own, are divided by, and numbers a minute multiplied: for
@@ -63,7 +59,7 @@ func (c Config) Mistakes() []Mistake {
 // compile reads a Config: what can be watched of it, and all that is wrong with the rest.
 func (c Config) compile() (Config, []*source, []Mistake) {
 	c.Interval = cmp.Or(max(c.Interval, 0), 30*time.Second)
-	c.Ceiling, c.Peak, c.Concurrent = cmp.Or(max(c.Ceiling, 0), 300), cmp.Or(max(c.Peak, 0), 540), cmp.Or(max(c.Concurrent, 0), 8)
+	c.Ceiling = cmp.Or(max(c.Ceiling, 0), 300)
 	if c.Factor <= 0 {
 		c.Factor = 1
 	}

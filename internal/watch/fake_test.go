@@ -22,6 +22,8 @@ type github struct {
 	mutex    sync.Mutex
 	pageSize int
 	latency  time.Duration
+	every    time.Duration          // one request after another is begun
+	turn     time.Time              // of the next
 	lag      func() time.Duration   // of the replica that answers next; nil: none
 	fault    func(ask string) error // nil: none. Ask is "pulls acme/a", "files acme/a#1", "diverged acme/a"
 	files    map[string][]File      // by "acme/a#1"
@@ -53,7 +55,7 @@ type snapshot struct {
 
 func newGitHub() *github {
 	return &github{
-		pageSize: 10, latency: 50 * time.Millisecond, files: map[string][]File{}, cut: map[string]bool{}, rewrites: map[string]bool{},
+		pageSize: 10, latency: 50 * time.Millisecond, every: 103 * time.Millisecond, files: map[string][]File{}, cut: map[string]bool{}, rewrites: map[string]bool{},
 		repos: map[string]*repo{}, told: map[string]string{},
 	}
 }
@@ -117,6 +119,14 @@ func mergeIt(p *PullRequest) {
 func reopenIt(p *PullRequest) { p.State, p.Closed = "open", time.Time{} }
 
 func (g *github) begin(ctx context.Context, what string) error {
+	g.mutex.Lock()
+	if now := time.Now(); g.turn.Before(now) {
+		g.turn = now
+	}
+	wait := time.Until(g.turn)
+	g.turn = g.turn.Add(g.every)
+	g.mutex.Unlock()
+	time.Sleep(wait)
 	g.mutex.Lock()
 	g.asked = append(g.asked, ask{at: time.Now(), what: what})
 	g.busy++

@@ -78,7 +78,7 @@ func (w *Watcher) read(ctx context.Context, s *watched, since time.Time, first, 
 				r.cut = true
 				return nil
 			}
-			if page, err = w.further(ctx, Request{Repository: s.name, Next: page.Next, Fresh: true}); err != nil {
+			if page, err = w.pulls(ctx, Request{Repository: s.name, Next: page.Next, Fresh: true}); err != nil {
 				return err
 			}
 			r.add(page)
@@ -96,7 +96,7 @@ func (w *Watcher) read(ctx context.Context, s *watched, since time.Time, first, 
 	open := map[int]bool{}
 	page = Page{Next: "first"}
 	for n, request := 0, (Request{Repository: s.name, Open: true, Fresh: true}); page.Next != "" && n < pagesOfComplete; n++ {
-		if page, err = w.further(ctx, request); err != nil {
+		if page, err = w.pulls(ctx, request); err != nil {
 			return nil, err
 		}
 		request.Next = page.Next
@@ -115,14 +115,6 @@ func (w *Watcher) read(ctx context.Context, s *watched, since time.Time, first, 
 	}, pagesOfComplete)
 	r.cut = cut
 	return r, err
-}
-
-// further is pulls for those that come after the first of a look, which the schedule has let pass.
-func (w *Watcher) further(ctx context.Context, request Request) (Page, error) {
-	if err := w.pace.wait(ctx); err != nil {
-		return Page{}, err
-	}
-	return w.pulls(ctx, request)
 }
 
 func (w *Watcher) pulls(ctx context.Context, request Request) (Page, error) {
@@ -372,7 +364,7 @@ func (d *decisions) match(ctx context.Context, p *PullRequest, before *fingerpri
 		switch kind {
 		case Synchronize:
 			e.Before = before.Head
-			e.Forced, err = d.forced(ctx, before.Head, now.Head)
+			e.Forced, err = d.w.ports.GitHub.Diverged(ctx, d.s.name, before.Head, now.Head)
 			if err != nil {
 				e.Notes = append(e.Notes, "Whether its branch was rewritten could not be found out.")
 			}
@@ -413,9 +405,6 @@ func (d *decisions) files(ctx context.Context, p *PullRequest) (listed, error) {
 	if l, has := d.w.files.get(id); has {
 		return l, nil
 	}
-	if err := d.w.pace.wait(ctx); err != nil {
-		return listed{}, err
-	}
 	files, all, err := d.w.ports.GitHub.Files(ctx, d.s.name, p.Number)
 	if err != nil {
 		return listed{}, fmt.Errorf("list files of %s#%d: %w", d.s.name, p.Number, err)
@@ -448,13 +437,6 @@ func (d *decisions) undecided(p *PullRequest, err error) bool {
 
 // try names what is tried again.
 func (p *PullRequest) try() string { return strconv.Itoa(p.Number) + " " + p.Head.SHA }
-
-func (d *decisions) forced(ctx context.Context, before, after string) (bool, error) {
-	if err := d.w.pace.wait(ctx); err != nil {
-		return false, err
-	}
-	return d.w.ports.GitHub.Diverged(ctx, d.s.name, before, after)
-}
 
 // rename gives the record of a repository, which the configuration had under another name, the name that it has now. It says
 // whether there was one.

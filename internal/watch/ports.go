@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// GitHub is what watch asks of GitHub. An implementation keeps limits, credentials and unchanged answers to itself.
+// GitHub is what watch asks of GitHub. An implementation keeps limits, credentials and unchanged answers to itself: a request
+// waits in it for its turn, and those that ask first are answered first.
 type GitHub interface {
 	// Pulls reads one page of a repository's pull requests. An error is one of the kinds of Trouble where it can be told.
 	Pulls(ctx context.Context, request Request) (Page, error)

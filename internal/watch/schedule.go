@@ -13,6 +13,7 @@ import (
 )
 
 const (
+	concurrent = 8                // looks
 	hot        = time.Hour        // since the last change
 	warm       = 24 * time.Hour   // since the last change
 	warmEvery  = 2 * time.Minute  // where not all can be looked at at their interval
@@ -70,42 +71,11 @@ func troubleOf(err error) Trouble {
 	return Failing
 }
 
-// A pace lets requests pass one by one.
-type pace struct {
-	every time.Duration
-	now   func() time.Time
-
-	mutex sync.Mutex
-	next  time.Time
-}
-
-func (p *pace) wait(ctx context.Context) error {
-	p.mutex.Lock()
-	now := p.now()
-	at := p.next
-	if at.Before(now) {
-		at = now
-	}
-	p.next = at.Add(p.every)
-	p.mutex.Unlock()
-	if at.Equal(now) {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(at.Sub(now))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // schedule looks at each repository when it is due, until ctx ends and all looks have.
 func (w *Watcher) schedule(ctx context.Context) {
 	var looks sync.WaitGroup
 	defer looks.Wait()
-	free := make(chan struct{}, w.config.Concurrent)
+	free := make(chan struct{}, concurrent)
 	for {
 		select {
 		case free <- struct{}{}:
@@ -123,9 +93,8 @@ func (w *Watcher) schedule(ctx context.Context) {
 	}
 }
 
-// await gives the source that is to be looked at next, once it is due and a request may pass; nil when ctx ends.
+// await gives the source that is to be looked at next, once it is due; nil when ctx ends.
 func (w *Watcher) await(ctx context.Context) *watched {
-	passed := false
 	for {
 		w.mutex.Lock()
 		now := w.ports.Now()
@@ -134,19 +103,11 @@ func (w *Watcher) await(ctx context.Context) *watched {
 		if w.awaited = at; s == nil {
 			w.awaited = now.AddDate(100, 0, 0)
 		}
-		switch {
-		case s != nil && !at.After(now) && passed:
+		if s != nil && !at.After(now) {
 			heap.Remove(&w.queue, s.place)
 			s.wakes = slices.DeleteFunc(s.wakes, func(t time.Time) bool { return !t.After(now) })
 			w.mutex.Unlock()
 			return s
-		case s != nil && !at.After(now):
-			w.mutex.Unlock()
-			if w.pace.wait(ctx) != nil {
-				return nil
-			}
-			passed = true // one that is more urgent may have come
-			continue
 		}
 		w.mutex.Unlock()
 		var timer <-chan time.Time

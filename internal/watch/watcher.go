@@ -33,7 +33,6 @@ type Watcher struct {
 	watched []*watched          // in configuration order; neither it nor byName ever changes
 	byName  map[string]*watched // as name gives it
 	state   *state
-	pace    *pace
 	files   fileCache
 	loaded  chan struct{} // closed once the state is there
 	lost    bool          // some of it was there and is not; set before loaded is closed
@@ -66,7 +65,6 @@ func New(config Config, ports Ports) (*Watcher, []Mistake) {
 	var sources []*source
 	var mistakes []Mistake
 	w.config, sources, mistakes = config.compile()
-	w.pace = &pace{every: w.scaled(time.Minute / time.Duration(w.config.Peak)), now: ports.Now}
 	for _, s := range sources {
 		one := &watched{
 			source: s, fresh: true, place: -1, completeAfter: w.jittered(w.scaled(completeEvery), 0.1), interval: w.scaled(s.interval),
