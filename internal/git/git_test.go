@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -629,5 +630,54 @@ func TestWhatGitIsGiven(t *testing.T) {
 	}
 	if !strings.Contains(string(raw), "=Authorization: Basic c2VjcmV0LXRva2Vu\n") {
 		t.Errorf("git was not given the credential:\n%s", raw)
+	}
+}
+
+// TestOldServers: servers that speak Git's first protocol send what one of their references points to, by its id.
+func TestOldServers(t *testing.T) {
+	r := serve(t)
+	old := func(_ http.ResponseWriter, req *http.Request) bool {
+		req.Header.Del("Git-Protocol")
+		return false
+	}
+	r.before.Store(&old)
+	sha := r.commit(t, blob{"100644", "a.yaml", "1"})
+	r.git(t, nil, "-C", "fleet.git", "update-ref", "refs/pull/1/head", sha)
+	r.commit(t, blob{"100644", "a.yaml", "2"})
+	tree, err := trees(t).Tree(t.Context(), r.url(), header, sha)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"a.yaml": "1"}, files(t, tree)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	cache := trees(t)
+	for name, test := range map[string]struct {
+		ancestor, base, head, want string
+		conflict                   bool
+	}{
+		"both":                {ancestor: "a\nb\nc\nd\ne\n", base: "A\nb\nc\nd\ne\n", head: "a\nb\nc\nd\nE\n", want: "A\nb\nc\nd\nE\n"},
+		"the same":            {ancestor: "a\n", base: "b\n", head: "b\n", want: "b\n"},
+		"head alone":          {ancestor: "a\n", base: "a\n", head: "b\n", want: "b\n"},
+		"base alone":          {ancestor: "a\n", base: "b\n", head: "a\n", want: "b\n"},
+		"line ends":           {ancestor: "a\r\nb\r\nc\r\nd", base: "A\r\nb\r\nc\r\nd", head: "a\r\nb\r\nc\r\nD", want: "A\r\nb\r\nc\r\nD"},
+		"conflict":            {ancestor: "a\n", base: "b\n", head: "c\n", conflict: true},
+		"two of them":         {ancestor: "a\n1\n2\n3\n4\n5\nb\n", base: "c\n1\n2\n3\n4\n5\nd\n", head: "e\n1\n2\n3\n4\n5\nf\n", conflict: true},
+		"binary":              {ancestor: "a\x00\n", base: "b\x00\n", head: "c\x00\n", conflict: true},
+		"added on both sides": {base: "b\n", head: "c\n", conflict: true},
+		"looks like conflict": {ancestor: "<<<<<<< x\nb\nc\nd\n", base: "<<<<<<< x\nb\nc\nD\n", head: "<<<<<<< y\nb\nc\nd\n", want: "<<<<<<< y\nb\nc\nD\n"},
+	} {
+		merged, ok, err := cache.Merge(t.Context(), []byte(test.ancestor), []byte(test.base), []byte(test.head))
+		if err != nil || ok == test.conflict || string(merged) != test.want {
+			t.Errorf("%s: %q, %t, %v", name, merged, ok, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := cache.Merge(ctx, []byte("a"), []byte("b"), []byte("c")); err == nil {
+		t.Error("merged after its end")
 	}
 }

@@ -54,9 +54,11 @@ type Config struct {
 	Allowed func(name string) bool
 	// Tree fetches the files of a commit from a clone URL, with a whole HTTP header as credential.
 	Tree func(ctx context.Context, remote, header, sha string) (fs.FS, error)
+	// Merge merges two versions of a file line by line, as operation.Pulls has it; nil where nobody reviews pull requests.
+	Merge func(ctx context.Context, ancestor, base, head []byte) ([]byte, bool, error)
 }
 
-// A Client opens repositories. It implements promotion.Repositories.
+// A Client opens repositories. It implements promotion.Repositories and operation.Pulls.
 type Client struct {
 	config  Config
 	api     *github.Client
@@ -151,7 +153,9 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // Repository opens one that the configuration allows. It makes no request.
-func (c *Client) Repository(name string) (promotion.Repository, error) {
+func (c *Client) Repository(name string) (promotion.Repository, error) { return c.repository(name) }
+
+func (c *Client) repository(name string) (*repository, error) {
 	owner, short, ok := gitops.SplitRepository(name)
 	if !ok {
 		return nil, &gitops.Refusal{Code: gitops.Config, Reason: "The repository of an environment is not named like OWNER/NAME. Mend it in ferry's configuration."}
@@ -171,10 +175,10 @@ type repository struct {
 
 func (r *repository) String() string { return r.owner + "/" + r.name }
 
-// path gives the path of an API request below this repository. The value is one segment, whatever is in it; it may be
-// empty.
+// path gives the path of an API request below this repository. The value is one segment, whatever is in it; both may
+// be empty.
 func (r *repository) path(kind, value string) string {
-	return strings.TrimSuffix("repos/"+r.owner+"/"+r.name+"/"+kind+"/"+url.PathEscape(value), "/")
+	return strings.TrimRight("repos/"+r.owner+"/"+r.name+"/"+kind+"/"+url.PathEscape(value), "/")
 }
 
 // request makes one request and decodes the answer into into.

@@ -300,13 +300,20 @@ type pullRequest struct {
 	Title          string
 	Body           string
 	State          string
+	Draft          bool
 	CreatedAt      time.Time  `json:"created_at"`
 	MergedAt       *time.Time `json:"merged_at"`
 	MergeCommitSHA string     `json:"merge_commit_sha"` // before the merge that of a trial
 	User           *struct{ Login string }
 	Head           struct {
+		Ref, SHA string
+		Repo     *struct { // nil if a fork is gone
+			FullName string `json:"full_name"`
+		}
+	}
+	Base struct {
 		Ref  string
-		Repo *struct { // nil if a fork is gone
+		Repo struct {
 			FullName string `json:"full_name"`
 		}
 	}
@@ -361,6 +368,16 @@ func (r *repository) from(ctx context.Context, query url.Values, branch string) 
 
 // pulls returns the newest pull requests that are wanted, newest first, out of one page.
 func (r *repository) pulls(ctx context.Context, query url.Values, wanted func(pullRequest) bool) ([]gitops.PullRequest, error) {
+	listed, err := r.list(ctx, query, wanted)
+	var found []gitops.PullRequest
+	for _, p := range listed {
+		found = append(found, p.word())
+	}
+	return found, err
+}
+
+// list is pulls, as GitHub has them.
+func (r *repository) list(ctx context.Context, query url.Values, wanted func(pullRequest) bool) ([]pullRequest, error) {
 	query.Set("sort", "created")
 	query.Set("direction", "desc")
 	query.Set("per_page", strconv.Itoa(perPage))
@@ -368,11 +385,7 @@ func (r *repository) pulls(ctx context.Context, query url.Values, wanted func(pu
 	if err := r.c.get(ctx, r.path("pulls", ""), query, &listed); err != nil {
 		return nil, r.refuse(fmt.Sprintf("list the pull requests of %s", r), err)
 	}
-	var found []gitops.PullRequest
-	for _, p := range listed {
-		if p.Head.Repo != nil && strings.EqualFold(p.Head.Repo.FullName, r.String()) && wanted(p) {
-			found = append(found, p.word())
-		}
-	}
-	return found, nil
+	return slices.DeleteFunc(listed, func(p pullRequest) bool {
+		return p.Head.Repo == nil || !strings.EqualFold(p.Head.Repo.FullName, r.String()) || !wanted(p)
+	}), nil
 }
