@@ -54,9 +54,10 @@ soak: testenv build ## run what takes long: race detector, fuzzing (FUZZTIME=1m 
 bench: testenv build ## measure, and print a table
 	@go run ./internal/bench
 
-measure: build ## measure the source against a GitHub stand-in with a faster clock, and print a table: ARGS='-only kills -factor 60'
+measure: build ## measure the source against a GitHub stand-in with a faster clock, and print a table: ARGS='-full -seed 1 -only kills'
 	@go run ./internal/githubtest/fetch
 	@CGO_ENABLED=0 go build -trimpath -o bin/hub ./internal/githubtest/hub
+	@cd internal/measure/peers && CGO_ENABLED=0 go build -trimpath -o ../../../bin/peers .
 	@go run ./internal/measure $(ARGS)
 
 replay: ## hold plans against what people did: REPO=DIR ROOTS='clusters/staging clusters/production' [LIMIT=commits] [SKIP=between]

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -332,7 +333,7 @@ func (s *Server) opened(r *repository, c Change, at time.Time) pull {
 		draft: c.Draft, labels: slices.Sorted(slices.Values(c.Labels)), created: at, updated: at,
 	}
 	p.title = cmp.Or(c.Title, fmt.Sprintf("Change number %d", p.number))
-	p.body = fmt.Sprintf("What %s is about.\n\n", p.title) + strings.Repeat("It was tested on staging, and nothing else depends on it. ", 20)
+	p.body = prose(rand.New(rand.NewPCG(uint64(r.id), uint64(p.number))))
 	p.head = fmt.Sprintf("change/%d", p.number)
 	if c.Fork {
 		fork := r.made.forks[p.author]

@@ -28,10 +28,11 @@ type plugin struct {
 	log            io.Writer
 	clock          clock
 
-	cmd    *exec.Cmd
-	client *goplugin.Client
-	source source.Source
-	reader sync.WaitGroup
+	cmd      *exec.Cmd
+	client   *goplugin.Client
+	protocol goplugin.ClientProtocol
+	source   source.Source
+	reader   sync.WaitGroup
 
 	mu    sync.Mutex
 	told  []githubtest.Told
@@ -55,7 +56,8 @@ func (c clock) real(d time.Duration) time.Duration { return time.Duration(float6
 
 // follow says what the source is to follow.
 type follow struct {
-	dir      string // for its state, its cache and its credential
+	dir      string // for its state and its credential
+	cache    string // folder for answers; empty: they are kept in memory
 	factor   float64
 	interval time.Duration
 	app      bool // as a GitHub App, not by a token
@@ -70,12 +72,14 @@ func (f follow) configuration(hub control.Ready) (string, error) {
 	if err := os.WriteFile(filepath.Join(f.dir, "token"), []byte(secret), 0o600); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Join(f.dir, "cache"), 0o700); err != nil {
-		return "", err
+	if f.cache != "" {
+		if err := os.MkdirAll(f.cache, 0o700); err != nil {
+			return "", err
+		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "github:\n  baseURL: %s\n  auth: {%s}\n", strings.TrimSuffix(hub.API, "/api/v3/"), credential)
-	fmt.Fprintf(&b, "interval: %s\nstateDir: %s\ncacheDir: %s\n", f.interval, filepath.Join(f.dir, "state"), filepath.Join(f.dir, "cache"))
+	fmt.Fprintf(&b, "interval: %s\nstateDir: %s\ncacheDir: %q\n", f.interval, filepath.Join(f.dir, "state"), f.cache)
 	fmt.Fprintf(&b, "budget: {factor: %g}\nrepositories:\n", f.factor)
 	for _, name := range hub.Repositories {
 		fmt.Fprintf(&b, "- {name: %s, on: {pullRequests: [{types: [opened, reopened, synchronize, ready, labelled, unlabelled, retargeted, closed, merged]}]}}\n", name)
@@ -85,6 +89,14 @@ func (f follow) configuration(hub control.Ready) (string, error) {
 
 // start runs the plugin and opens its stream.
 func (p *plugin) start() error {
+	if err := p.run(); err != nil {
+		return err
+	}
+	return p.open()
+}
+
+// run runs the plugin, which does nothing without a stream.
+func (p *plugin) run() error {
 	p.cmd = exec.Command(p.binary)
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
@@ -103,10 +115,16 @@ func (p *plugin) start() error {
 		return fmt.Errorf("start the source plugin: %w", err)
 	}
 	p.source = raw.(source.Source)
+	p.protocol = protocol
+	return nil
+}
+
+// open opens the stream.
+func (p *plugin) open() error {
 	// Botkube's own client would not say when a stream has ended, and with it everything that was handed over.
-	connected, ok := protocol.(*goplugin.GRPCClient)
+	connected, ok := p.protocol.(*goplugin.GRPCClient)
 	if !ok {
-		return fmt.Errorf("start the source plugin: its protocol is %T", protocol)
+		return fmt.Errorf("start the source plugin: its protocol is %T", p.protocol)
 	}
 	stream, err := source.NewSourceClient(connected.Conn).Stream(context.Background(), &source.StreamRequest{
 		Configs: []*source.Config{{RawYAML: []byte(p.config)}},
