@@ -44,9 +44,9 @@ var arrows = map[string][]string{
 	},
 
 	// What ferry does, through ports.
-	"internal/promotion": {"internal/gitops", "internal/layout", "internal/manifest", "internal/operation"},
+	"internal/promotion": {"internal/compare", "internal/gitops", "internal/layout", "internal/manifest", "internal/operation"},
 	"internal/watch":     {"internal/gitops", "internal/operation"},
-	"internal/operation": {"internal/gitops", "internal/layout", "internal/manifest", "internal/render", "internal/report"},
+	"internal/operation": {"internal/compare", "internal/gitops", "internal/layout", "internal/manifest", "internal/render", "internal/report"},
 
 	// Behind the ports. Adapters never import one another.
 	"internal/cluster": ports,
@@ -56,8 +56,9 @@ var arrows = map[string][]string{
 
 	// Pure. A refusal is the error that all of them share, and it lives in gitops.
 	"internal/layout":    {"internal/gitops", "internal/manifest", "internal/render"},
-	"internal/render":    {"internal/gitops", "internal/manifest"},
-	"internal/report":    {"internal/gitops", "internal/manifest"},
+	"internal/render":    {"internal/compare", "internal/gitops", "internal/manifest"},
+	"internal/report":    {"internal/compare", "internal/gitops"},
+	"internal/compare":   {"internal/gitops"},
 	"internal/command":   {"internal/gitops"},
 	"internal/manifest":  {"internal/gitops"},
 	"internal/blueprint": {},

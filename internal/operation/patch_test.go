@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ferry-chatops/ferry/internal/compare"
 )
 
 // TestPatchesAreTakenByGit applies each patch with git and compares bytes.
@@ -82,7 +84,7 @@ func TestCountLines(t *testing.T) {
 		{"a", "a\n", 1, 0, 0},
 		{"", "a\nb\n", 0, 2, 0},
 	} {
-		changed, added, removed := CountLines([]byte(tc.before), []byte(tc.after))
+		changed, added, removed := compare.CountLines([]byte(tc.before), []byte(tc.after))
 		if changed != tc.changed || added != tc.added || removed != tc.removed {
 			t.Errorf("%q to %q: %d changed, %d added, %d removed", tc.before, tc.after, changed, added, removed)
 		}

@@ -13,9 +13,9 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"github.com/ferry-chatops/ferry/internal/compare"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/layout"
-	"github.com/ferry-chatops/ferry/internal/operation"
 )
 
 // An intent is what a change is about, once its words are resolved to an application and a version.
@@ -130,7 +130,7 @@ func (in intent) plan(ctx context.Context, p place, request bool) (gitops.Plan, 
 			return gitops.Plan{}, fmt.Errorf("read %s: %w", file.Path, err)
 		}
 		plan.Diff += unified(file.Path, before, file.Content)
-		changed, added, removed := operation.CountLines(before, file.Content)
+		changed, added, removed := compare.CountLines(before, file.Content)
 		plan.Lines.Changed += changed
 		plan.Lines.Added += added
 		plan.Lines.Removed += removed

@@ -6,19 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
+	"github.com/ferry-chatops/ferry/internal/compare"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
-
-// masked stands for a value that nobody is to read: only that it changed is told.
-const masked = "***"
 
 // Changes compares two builds of the same Kustomization, field by field, sorted by object and path. An object that came
 // or went is one change without a path, to "created" or "deleted". Values of Secrets, and those below names that speak of
@@ -43,7 +37,7 @@ func Changes(before, after []Object) (changes []gitops.Rendered, digest string) 
 	var came []Object
 	for _, o := range after {
 		if was, ok := gone[identify(o)]; ok {
-			c.compare(o.Object, "", was.Fields, o.Fields, false)
+			c.compare(o.Object, was.Fields, o.Fields)
 			delete(gone, identify(o))
 		} else {
 			came = append(came, o)
@@ -58,7 +52,7 @@ func Changes(before, after []Object) (changes []gitops.Rendered, digest string) 
 			c.add(gitops.Rendered{Object: o.Object, New: "created"}, nil, o.Fields)
 			continue
 		}
-		c.compare(o.Object, "", before[renamed].Fields, o.Fields, false)
+		c.compare(o.Object, before[renamed].Fields, o.Fields)
 		delete(gone, identify(before[renamed]))
 	}
 	for _, o := range gone {
@@ -102,127 +96,11 @@ func (c *comparison) add(shown gitops.Rendered, before, after any) {
 	*c = append(*c, change{shown, encode(before) + "\n" + encode(after)})
 }
 
-// compare adds the changes below one path. secret says that the path's values are masked.
-func (c *comparison) compare(object gitops.Object, at string, a, b any, secret bool) {
-	switch x := a.(type) {
-	case map[string]any:
-		if y, ok := b.(map[string]any); ok {
-			if reflect.ValueOf(x).Pointer() == reflect.ValueOf(y).Pointer() {
-				return // the same one
-			}
-			keys := maps.Clone(x)
-			maps.Copy(keys, y)
-			secret = secret || secretItem(x) || secretItem(y)
-			for k := range keys {
-				under := secret || secretName(k) || at == "" && object.Kind == "Secret" && slices.Contains(secretFields, k)
-				path := at + "." + k
-				if at == "" || strings.HasSuffix(at, "|") {
-					path = at + k
-				}
-				c.compare(object, path, x[k], y[k], under)
-			}
-			return
-		}
-	case []any:
-		if y, ok := b.([]any); ok && len(x) == len(y) {
-			for i := range x {
-				c.compare(object, at+item(x[i], i), x[i], y[i], secret)
-			}
-			return
-		}
+func (c *comparison) compare(object gitops.Object, before, after map[string]any) {
+	for _, d := range compare.Objects(object.Kind, before, after, compare.Options{Sealed: true}) {
+		old, now := d.Text(false)
+		c.add(gitops.Rendered{Object: object, Path: d.Path, Old: old, New: now}, d.Before, d.After)
 	}
-	if encode(a) == encode(b) {
-		return
-	}
-	if x, y := document(a), document(b); x != nil && y != nil && !secret {
-		var within comparison
-		if within.compare(object, at+"|", x, y, false); len(within) > 0 { // else only its spelling differs
-			*c = append(*c, within...)
-			return
-		}
-	}
-	show := func(v any) string {
-		if secret && v != nil {
-			return masked
-		}
-		return text(mask(v))
-	}
-	c.add(gitops.Rendered{Object: object, Path: at, Old: show(a), New: show(b)}, a, b)
-}
-
-// document reads YAML within a text of several lines; nil where there is none.
-func document(v any) map[string]any {
-	text, ok := v.(string)
-	if !ok || !strings.Contains(text, "\n") {
-		return nil
-	}
-	var m map[string]any
-	if err := yaml.Unmarshal([]byte(text), &m); err != nil {
-		return nil
-	}
-	return m
-}
-
-// secretFields of a Secret hold what is secret, below whatever names.
-var secretFields = []string{"data", "stringData", "binaryData"}
-
-var secretWords = regexp.MustCompile(`(?i)passw(or)?d|secret|token|api[-_.]?key|credential|private[-_.]?key`)
-
-// references end the names of fields that say where a secret is, not what it is.
-var references = regexp.MustCompile(`(?i)(name|ref|refs)$`)
-
-// secretName says that a field of this name may hold a secret.
-func secretName(name string) bool {
-	return secretWords.MatchString(name) && !references.MatchString(name)
-}
-
-// secretItem says that a list item, such as an environment variable, is named like a secret.
-func secretItem(v map[string]any) bool {
-	name, _ := v["name"].(string)
-	_, valued := v["value"]
-	return valued && secretWords.MatchString(name)
-}
-
-// mask replaces what is secret in a value that is shown as a whole.
-func mask(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		m := maps.Clone(v)
-		for k, inner := range v {
-			if m[k] = mask(inner); secretName(k) || k == "value" && secretItem(v) {
-				m[k] = masked
-			}
-		}
-		return m
-	case []any:
-		l := slices.Clone(v)
-		for i := range l {
-			l[i] = mask(l[i])
-		}
-		return l
-	}
-	return v
-}
-
-// item names a list item by its name where it has one.
-func item(v any, i int) string {
-	if m, ok := v.(map[string]any); ok {
-		if n, ok := m["name"].(string); ok {
-			return "[name=" + n + "]"
-		}
-	}
-	return fmt.Sprintf("[%d]", i)
-}
-
-// text gives a value for people: a string as it is, and other things as JSON.
-func text(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	}
-	return encode(v)
 }
 
 func encode(v any) string {
@@ -238,10 +116,12 @@ func Masked(object gitops.Object, path, old, now string) gitops.Rendered {
 	r := gitops.Rendered{Object: object, Path: path, Old: old, New: now}
 	secret := object.Kind == "Secret"
 	for part := range strings.SplitSeq(path, ".") {
-		secret = secret || secretName(part)
+		secret = secret || compare.SecretName(part)
 	}
 	if secret {
-		r.Old, r.New = masked, masked
+		r.Old, r.New = compare.Masked, compare.Changed
+	} else {
+		r.Old, r.New = compare.Texts(old, now)
 	}
 	return r
 }

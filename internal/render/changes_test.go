@@ -26,11 +26,11 @@ func TestChangesWithinATextOfYAML(t *testing.T) {
 		before, after string
 		want          []string
 	}{
-		"a value":        {"image:\n  tag: 1.0.0\nreplicas: 2\n", "image:\n  tag: 1.1.0\nreplicas: 2\n", []string{"orders data.values.yaml|image.tag 1.0.0 1.1.0"}},
-		"a secret in it": {"db:\n  password: canary-1\n", "db:\n  password: canary-2\n", []string{"orders data.values.yaml|db.password *** ***"}},
-		"a comment":      {"a: 1\n", "a: 1 # one\n", []string{"orders data.values.yaml a: 1\n a: 1 # one\n"}},
-		"no YAML":        {"one\ntwo: :\n", "one\nthree: :\n", []string{"orders data.values.yaml one\ntwo: :\n one\nthree: :\n"}},
-		"a single line":  {"a: 1", "a: 2", []string{"orders data.values.yaml a: 1 a: 2"}},
+		"a value":        {"image:\n  tag: 1.0.0\nreplicas: 2\n", "image:\n  tag: 1.1.0\nreplicas: 2\n", []string{`orders data["values.yaml"]|image.tag 1.0.0 1.1.0`}},
+		"a secret in it": {"db:\n  password: canary-1\n", "db:\n  password: canary-2\n", []string{`orders data["values.yaml"]|db.password *** *** (changed)`}},
+		"a comment":      {"a: 1\n", "a: 1 # one\n", []string{"orders data[\"values.yaml\"] a: 1\n a: 1 # one\n"}},
+		"no YAML":        {"one\ntwo: :\n", "one\nthree: :\n", []string{"orders data[\"values.yaml\"] one\ntwo: :\n one\nthree: :\n"}},
+		"a single line":  {"a: 1", "a: 2", []string{`orders data["values.yaml"] a: 1 a: 2`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			changes, digest := Changes([]Object{configMap("orders", "values.yaml", tc.before)}, []Object{configMap("orders", "values.yaml", tc.after)})

@@ -230,7 +230,7 @@ func TestChangesMasksSecrets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			changes, one := Changes(object(tc.kind, tc.fields("hunter1")), object(tc.kind, tc.fields("hunter2")))
-			want := []gitops.Rendered{{Object: gitops.Object{Kind: tc.kind, Name: "a"}, Path: tc.path, Old: "***", New: "***"}}
+			want := []gitops.Rendered{{Object: gitops.Object{Kind: tc.kind, Name: "a"}, Path: tc.path, Old: "***", New: "*** (changed)"}}
 			if d := cmp.Diff(want, changes); d != "" {
 				t.Error(d)
 			}
@@ -245,7 +245,8 @@ func TestChangesMasksSecrets(t *testing.T) {
 		"ref": map[string]any{"secretName": "other"}}
 	changes, _ := Changes(object("X", was), object("X", is))
 	want := []gitops.Rendered{
-		{Object: gitops.Object{Kind: "X", Name: "a"}, Path: "a", Old: `["x"]`, New: `["x",{"password":"***","user":"me"},{"name":"TOKEN","value":"***"}]`},
+		{Object: gitops.Object{Kind: "X", Name: "a"}, Path: "a[1]", New: `{"password":"***","user":"me"}`},
+		{Object: gitops.Object{Kind: "X", Name: "a"}, Path: "a[2]", New: `{"name":"TOKEN","value":"***"}`},
 		{Object: gitops.Object{Kind: "X", Name: "a"}, Path: "ref.secretName", Old: "pull", New: "other"},
 	}
 	if d := cmp.Diff(want, changes); d != "" {

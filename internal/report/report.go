@@ -31,6 +31,7 @@ const (
 	Namespace Flag = "namespace" // a namespace is deleted, with all that is in it
 	Data      Flag = "data"      // a volume or a claim of one is deleted
 	Secret    Flag = "secret"    // a value that is secret changes
+	Restart   Flag = "restart"   // pods are started anew
 	Unready   Flag = "unready"   // the API server refuses it for another reason
 )
 
