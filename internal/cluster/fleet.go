@@ -275,17 +275,25 @@ func (f *Fleet) Secret(ctx context.Context, ref SecretRef, what string) ([]byte,
 	return secret.Data[ref.Key], nil
 }
 
-// connect returns an environment and readers of the cluster of its workloads and of the one of its Flux objects.
-func (f *Fleet) connect(ctx context.Context, name string) (Environment, reader, reader, error) {
+// environment finds one by its name.
+func (f *Fleet) environment(name string) (Environment, error) {
 	i := slices.IndexFunc(f.environments, func(e Environment) bool { return e.Name == name })
 	if i < 0 {
-		return Environment{}, reader{}, reader{}, &gitops.Refusal{
+		return Environment{}, &gitops.Refusal{
 			Code:   gitops.NotFound,
 			Reason: fmt.Sprintf("There is no environment %q. ferry knows %s.", name, strings.Join(f.Environments(), ", ")),
 			Next:   []string{"list"},
 		}
 	}
-	e := f.environments[i]
+	return f.environments[i], nil
+}
+
+// connect returns an environment and readers of the cluster of its workloads and of the one of its Flux objects.
+func (f *Fleet) connect(ctx context.Context, name string) (Environment, reader, reader, error) {
+	e, err := f.environment(name)
+	if err != nil {
+		return Environment{}, reader{}, reader{}, err
+	}
 	workloads, err := f.client(ctx, name, e.Cluster)
 	if err != nil {
 		return Environment{}, reader{}, reader{}, err

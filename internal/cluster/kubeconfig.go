@@ -37,6 +37,7 @@ type opened struct {
 	content [sha256.Size]byte
 	client  client.Client
 	config  *rest.Config
+	api     *api // nil until it is asked for
 }
 
 // client returns a reader for access, the same client for as long as the kubeconfig's content is the same.
@@ -68,7 +69,7 @@ func (f *Fleet) connected(ctx context.Context, environment string, access Access
 	if err != nil {
 		return reader{}, nil, unusable(access, "has certificates or addresses that cannot be used", err)
 	}
-	f.clients[access.identity()] = opened{content, c, config}
+	f.clients[access.identity()] = opened{content: content, client: c, config: config}
 	return reader{Client: c, environment: environment}, config, nil
 }
 

@@ -84,6 +84,8 @@ type Trial struct {
 type Tried struct {
 	Live  map[string]any // nil: not there
 	After map[string]any // nil: not known
+	// Skipped says why Flux leaves the object as it is, a sentence; After is then Live.
+	Skipped string
 	// Replaced says that Flux deletes the object and makes it anew.
 	Replaced bool
 	// Immutable says that the API server refuses a change of what cannot be changed; Err words it.
