@@ -265,7 +265,7 @@ func (t *Tree) trace(ctx context.Context, env Environment, before *walk, origins
 			}
 			files = t.dyed(some, numbers)
 		}
-		after, err := t.walk(ctx, env, view{edit(files), needed})
+		after, err := t.walk(ctx, env, view{edition: edit(files), needed: needed})
 		if err != nil {
 			return err
 		}

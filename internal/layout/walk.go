@@ -57,8 +57,11 @@ type site struct {
 	remote  []render.Remote
 	vars    render.Variables
 	err     error
-	left    bool   // it was not built: it makes no difference
-	applied string // the path in its source; Path, but for an assembled artifact's
+	left    bool          // it was not built: it makes no difference
+	applied string        // the path in its source; Path, but for an assembled artifact's
+	defined render.Object // as it is built; zero: it is known from elsewhere alone
+	parent  *site         // that builds it; nil: none, or only itself
+	sealed  bool          // sentinels were filled in
 }
 
 func (s *site) key() string { return s.Namespace + "/" + s.Name }
@@ -168,10 +171,11 @@ func (t *Tree) base(ctx context.Context, env Environment) (*walk, error) {
 }
 
 // A view is what a walk looks at: an edition of the tree, and of what leads nowhere only what is needed, by its files;
-// nil: all.
+// nil: all. With secrets, values that are not known or not to be read are filled in as sentinels.
 type view struct {
 	*edition
-	needed func(files []string) bool
+	needed  func(files []string) bool
+	secrets *Secrets
 }
 
 // walk builds an environment.
@@ -245,15 +249,15 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 		assemblies: map[gitops.Object]assembly{}, live: env.live()}}
 	seen := map[string]bool{}
 	var level []*site
-	add := func(k gitops.Kustomization, applied string) {
-		s := &site{Kustomization: k, applied: applied}
+	add := func(k gitops.Kustomization, applied string, parent *site, defined render.Object) {
+		s := &site{Kustomization: k, applied: applied, parent: parent, defined: defined}
 		if !seen[s.key()] && len(seen) < maxSites {
 			seen[s.key()] = true
 			level = append(level, s)
 		}
 	}
 	for _, k := range start {
-		add(k, k.Path)
+		add(k, k.Path, nil, render.Object{})
 	}
 	judge := newJudge(t, env, now)
 	for len(level) > 0 {
@@ -281,12 +285,12 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 				}
 				applied := k.Path
 				k.Path = dir
-				add(k, applied)
+				add(k, applied, s, o)
 			}
 		}
 		if len(level) == 0 { // live ones that only one another build
 			for _, k := range env.Sites {
-				if add(k, k.Path); len(level) > 0 {
+				if add(k, k.Path, nil, render.Object{}); len(level) > 0 {
 					break
 				}
 			}
@@ -366,7 +370,8 @@ func (t *Tree) fill(ctx context.Context, s *site, now known, in view) {
 		return
 	}
 	if s.Substitution != nil {
-		s.vars = now.variables(s.Kustomization)
+		s.vars = now.variables(s.Kustomization, in.secrets)
+		s.sealed = in.secrets.stand(&s.vars)
 	}
 	s.objects, s.err = built.fill(s.Kustomization, s.vars)
 }
@@ -381,7 +386,7 @@ func (s *site) settle() bool {
 		}
 		k.Source, k.Applied, k.Attempted, k.Condition = s.Source, s.Applied, s.Attempted, s.Condition
 		changed := !reflect.DeepEqual(k, s.Kustomization)
-		s.Kustomization = k
+		s.Kustomization, s.defined = k, o
 		return changed
 	}
 	return false
@@ -425,7 +430,7 @@ func (w *walk) learn(s *site) {
 }
 
 // variables are those that are filled into what a Kustomization builds.
-func (n known) variables(k gitops.Kustomization) render.Variables {
+func (n known) variables(k gitops.Kustomization, secrets *Secrets) render.Variables {
 	v := render.Variables{Values: map[string]string{}, Hidden: map[string]bool{}}
 	for _, from := range k.Substitution.From {
 		data, ok := n.maps[gitops.Object{Kind: from.Kind, Namespace: k.Namespace, Name: from.Name}]
@@ -437,13 +442,16 @@ func (n known) variables(k gitops.Kustomization) render.Variables {
 				delete(v.Hidden, name)
 				delete(v.Values, name)
 				// A version that nobody can change in Git stays a variable, so that it is seen to be one.
-				if _, version := gitops.SplitVersion(value); version != "" || gitops.LooksLikeVersion(value) {
+				if _, version := gitops.SplitVersion(value); secrets == nil && (version != "" || gitops.LooksLikeVersion(value)) {
 					v.Hidden[name] = true
 				} else {
 					v.Values[name] = value
 				}
 			}
 			continue
+		}
+		if !ok && secrets != nil {
+			data, ok = secrets.Map(gitops.Object{Kind: from.Kind, Namespace: k.Namespace, Name: from.Name})
 		}
 		if !ok && !from.Optional {
 			v.Open = true

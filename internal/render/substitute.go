@@ -23,6 +23,8 @@ type Variables struct {
 	Hidden map[string]bool
 	// Open says that there are more, of unknown names: what has no value and no default stays ${NAME}.
 	Open bool
+	// Unknown are in the place of ${NAME} for what is Open; nil: it stays.
+	Unknown *Sentinels
 }
 
 // Limits on the filling in of variables.
@@ -120,6 +122,9 @@ func (v Variables) fill(o Object, longest int, copied *int) (Object, error) {
 			name := string(use[2 : len(use)-1])
 			if _, known := v.Values[name]; known || use[1] == '$' || v.Hidden[name] {
 				return use
+			}
+			if v.Unknown != nil {
+				return []byte(v.Unknown.For(name))
 			}
 			return append([]byte("$"), use...)
 		})

@@ -1,0 +1,513 @@
+package operation
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/render"
+)
+
+// releases looks into what HelmReleases install, as far as the change makes a difference to one: in the object, in where its
+// chart comes from, in its values or in a chart of this repository.
+func (e *reviewing) releases(ctx context.Context) error {
+	named := map[gitops.Object]bool{}
+	for _, objects := range []map[gitops.Object]render.Object{e.live, e.objects[0][0], e.objects[1][0]} {
+		for _, o := range objects {
+			if fluxIs(o, "HelmRelease") {
+				named[o.Object] = true
+			}
+		}
+	}
+	all := slices.SortedFunc(maps.Keys(named), func(a, b gitops.Object) int { return strings.Compare(a.String(), b.String()) })
+	made := make([]releasing, len(all))
+	errs := Together(len(all), func(i int) error {
+		made[i] = releasing{reviewing: e, object: all[i]}
+		return made[i].expand(ctx)
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for i := range made {
+		r := &made[i]
+		switch {
+		case errs[i] != nil:
+			e.skip(all[i], title(all[i]), "What it installs is not known. "+buildReason(errs[i]))
+		default:
+			r.take()
+		}
+		for _, n := range r.notes {
+			e.note("%s", n)
+		}
+	}
+	return nil
+}
+
+// A releasing is one HelmRelease in both trees.
+type releasing struct {
+	*reviewing
+	object gitops.Object
+	sides  [2]*install
+	notes  []string // its own: releases are looked into side by side
+}
+
+// An install is what a HelmRelease installs by one tree.
+type install struct {
+	release render.Object
+	first   render.Expansion
+	objects []version
+	crds    []version
+}
+
+func (r *releasing) tell(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+// defined finds the HelmRelease on a side, with both of the sentinels. What is built of neither side is as the cluster has it.
+func (r *releasing) defined(side int) (both [2]render.Object, ok bool) {
+	for i := range both {
+		if both[i], ok = r.objects[side][i][r.object]; !ok {
+			break
+		}
+	}
+	if ok {
+		return both, true
+	}
+	_, built := r.objects[1-side][0][r.object]
+	live, known := r.live[r.object]
+	if known && (!built || side == 0) {
+		return [2]render.Object{live, live}, true
+	}
+	return both, false
+}
+
+// expand renders both sides, if they may differ.
+func (r *releasing) expand(ctx context.Context) error {
+	var asked [2][2]request
+	var there [2]bool
+	for side := range asked {
+		both, ok := r.defined(side)
+		if there[side] = ok; !ok {
+			continue
+		}
+		for i, o := range both {
+			asked[side][i] = r.request(ctx, side, i, o)
+		}
+	}
+	if there[0] == there[1] && r.equal(asked[0][0], asked[1][0]) {
+		return nil
+	}
+	source := title(r.object)
+	now := asked[1][0]
+	if !there[1] {
+		now = asked[0][0]
+	}
+	spec, _ := now.Object.Fields["spec"].(map[string]any)
+	suspended := spec["suspend"]
+	if suspended == nil {
+		suspended = r.specOf(render.Object{}, r.object, "suspend")
+	}
+	if suspended == true {
+		if there[1] {
+			r.tell("%s is suspended: nothing of what it installs changes until it is resumed.", source)
+		} else {
+			r.tell("%s is deleted while it is suspended: what it has installed stays.", source)
+		}
+		return nil
+	}
+	for side := range asked {
+		if !there[side] {
+			continue
+		}
+		made, err := r.install(ctx, side, asked[side])
+		if err != nil {
+			if side == 0 && there[1] {
+				return &gitops.Refusal{Code: gitops.Layout, Reason: "It cannot be rendered as it is now. " + buildReason(err), Cause: err}
+			}
+			return err
+		}
+		r.sides[side] = made
+	}
+	return nil
+}
+
+// A request is a release that is to be rendered, without what costs a request to know.
+type request struct {
+	render.Release
+	err    error
+	ours   bool     // its chart is in this repository
+	chart  string   // the chart's directory there
+	values []string // files there that its values come from, beside the chart
+}
+
+// equal says that two sides of a release ask for the same.
+func (r *releasing) equal(a, b request) bool {
+	spec := func(o render.Object) any { return o.Fields["spec"] }
+	if !reflect.DeepEqual(spec(a.Object), spec(b.Object)) || !reflect.DeepEqual(spec(a.Chart), spec(b.Chart)) || !reflect.DeepEqual(spec(a.Source), spec(b.Source)) ||
+		(a.err == nil) != (b.err == nil) || len(a.Maps) != len(b.Maps) {
+		return false
+	}
+	for i := range a.Maps {
+		if a.Maps[i].Object != b.Maps[i].Object || !reflect.DeepEqual(a.Maps[i].Fields["data"], b.Maps[i].Fields["data"]) {
+			return false
+		}
+	}
+	return !a.ours && !b.ours || !slices.ContainsFunc(r.changed, func(f string) bool {
+		return within(a.chart, f) || within(b.chart, f) || slices.Contains(a.values, f) || slices.Contains(b.values, f)
+	})
+}
+
+func within(dir, file string) bool { return dir == "." || strings.HasPrefix(file, dir+"/") }
+
+// lookup finds an object by one side's build, or else in the cluster.
+func (r *releasing) lookup(side, sentinels int, o gitops.Object) (render.Object, bool) {
+	if found, ok := r.objects[side][sentinels][o]; ok {
+		return found, true
+	}
+	found, ok := r.live[o]
+	return found, ok
+}
+
+// request resolves what a HelmRelease refers to.
+func (r *releasing) request(ctx context.Context, side, sentinels int, o render.Object) (q request) {
+	q.Object = o
+	spec, _ := o.Fields["spec"].(map[string]any)
+	refer := func(ref map[string]any, namespace string) gitops.Object {
+		return gitops.Object{Kind: gitops.ScalarText(ref["kind"]), Namespace: cmp.Or(gitops.ScalarText(ref["namespace"]), namespace), Name: gitops.ScalarText(ref["name"])}
+	}
+	var source gitops.Object
+	template, _ := spec["chart"].(map[string]any)
+	chart, _ := template["spec"].(map[string]any)
+	if ref, ok := spec["chartRef"].(map[string]any); ok {
+		source = refer(ref, o.Namespace)
+		if source.Kind == "HelmChart" {
+			found, ok := r.lookup(side, sentinels, source)
+			if !ok {
+				q.err = unresolved(source)
+				return q
+			}
+			q.Chart = found
+			chart, _ = found.Fields["spec"].(map[string]any)
+			ref, _ := chart["sourceRef"].(map[string]any)
+			source = refer(ref, found.Namespace)
+			source.Namespace = found.Namespace
+		}
+	} else {
+		ref, _ := chart["sourceRef"].(map[string]any)
+		source = refer(ref, o.Namespace)
+	}
+	found, ok := r.lookup(side, sentinels, source)
+	if !ok {
+		q.err = unresolved(source)
+		return q
+	}
+	q.Source = found
+	if source.Kind == "GitRepository" {
+		q.ours = slices.Contains(r.env.Sources, source)
+		q.chart = cmp.Or(strings.TrimPrefix(path.Clean("/"+gitops.ScalarText(chart["chart"])), "/"), ".")
+		files, _ := chart["valuesFiles"].([]any)
+		for _, f := range files {
+			q.values = append(q.values, strings.TrimPrefix(path.Clean("/"+gitops.ScalarText(f)), "/"))
+		}
+	}
+	froms, _ := spec["valuesFrom"].([]any)
+	for _, v := range froms {
+		from, _ := v.(map[string]any)
+		m := gitops.Object{Kind: gitops.ScalarText(from["kind"]), Namespace: o.Namespace, Name: gitops.ScalarText(from["name"])}
+		if slices.ContainsFunc(q.Maps, func(o render.Object) bool { return o.Object == m }) {
+			continue
+		}
+		if m.Kind == "Secret" {
+			if found, ok := r.secret(ctx, m, side, sentinels); ok {
+				q.Maps = append(q.Maps, found)
+			}
+		} else if found, ok := r.lookup(side, sentinels, m); ok {
+			q.Maps = append(q.Maps, found)
+		}
+	}
+	return q
+}
+
+func unresolved(o gitops.Object) error {
+	return &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("%s is neither in Git nor in the cluster, so its chart is not known.", o)}
+}
+
+// install renders one side of a release, once with each of the sentinels: what differs then depends on a Secret, or on chance.
+func (r *releasing) install(ctx context.Context, side int, asked [2]request) (*install, error) {
+	var err error
+	for i := range asked {
+		if asked[i], err = r.allow(ctx, side, asked[i]); err != nil {
+			return nil, err
+		}
+	}
+	remote := r.remote(asked[0].Object)
+	if !r.offline {
+		kubernetes, apis, err := r.Live.Serves(ctx, r.name, remote)
+		if err != nil {
+			return nil, err
+		}
+		for i := range asked {
+			asked[i].Kubernetes, asked[i].APIs = kubernetes, apis
+		}
+	}
+	made := &install{release: asked[0].Object}
+	var expanded [2]render.Expansion
+	errs := Together(2, func(i int) (err error) {
+		expanded[i], err = r.Charts.Expand(ctx, asked[i].Release)
+		return err
+	})
+	if err := errors.Join(errs...); err != nil {
+		return nil, cmp.Or(errs[0], errs[1])
+	}
+	made.first = expanded[0]
+	made.objects, made.crds = versions(expanded[0].Objects, expanded[1].Objects), versions(expanded[0].CRDs, expanded[1].CRDs)
+	return made, nil
+}
+
+// remote says whether a release is installed into another cluster than that of its object.
+func (r *releasing) remote(o render.Object) bool {
+	spec, _ := o.Fields["spec"].(map[string]any)
+	return spec["kubeConfig"] != nil
+}
+
+// transport is what of a source's spec says how it is asked, and as whom: as the cluster has it, whatever Git says.
+var transport = []string{"secretRef", "certSecretRef", "proxySecretRef", "passCredentials", "insecure", "provider", "serviceAccountName", "type"}
+
+// allow finds out whether and how ferry may fetch a release's chart.
+func (r *releasing) allow(ctx context.Context, side int, q request) (request, error) {
+	if q.err != nil {
+		return q, q.err
+	}
+	if q.Source.Kind == "GitRepository" {
+		if !q.ours {
+			return q, &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Its chart is in another repository, that of %s. ferry does not fetch it.", q.Source.Object)}
+		}
+		q.Files = r.trees[side].FS()
+		return q, nil
+	}
+	spec, _ := q.Source.Fields["spec"].(map[string]any)
+	address := gitops.ScalarText(spec["url"])
+	live, known := r.live[q.Source.Object]
+	has, _ := live.Fields["spec"].(map[string]any)
+	if known && address != "" && gitops.ScalarText(has["url"]) == address && !r.offline {
+		merged := maps.Clone(spec)
+		for _, key := range transport {
+			if delete(merged, key); has[key] != nil {
+				merged[key] = has[key]
+			}
+		}
+		q.Source = render.Object{Object: q.Source.Object, Fields: maps.Clone(q.Source.Fields)}
+		q.Source.Fields["spec"] = merged
+		var err error
+		q.Credential, err = r.Live.Credential(ctx, r.name, live)
+		return q, err
+	}
+	if slices.ContainsFunc(r.Allowed, func(allowed string) bool { return under(allowed, address) }) {
+		bare := maps.Clone(spec)
+		for _, key := range []string{"secretRef", "certSecretRef", "proxySecretRef", "passCredentials", "serviceAccountName"} {
+			delete(bare, key)
+		}
+		q.Source = render.Object{Object: q.Source.Object, Fields: maps.Clone(q.Source.Fields)}
+		q.Source.Fields["spec"] = bare
+		return q, nil
+	}
+	where := "not the address that the cluster has it from, and not below one of render.allowedSources"
+	if r.offline {
+		where = "not below one of --allow"
+	}
+	return q, &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf("Its chart is to come from %s, which is %s.", shownURL(address), where)}
+}
+
+// shownURL is an address without what may be secret in it.
+func shownURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "an address that cannot be read"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+// under says whether an address lies below another: the same scheme and host, and a path that goes on from it.
+func under(allowed, address string) bool {
+	a, err := url.Parse(allowed)
+	if err != nil || a.Host == "" {
+		return false
+	}
+	b, err := url.Parse(address)
+	if err != nil || b.User != nil || b.RawQuery != "" || b.Fragment != "" || b.Opaque != "" || b.EscapedPath() != b.Path ||
+		!strings.EqualFold(a.Scheme, b.Scheme) || !strings.EqualFold(a.Host, b.Host) {
+		return false
+	}
+	steps := func(u *url.URL) []string { return strings.FieldsFunc(u.Path, func(c rune) bool { return c == '/' }) }
+	x, y := steps(a), steps(b)
+	if slices.ContainsFunc(y, func(s string) bool { return s == "." || s == ".." }) || strings.Contains(b.Path, `\`) {
+		return false
+	}
+	return len(x) <= len(y) && slices.Equal(x, y[:len(x)])
+}
+
+// take turns what a release installs into objects to look into.
+func (r *releasing) take() {
+	base, head := r.sides[0], r.sides[1]
+	if base == nil && head == nil {
+		return
+	}
+	source := title(r.object)
+	var was, now []version
+	remote := false
+	if base != nil {
+		was, remote = base.objects, r.remote(base.release)
+	}
+	if head != nil {
+		now, remote = head.objects, r.remote(head.release)
+	}
+	owner := map[string]string(nil)
+	had, has := byID(was), byID(now)
+	for _, v := range now {
+		if v.sealed {
+			r.note("%s installs a %s whose name depends on a Secret or on chance. It is not in this report.", source, v.Kind)
+			continue
+		}
+		old, there := had[idOf(v.Object)]
+		t := task{source: source, head: v.Object, hidden: v.hidden, owner: owner}
+		if there {
+			t.base, t.hidden = old.Object, union(old.hidden, v.hidden)
+			t.drift = reflect.DeepEqual(old.Fields, v.Fields)
+		}
+		t.Trial = Trial{Object: without(v.Object, t.hidden), Way: Patched, Remote: remote, Force: r.forced(head.release)}
+		if there {
+			t.Base = without(old.Object, t.hidden).Fields
+		}
+		r.tasks = append(r.tasks, t)
+	}
+	for _, v := range was {
+		if _, stays := has[idOf(v.Object)]; stays || v.sealed {
+			continue
+		}
+		metadata, _ := v.Fields["metadata"].(map[string]any)
+		if resourcePolicy(metadata) == "keep" {
+			r.skip(v.Object.Object, source, "Its annotation helm.sh/resource-policy: keep keeps Helm from deleting it.")
+			continue
+		}
+		r.tasks = append(r.tasks, task{Trial: Trial{Object: v.Object, Way: Looked, Remote: remote}, source: source, base: v.Object, hidden: v.hidden})
+	}
+	if head != nil {
+		r.definitions(base, head, remote)
+	}
+	if base != nil && head != nil && !reflect.DeepEqual(hooks(base), hooks(head)) {
+		r.note("%s has other hooks with this change: %s. They run at their time and are not in this report.", source, strings.Join(hookNames(head), ", "))
+	}
+}
+
+func (r *releasing) forced(o render.Object) bool {
+	spec, _ := o.Fields["spec"].(map[string]any)
+	upgrade, _ := spec["upgrade"].(map[string]any)
+	return upgrade["force"] == true
+}
+
+func hooks(i *install) (all []map[string]any) {
+	for _, o := range i.first.Hooks {
+		all = append(all, o.Fields)
+	}
+	return all
+}
+
+func hookNames(i *install) (all []string) {
+	for _, o := range i.first.Hooks {
+		all = append(all, o.String())
+	}
+	return append(all, "none")[:max(1, len(all))]
+}
+
+// definitions looks into the CRDs of a chart. Helm creates them with the release, and helm-controller changes them no more
+// unless spec.upgrade.crds says so: https://fluxcd.io/flux/components/helm/helmreleases/#controlling-the-lifecycle-of-custom-resource-definitions
+func (r *releasing) definitions(base, head *install, remote bool) {
+	had := map[id]version{}
+	phase, policy := "install", "Create"
+	if base != nil {
+		had, phase, policy = byID(base.crds), "upgrade", "Skip"
+	}
+	spec, _ := head.release.Fields["spec"].(map[string]any)
+	of, _ := spec[phase].(map[string]any)
+	policy = cmp.Or(gitops.ScalarText(of["crds"]), policy)
+	for _, v := range head.crds {
+		old, there := had[idOf(v.Object)]
+		if there && reflect.DeepEqual(old.Fields, v.Fields) {
+			continue
+		}
+		if policy == "Skip" || policy == "Create" && there {
+			r.skip(v.Object.Object, title(r.object), fmt.Sprintf("The chart has it changed, but Helm leaves it as it is: spec.%s.crds is %s.", phase, policy))
+			continue
+		}
+		t := task{source: title(r.object), head: v.Object, base: old.Object, Trial: Trial{Object: v.Object, Way: Applied, Remote: remote}}
+		t.ifMissing = policy == "Create"
+		r.tasks = append(r.tasks, t)
+	}
+}
+
+// secret gives a Secret of values, every value in it a sentinel.
+func (r *releasing) secret(ctx context.Context, o gitops.Object, side, sentinels int) (render.Object, bool) {
+	names, leaves, known := r.secretKeys(ctx, o)
+	if git, ok := r.objects[side][sentinels][o]; ok && !known {
+		names, leaves, known = keysOf(git), nil, true
+	}
+	if !known {
+		r.tell("Secret %s/%s, which %s takes values from, may not be read: what it holds is not in this report.", o.Namespace, o.Name, title(r.object))
+		return render.Object{}, false
+	}
+	data := map[string]any{}
+	for _, name := range names {
+		stand := func(leaf string) string { return r.stand[sentinels].For(o.Namespace, o.Name, name, leaf) }
+		text := stand("")
+		if paths := leaves[name]; len(paths) > 0 {
+			text = document(paths, stand)
+		}
+		data[name] = base64.StdEncoding.EncodeToString([]byte(text))
+	}
+	return render.Object{Object: o, Fields: map[string]any{"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+		"metadata": map[string]any{"namespace": o.Namespace, "name": o.Name}, "data": data}}, true
+}
+
+func keysOf(o render.Object) (names []string) {
+	for _, field := range []string{"data", "stringData"} {
+		m, _ := o.Fields[field].(map[string]any)
+		names = slices.AppendSeq(names, maps.Keys(m))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// document is a YAML document with sentinels at paths such as "ingress.host".
+func document(paths []string, stand func(leaf string) string) string {
+	root := map[string]any{}
+	for _, leaf := range paths {
+		at := root
+		keys := strings.Split(leaf, ".")
+		for _, key := range keys[:len(keys)-1] {
+			next, ok := at[key].(map[string]any)
+			if !ok {
+				next = map[string]any{}
+				at[key] = next
+			}
+			at = next
+		}
+		at[keys[len(keys)-1]] = stand(leaf)
+	}
+	raw, err := yaml.Marshal(root)
+	if err != nil {
+		return ""
+	}
+	return string(raw)
+}

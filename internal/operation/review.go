@@ -1,0 +1,266 @@
+package operation
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/layout"
+	"github.com/ferry-chatops/ferry/internal/render"
+	"github.com/ferry-chatops/ferry/internal/report"
+)
+
+// Reviews find out what merging a pull request would do to the environments that it touches. Nothing is written.
+type Reviews struct {
+	Pulls  Pulls
+	Live   Live
+	Charts render.ChartRenderer
+	// Follows tells the repository and the branch that a source of an environment stands for; false for what is none.
+	Follows func(environment string, source gitops.Source) (repository, branch string, ok bool)
+	// Allowed are the addresses that charts may come from besides those that the clusters have them from: all below one.
+	Allowed []string
+	Ignore  report.Rules
+	Now     func() time.Time
+	Key     func() string // what sentinels are drawn from: another text each time, which nobody can guess
+	Log     *slog.Logger
+}
+
+// environmentTime is how long an environment may take: one that does not answer holds up no other.
+const environmentTime = 2 * time.Minute
+
+// Review makes the report. It refuses what cannot be found; what fails for one environment alone is in its place there.
+func (r *Reviews) Review(ctx context.Context, asked gitops.Review) (report.Report, error) {
+	names := r.Live.Environments()
+	if asked.Environment != "" {
+		if !slices.Contains(names, asked.Environment) {
+			return report.Report{}, &gitops.Refusal{Code: gitops.NotFound, Next: []string{"list"},
+				Reason: fmt.Sprintf("There is no environment %q. ferry knows %s.", asked.Environment, strings.Join(names, ", "))}
+		}
+		names = []string{asked.Environment}
+	}
+	pull, err := r.find(ctx, asked)
+	if err != nil {
+		return report.Report{}, err
+	}
+	made := report.Report{Repository: pull.Repository, Number: pull.Number, Title: pull.Title, URL: pull.URL, Branch: pull.Branch, Head: pull.Head,
+		Base: pull.Base, BaseCommit: pull.BaseCommit, Made: r.Now(), Environments: []report.Environment{}}
+	if asked.Head != "" && asked.Head != pull.Head {
+		made.Notes = append(made.Notes, fmt.Sprintf("%s has moved from %s to %s since that was shown. This is about %[3]s.", pull.Branch, short(asked.Head), short(pull.Head)))
+	}
+	if pull.State == "closed" || pull.State == "merged" {
+		made.Notes = append(made.Notes, fmt.Sprintf("The pull request is %s.", pull.State))
+	}
+	merging, err := r.merge(ctx, pull)
+	if err != nil {
+		return report.Report{}, err
+	}
+	made.Notes = append(made.Notes, merging.notes...)
+	if len(merging.changed) == 0 {
+		made.Notes = append(made.Notes, fmt.Sprintf("%s has everything in it that is to be merged.", pull.Base))
+		return made, nil
+	}
+	key := r.Key()
+	found := make([]*report.Environment, len(names))
+	for i, err := range Together(len(names), func(i int) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, environmentTime)
+		defer cancel()
+		found[i], err = r.environment(ctx, names[i], pull, merging, key)
+		return err
+	}) {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return report.Report{}, ctx.Err()
+		case err != nil:
+			r.Log.Warn("environment of a review", "environment", names[i], "error", err)
+			made.Environments = append(made.Environments, report.Environment{Environment: names[i], Error: reason(err), Objects: []report.Object{}})
+		case found[i] != nil:
+			made.Environments = append(made.Environments, *found[i])
+		}
+	}
+	return made, nil
+}
+
+// find finds the pull request, in the only repository that environments follow if none is said.
+func (r *Reviews) find(ctx context.Context, asked gitops.Review) (Pull, error) {
+	repository := asked.Repository
+	if repository == "" {
+		followed, err := r.followed(ctx)
+		if err != nil {
+			return Pull{}, err
+		}
+		if len(followed) != 1 {
+			return Pull{}, &gitops.Refusal{Code: gitops.Ambiguous, Reason: "Say which repository with --repo OWNER/NAME.", Details: followed}
+		}
+		repository = followed[0]
+	}
+	if asked.Number > 0 {
+		return r.Pulls.Pull(ctx, repository, asked.Number)
+	}
+	return r.Pulls.Branch(ctx, repository, asked.Branch, "")
+}
+
+// followed are the repositories that environments follow, sorted.
+func (r *Reviews) followed(ctx context.Context) ([]string, error) {
+	names := r.Live.Environments()
+	all := make([][]gitops.Kustomization, len(names))
+	errs := Together(len(names), func(i int) (err error) {
+		all[i], err = r.Live.Kustomizations(ctx, names[i])
+		return err
+	})
+	repositories := map[string]string{}
+	for i, some := range all {
+		for _, k := range some {
+			if repository, _, ok := r.Follows(names[i], k.Source); ok {
+				repositories[strings.ToLower(repository)] = repository
+			}
+		}
+	}
+	if err := errors.Join(errs...); len(repositories) == 0 && err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Values(repositories)), nil
+}
+
+// A merging is what two trees hold: the base branch now, and with the pull request merged.
+type merging struct {
+	base, head *layout.Tree
+	changed    []string // the files that differ, sorted
+	notes      []string
+}
+
+// merge finds out what merging makes of the base branch: its files, with those that the pull request changed.
+func (r *Reviews) merge(ctx context.Context, pull Pull) (merging, error) {
+	ancestor, err := r.Pulls.MergeBase(ctx, pull.Repository, pull.BaseCommit, pull.Head)
+	if err != nil {
+		return merging{}, err
+	}
+	trees := make([]fs.FS, 3)
+	shas := []string{pull.BaseCommit, pull.Head, ancestor}
+	if err := errors.Join(Together(len(shas), func(i int) (err error) {
+		if i == 2 && ancestor == pull.BaseCommit {
+			return nil
+		}
+		trees[i], err = r.Pulls.Tree(ctx, pull.Repository, shas[i])
+		return err
+	})...); err != nil {
+		return merging{}, err
+	}
+	base, head, was := trees[0], trees[1], trees[2]
+	m := merging{base: layout.Open(base)}
+	if ancestor == pull.BaseCommit {
+		m.head = layout.Open(head)
+		m.changed, err = differing(ctx, base, head)
+		return m, err
+	}
+	theirs, err := differing(ctx, was, head)
+	if err != nil {
+		return merging{}, err
+	}
+	changes := map[string][]byte{}
+	for _, file := range theirs {
+		ours, old, now := content(base, file), content(was, file), content(head, file)
+		switch {
+		case same(ours, now):
+			continue
+		case same(ours, old):
+		case ours != nil && old != nil && now != nil:
+			merged, ok, err := r.Pulls.Merge(ctx, old, ours, now)
+			if err != nil {
+				return merging{}, err
+			}
+			if ok {
+				now = merged
+				break
+			}
+			fallthrough
+		default:
+			m.notes = append(m.notes, fmt.Sprintf("%s changes on %s too, and the two changes conflict. This is with the pull request's own.", file, pull.Base))
+		}
+		changes[file] = now
+		m.changed = append(m.changed, file)
+	}
+	merged, err := with(base, changes)
+	m.head = layout.Open(merged)
+	return m, err
+}
+
+func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
+
+// content is that of a file; nil if there is none.
+func content(tree fs.FS, file string) []byte {
+	raw, err := fs.ReadFile(tree, file)
+	if err != nil {
+		return nil
+	}
+	return append([]byte{}, raw...)
+}
+
+// short is a commit as people write it.
+func short(sha string) string { return sha[:min(len(sha), 7)] }
+
+// environment reports on one; nil if the change does not touch it.
+func (r *Reviews) environment(ctx context.Context, name string, pull Pull, m merging, key string) (*report.Environment, error) {
+	all, err := r.Live.Kustomizations(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	env := layout.Environment{Name: name}
+	for _, k := range all {
+		repository, branch, ok := r.Follows(name, k.Source)
+		if !ok || !strings.EqualFold(repository, pull.Repository) || branch != pull.Base {
+			continue
+		}
+		env.Sites = append(env.Sites, k)
+		if !slices.Contains(env.Sources, k.Source.Object) {
+			env.Sources = append(env.Sources, k.Source.Object)
+		}
+	}
+	if len(env.Sites) == 0 {
+		return nil, nil
+	}
+	flux, err := r.Live.Flux(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	e := newReviewing(r, name, env, flux)
+	secrets := [2]*layout.Secrets{}
+	for i, shape := range []render.Shape{render.Words, render.Digits} {
+		e.stand[i] = render.Sentinels{Key: key, Shape: shape}
+		secrets[i] = &layout.Secrets{Stand: e.stand[i], Map: func(o gitops.Object) (map[string]string, bool) { return e.variables(ctx, o) }}
+	}
+	e.trees = [2]*layout.Tree{m.base, m.head}
+	e.changed = m.changed
+	pairs, problems, err := layout.Compare(ctx, layout.Side{Tree: m.base, Environment: env}, layout.Side{Tree: m.head, Environment: env}, m.changed, secrets)
+	if err != nil {
+		return nil, err
+	}
+	e.problems = problems
+	e.index(pairs)
+	for _, p := range pairs {
+		e.kustomization(p)
+	}
+	if err := e.releases(ctx); err != nil {
+		return nil, err
+	}
+	if len(e.tasks)+len(e.found) == 0 && len(e.notes) == 0 {
+		return nil, nil
+	}
+	if err := e.try(ctx); err != nil {
+		return nil, err
+	}
+	return e.report(), nil
+}
+
+// byName orders objects for people: what is in the same namespace together.
+func byName(a, b report.Object) int {
+	return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}

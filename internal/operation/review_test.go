@@ -1,0 +1,422 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/render"
+	"github.com/ferry-chatops/ferry/internal/report"
+)
+
+// commits are trees by their commits; base and head, and ancestor where the branches went apart.
+type commits map[string]fs.FS
+
+func (c commits) Pull(_ context.Context, repository string, number int) (Pull, error) {
+	return Pull{Repository: repository, Number: number, Title: "A change", State: "open", Branch: "change", Head: "head", Base: "main", BaseCommit: "base"}, nil
+}
+
+func (c commits) Branch(_ context.Context, repository, branch, base string) (Pull, error) {
+	return Pull{Repository: repository, Branch: branch, Head: "head", Base: "main", BaseCommit: "base"}, nil
+}
+
+func (c commits) MergeBase(context.Context, string, string, string) (string, error) {
+	if c["ancestor"] != nil {
+		return "ancestor", nil
+	}
+	return "base", nil
+}
+
+func (c commits) Tree(_ context.Context, _, sha string) (fs.FS, error) { return c[sha], nil }
+
+func (c commits) Merge(_ context.Context, ancestor, base, head []byte) ([]byte, bool, error) {
+	if strings.Contains(string(base), "conflict") {
+		return nil, false, nil
+	}
+	return slices.Concat(base, []byte("# merged\n"), head[:0]), true, nil
+}
+
+// A cluster is what runs in the environment prod.
+type cluster struct {
+	kustomizations []gitops.Kustomization
+	flux           []render.Object
+	objects        map[string]map[string]any // by KIND NAMESPACE/NAME
+	secrets        map[string][]string
+	leaves         map[string]map[string][]string
+	refuse         func(Trial) error
+	tried          []Trial
+	failing        error
+}
+
+func (c *cluster) Environments() []string { return []string{"prod"} }
+
+func (c *cluster) Kustomizations(context.Context, string) ([]gitops.Kustomization, error) {
+	return c.kustomizations, c.failing
+}
+
+func (c *cluster) Flux(context.Context, string) ([]render.Object, error) { return c.flux, nil }
+
+func (c *cluster) Keys(_ context.Context, _, namespace, name string) ([]string, map[string][]string, bool, error) {
+	names, known := c.secrets[namespace+"/"+name]
+	return names, c.leaves[namespace+"/"+name], known, nil
+}
+
+func (c *cluster) Credential(_ context.Context, _ string, source render.Object) (*render.Credential, error) {
+	return &render.Credential{Username: source.Name}, nil
+}
+
+func (c *cluster) Serves(context.Context, string, bool) (string, []string, error) {
+	return "v1.34.2", nil, nil
+}
+
+func (c *cluster) Try(_ context.Context, _ string, trials []Trial) ([]Tried, error) {
+	var all []Tried
+	for _, t := range trials {
+		live := c.objects[t.Object.String()]
+		one := Tried{Live: live}
+		if t.Way != Looked {
+			if c.refuse != nil {
+				one.Err = c.refuse(t)
+			}
+			one.After = laid(live, t.Object.Fields)
+		}
+		all = append(all, one)
+	}
+	c.tried = append(c.tried, trials...)
+	return all, nil
+}
+
+// charts install one ConfigMap of a release's values, and another with those of its Secrets.
+type charts struct{ asked []render.Release }
+
+func (c *charts) Expand(_ context.Context, r render.Release) (render.Expansion, error) {
+	spec, _ := r.Object.Fields["spec"].(map[string]any)
+	values, err := yaml.Marshal(spec["values"])
+	if err != nil {
+		return render.Expansion{}, err
+	}
+	text := string(values)
+	if r.Files != nil {
+		chart, err := fs.ReadFile(r.Files, "charts/web/templates/map.yaml")
+		if err != nil {
+			return render.Expansion{}, err
+		}
+		text += string(chart)
+	}
+	data := map[string]any{"values": text}
+	for _, m := range r.Maps {
+		of, _ := m.Fields["data"].(map[string]any)
+		for key, v := range of {
+			data[m.Name+"-"+key] = v
+		}
+	}
+	return render.Expansion{Objects: []render.Object{parsed(fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: %s}\n", r.Object.Name, r.Object.Namespace), data)}}, nil
+}
+
+// parsed reads a manifest, and adds data to it.
+func parsed(text string, data map[string]any) render.Object {
+	var fields map[string]any
+	if err := yaml.Unmarshal([]byte(text), &fields); err != nil {
+		panic(err)
+	}
+	if data != nil {
+		fields["data"] = data
+	}
+	metadata := fields["metadata"].(map[string]any)
+	namespace, _ := metadata["namespace"].(string)
+	return render.Object{Object: gitops.Object{Kind: fields["kind"].(string), Namespace: namespace, Name: metadata["name"].(string)}, Fields: fields}
+}
+
+// A world is a repository and a cluster whose Flux Kustomization flux-system/apps applies the directory apps of it.
+type world struct {
+	base, head fstest.MapFS
+	*cluster
+	charts *charts
+}
+
+func newWorld() *world {
+	source := gitops.Source{Object: gitops.Object{Kind: "GitRepository", Namespace: "flux-system", Name: "fleet"}, URL: "https://github.com/acme/fleet", Branch: "main"}
+	return &world{base: fstest.MapFS{}, head: fstest.MapFS{}, charts: &charts{}, cluster: &cluster{
+		kustomizations: []gitops.Kustomization{{Namespace: "flux-system", Name: "apps", Path: "apps", Source: source}},
+		flux: []render.Object{parsed(`apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: apps, namespace: flux-system}
+spec: {path: ./apps, prune: true, sourceRef: {kind: GitRepository, name: fleet}}
+`, nil)},
+		objects: map[string]map[string]any{}, secrets: map[string][]string{},
+	}}
+}
+
+// write gives a file on both sides; "" is none.
+func (w *world) write(name, base, head string) *world {
+	for tree, text := range map[*fstest.MapFS]string{&w.base: base, &w.head: head} {
+		if text != "" {
+			(*tree)[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+	}
+	return w
+}
+
+// runs puts objects into the cluster, as applied by flux-system/apps.
+func (w *world) runs(texts ...string) *world {
+	var entries []any
+	for _, text := range texts {
+		o := parsed(text, nil)
+		o = labelled(o, map[string]string{ownerName: "apps", ownerNamespace: "flux-system"})
+		w.objects[o.String()] = o.Fields
+		group, version, grouped := strings.Cut(o.Fields["apiVersion"].(string), "/")
+		if !grouped {
+			group, version = "", group
+		}
+		entries = append(entries, map[string]any{"id": o.Namespace + "_" + o.Name + "_" + group + "_" + o.Kind, "v": version})
+	}
+	w.flux[0].Fields["status"] = map[string]any{"inventory": map[string]any{"entries": entries}}
+	return w
+}
+
+func (w *world) review(t *testing.T) report.Environment {
+	t.Helper()
+	made, err := w.reviews(commits{"base": w.base, "head": w.head}).Review(t.Context(), gitops.Review{Number: 7, Repository: "acme/fleet"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(made.Environments) != 1 {
+		t.Fatalf("%d environments: %+v", len(made.Environments), made)
+	}
+	return made.Environments[0]
+}
+
+func (w *world) reviews(c commits) *Reviews {
+	return &Reviews{Pulls: c, Live: w.cluster, Charts: w.charts, Now: func() time.Time { return time.Unix(0, 0) }, Key: func() string { return "key" }, Log: slog.New(slog.DiscardHandler),
+		Follows: func(_ string, s gitops.Source) (string, string, bool) {
+			repository, ok := strings.CutPrefix(s.URL, "https://github.com/")
+			return repository, s.Branch, ok
+		}}
+}
+
+// inShort is a report: KIND NAMESPACE/NAME VERDICT, and its changes.
+func inShort(objects []report.Object) (all []string) {
+	for _, o := range objects {
+		line := string(o.Verdict) + " " + o.String()
+		if o.Reason != "" {
+			line += ": " + o.Reason
+		}
+		all = append(all, line)
+		for _, c := range o.Changes {
+			if c.Path != "" {
+				all = append(all, fmt.Sprintf("  %s: %s -> %s", c.Path, c.Before, c.After))
+			}
+		}
+	}
+	return all
+}
+
+func mapOf(name, colour string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: shop}\ndata: {colour: %s}\n", name, colour)
+}
+
+func nested(name, dir, more string) string {
+	return fmt.Sprintf("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: %s, namespace: flux-system}\nspec: {path: ./%s, prune: true, sourceRef: {kind: GitRepository, name: fleet}%s}\n", name, dir, more)
+}
+
+const helmRelease = `apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: web, namespace: shop}
+spec: {chart: {spec: {chart: ./charts/web, sourceRef: {kind: %s, name: %s, namespace: flux-system}}}, values: {size: %s}%s}
+`
+
+func TestReview(t *testing.T) {
+	for name, tc := range map[string]struct {
+		world *world
+		want  []string
+		drift []string
+		notes []string
+	}{
+		"a field": {world: newWorld().write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "blue")).runs(mapOf("web", "red")),
+			want: []string{"configured ConfigMap shop/web", "  data.colour: red -> blue"}},
+		"a base beside an overlay": {
+			world: newWorld().write("base/web.yaml", mapOf("web", "red"), mapOf("web", "blue")).write("base/kustomization.yaml", "resources: [web.yaml]", "resources: [web.yaml]").
+				write("apps/kustomization.yaml", "resources: [../base]\nnamespace: store", "resources: [../base]\nnamespace: store"),
+			want: []string{"created ConfigMap store/web"}},
+		"came and went": {world: newWorld().write("apps/web.yaml", mapOf("web", "red"), "").write("apps/api.yaml", "", mapOf("api", "blue")).runs(mapOf("web", "red")),
+			want: []string{"created ConfigMap shop/api", "deleted ConfigMap shop/web"}},
+		"gone in Git, never applied": {world: newWorld().write("apps/web.yaml", mapOf("web", "red"), "").write("apps/api.yaml", mapOf("api", "red"), mapOf("api", "blue")).runs(mapOf("api", "red")),
+			want: []string{"configured ConfigMap shop/api", "  data.colour: red -> blue"}},
+		"what another change deletes": {world: newWorld().write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "blue")).runs(mapOf("web", "red"), mapOf("old", "red")),
+			want:  []string{"configured ConfigMap shop/web", "  data.colour: red -> blue"},
+			drift: []string{"deleted ConfigMap shop/old"}},
+		"kept by its annotation": {world: newWorld().write("apps/web.yaml", mapOf("web", "red"), "").write("apps/api.yaml", mapOf("api", "red"), mapOf("api", "red")).
+			runs(strings.Replace(mapOf("web", "red"), "name: web", "name: web, annotations: {kustomize.toolkit.fluxcd.io/prune: Disabled}", 1), mapOf("api", "red")),
+			want: []string{"skipped ConfigMap shop/web: An annotation or label of it in the cluster keeps Flux from deleting it."}},
+		"drift": {world: newWorld().write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "blue")).write("apps/api.yaml", mapOf("api", "red"), mapOf("api", "red")).
+			runs(mapOf("web", "red"), mapOf("api", "green")),
+			want:  []string{"configured ConfigMap shop/web", "  data.colour: red -> blue"},
+			drift: []string{"configured ConfigMap shop/api", "  data.colour: green -> red"}},
+		"a variable": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ", postBuild: {substitute: {colour: red}}"), nested("web", "web", ", postBuild: {substitute: {colour: blue}}")).
+			write("web/web.yaml", mapOf("web", "${colour}"), mapOf("web", "${colour}")).runs(nested("web", "web", ", postBuild: {substitute: {colour: red}}")).
+			also("flux-system/web", mapOf("web", "red")),
+			want: []string{"configured Kustomization flux-system/web", "  spec.postBuild.substitute.colour: red -> blue", "configured ConfigMap shop/web", "  data.colour: red -> blue"}},
+		"a new Kustomization": {world: newWorld().write("apps/nested.yaml", "", nested("web", "web", "")).write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red")).
+			write("web/web.yaml", "", mapOf("web", "red")).runs(mapOf("x", "red")),
+			want: []string{"created Kustomization flux-system/web", "created ConfigMap shop/web"}},
+		"a Kustomization that is removed": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ""), "").write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red")).
+			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).runs(nested("web", "web", ""), mapOf("x", "red")).also("flux-system/web", mapOf("web", "red")).knows(nested("web", "web", "")),
+			want: []string{"deleted Kustomization flux-system/web", "deleted ConfigMap shop/web"}},
+		"one that leaves what it applied": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ", deletionPolicy: Orphan"), "").write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red")).
+			write("web/web.yaml", mapOf("web", "red"), "").runs(nested("web", "web", ", deletionPolicy: Orphan"), mapOf("x", "red")).also("flux-system/web", mapOf("web", "red")).knows(nested("web", "web", "")),
+			want: []string{"deleted Kustomization flux-system/web"}, notes: []string{"Kustomization flux-system/web is deleted, and what it has applied stays."}},
+		"one that no longer builds": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ""), nested("web", "web", "")).
+			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).write("web/kustomization.yaml", "resources: [web.yaml]", "resources: [other.yaml]").
+			runs(nested("web", "web", "")).also("flux-system/web", mapOf("web", "red")).knows(nested("web", "web", "")),
+			want: []string{"skipped Kustomization flux-system/web: It does not build with this change. web/kustomization.yaml: other.yaml is not in the repository."}},
+		"a parent that no longer builds": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ""), nested("web", "web", "")).
+			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).write("apps/kustomization.yaml", "resources: [nested.yaml]", "resources: [nested.yaml, other.yaml]").
+			runs(nested("web", "web", "")).also("flux-system/web", mapOf("web", "red")).knows(nested("web", "web", "")),
+			want: []string{"skipped Kustomization flux-system/apps: It does not build with this change. apps/kustomization.yaml: other.yaml is not in the repository.",
+				"skipped Kustomization flux-system/web: It does not build with this change. apps/kustomization.yaml: other.yaml is not in the repository."}},
+		"suspended": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ", suspend: true"), nested("web", "web", ", suspend: true")).
+			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "blue")),
+			notes: []string{"Kustomization flux-system/web is suspended: nothing that it applies changes until it is resumed."}},
+		"a chart in this repository": {world: newWorld().write("apps/web.yaml", fmt.Sprintf(helmRelease, "GitRepository", "fleet", "1", ""), fmt.Sprintf(helmRelease, "GitRepository", "fleet", "1", "")).
+			write("charts/web/templates/map.yaml", "a: 1", "a: 2").fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: fleet, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet}").
+			fluxHas(fmt.Sprintf(helmRelease, "GitRepository", "fleet", "1", "")).has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\na: 1\"}"),
+			want: []string{"configured ConfigMap shop/web", "  data.values|a: 1 -> 2"}},
+		"values of a chart from elsewhere": {world: newWorld().write("apps/web.yaml", fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ""), fmt.Sprintf(helmRelease, "HelmRepository", "charts", "2", "")).
+			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}").
+			runs(fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", "")).has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\"}"),
+			want: []string{"configured ConfigMap shop/web", "  data.values: size: 1\n -> size: 2\n", "configured HelmRelease shop/web", "  spec.values.size: 1 -> 2"}},
+		"a chart whose address changes": {world: newWorld().write("apps/web.yaml", fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ""), fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", "")).
+			write("apps/charts.yaml", "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}",
+				"apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.org}").
+			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}").
+			runs(fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ""), "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}"),
+			want: []string{"skipped HelmRelease shop/web: What it installs is not known. Its chart is to come from https://charts.example.org, which is not the address that the cluster has it from, and not below one of render.allowedSources.",
+				"configured HelmRepository flux-system/charts", "  spec.url: https://charts.example.com -> https://charts.example.org"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := tc.world.review(t)
+			for what, pair := range map[string][2][]string{"objects": {tc.want, inShort(got.Objects)}, "drift": {tc.drift, inShort(got.Drift)}, "notes": {tc.notes, got.Notes}} {
+				if diff := cmp.Diff(pair[0], pair[1]); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", what, diff)
+				}
+			}
+		})
+	}
+}
+
+// has puts an object into the cluster that no Kustomization applied.
+func (w *world) has(text string) *world {
+	o := parsed(text, nil)
+	w.objects[o.String()] = o.Fields
+	return w
+}
+
+// also puts an object into the cluster, as applied by another Kustomization.
+func (w *world) also(owner, text string) *world {
+	namespace, name, _ := strings.Cut(owner, "/")
+	o := labelled(parsed(text, nil), map[string]string{ownerName: name, ownerNamespace: namespace})
+	w.objects[o.String()] = o.Fields
+	return w
+}
+
+// knows makes a Kustomization of a manifest a live one.
+func (w *world) knows(text string) *world {
+	o := parsed(text, nil)
+	spec := o.Fields["spec"].(map[string]any)
+	w.kustomizations = append(w.kustomizations, gitops.Kustomization{Namespace: o.Namespace, Name: o.Name, Path: strings.TrimPrefix(spec["path"].(string), "./"), Source: w.kustomizations[0].Source})
+	return w.fluxHas(text)
+}
+
+func (w *world) fluxHas(text string) *world {
+	w.flux = append(w.flux, parsed(text, nil))
+	return w
+}
+
+// TestReviewKeepsSecrets: what comes from a Secret is not told, wherever it ends up, and not sent.
+func TestReviewKeepsSecrets(t *testing.T) {
+	const text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {colour: %s, url: \"https://user:${password}@db/%s\", port: \"${port}\"}\n"
+	const from = ", postBuild: {substituteFrom: [{kind: Secret, name: settings}]}"
+	w := newWorld().write("apps/nested.yaml", nested("web", "web", from), nested("web", "web", from)).
+		write("web/web.yaml", fmt.Sprintf(text, "red", "a"), fmt.Sprintf(text, "blue", "b"))
+	w.secrets["flux-system/settings"] = []string{"password", "port"}
+	w.also("flux-system/web", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {colour: red, url: https://user:hunter2@db/a, port: \"5432\"}\n")
+	got := w.review(t)
+	want := []string{"configured ConfigMap shop/web", "  data.colour: red -> blue", "  data.url: *** -> *** (changed)"}
+	if diff := cmp.Diff(want, inShort(got.Objects)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, one := range w.tried {
+		if data, _ := one.Object.Fields["data"].(map[string]any); one.Object.Kind == "ConfigMap" && !slices.Equal(slices.Sorted(maps.Keys(data)), []string{"colour"}) {
+			t.Errorf("sent: %v", data)
+		}
+	}
+	w.tried, w.refuse = nil, func(Trial) error { return errors.New("data.url is required") }
+	got = w.review(t)
+	if diff := cmp.Diff(want, inShort(got.Objects)); diff != "" || len(got.Notes) != 1 {
+		t.Errorf("refused (-want +got):\n%s%q", diff, got.Notes)
+	}
+}
+
+// TestReviewOfABranchThatLagsBehind: what is judged is the base branch as it is now, with the pull request merged.
+func TestReviewOfABranchThatLagsBehind(t *testing.T) {
+	w := newWorld().runs(mapOf("web", "red"), mapOf("api", "red"), mapOf("late", "red"))
+	ancestor := fstest.MapFS{"apps/web.yaml": {Data: []byte(mapOf("web", "red"))}, "apps/api.yaml": {Data: []byte(mapOf("api", "red"))}}
+	w.write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "blue")).write("apps/api.yaml", mapOf("api", "green"), mapOf("api", "red")).write("apps/late.yaml", mapOf("late", "red"), "")
+	r := w.reviews(commits{"base": w.base, "head": w.head, "ancestor": ancestor})
+	got, err := r.Review(t.Context(), gitops.Review{Branch: "change", Head: "an older one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"configured ConfigMap shop/web", "  data.colour: red -> blue"}, inShort(got.Environments[0].Objects)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "has moved") {
+		t.Errorf("notes: %q", got.Notes)
+	}
+}
+
+// TestReviewSaysWhichEnvironmentFailed: it does not fail for the others.
+func TestReviewSaysWhichEnvironmentFailed(t *testing.T) {
+	w := newWorld().write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "blue"))
+	w.failing = &gitops.Refusal{Code: gitops.Unreachable, Reason: "prod did not answer."}
+	got := w.review(t)
+	if got.Error != "prod did not answer." || len(got.Objects) > 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestAllowedSources: an address is below another by its parts, never by its text.
+func TestAllowedSources(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://charts.example.com/team":          true,
+		"https://charts.example.com/team/web":      true,
+		"https://CHARTS.example.com/team/web/":     true,
+		"https://charts.example.com/teammate":      false,
+		"https://charts.example.com/team/../other": false,
+		"https://charts.example.com/team/%2e%2e/x": false,
+		"https://charts.example.com.evil.org/team": false,
+		"https://charts.example.com@evil.org/team": false,
+		"https://user@charts.example.com/team":     false,
+		"http://charts.example.com/team":           false,
+		"https://charts.example.com:8443/team":     false,
+		"oci://charts.example.com/team":            false,
+		"https://charts.example.com/team?x=1":      false,
+		"":                                         false,
+	} {
+		if got := under("https://charts.example.com/team/", address); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+}
