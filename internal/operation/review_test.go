@@ -171,18 +171,30 @@ func (w *world) write(name, base, head string) *world {
 
 // runs puts objects into the cluster, as applied by flux-system/apps.
 func (w *world) runs(texts ...string) *world {
-	var entries []any
 	for _, text := range texts {
-		o := parsed(text, nil)
-		o = labelled(o, map[string]string{ownerName: "apps", ownerNamespace: "flux-system"})
-		w.objects[o.String()] = o.Fields
-		group, version, grouped := strings.Cut(o.Fields["apiVersion"].(string), "/")
-		if !grouped {
-			group, version = "", group
-		}
-		entries = append(entries, map[string]any{"id": o.Namespace + "_" + o.Name + "_" + group + "_" + o.Kind, "v": version})
+		w = w.applied("flux-system/apps", text)
 	}
-	w.flux[0].Fields["status"] = map[string]any{"inventory": map[string]any{"entries": entries}}
+	return w
+}
+
+// applied puts an object into the cluster, and into the inventory of the Kustomization that applied it if that is there.
+func (w *world) applied(owner, text string) *world {
+	namespace, name, _ := strings.Cut(owner, "/")
+	o := labelled(parsed(text, nil), map[string]string{ownerName: name, ownerNamespace: namespace})
+	w.objects[o.String()] = o.Fields
+	group, version, grouped := strings.Cut(o.Fields["apiVersion"].(string), "/")
+	if !grouped {
+		group, version = "", group
+	}
+	entry := map[string]any{"id": o.Namespace + "_" + o.Name + "_" + group + "_" + o.Kind, "v": version}
+	i := slices.IndexFunc(w.flux, func(o render.Object) bool { return o.Kind == "Kustomization" && o.Name == name })
+	if i < 0 {
+		return w
+	}
+	status, _ := w.flux[i].Fields["status"].(map[string]any)
+	inventory, _ := status["inventory"].(map[string]any)
+	entries, _ := inventory["entries"].([]any)
+	w.flux[i].Fields["status"] = map[string]any{"inventory": map[string]any{"entries": append(entries, entry)}}
 	return w
 }
 
@@ -209,7 +221,7 @@ func (w *world) reviews(c commits) *Reviews {
 // inShort is a report: KIND NAMESPACE/NAME VERDICT, and its changes.
 func inShort(objects []report.Object) (all []string) {
 	for _, o := range objects {
-		line := string(o.Verdict) + " " + o.String()
+		line := string(o.Verdict) + " " + strings.Replace(o.String(), "/", " ", 1)
 		if o.Reason != "" {
 			line += ": " + o.Reason
 		}
@@ -265,27 +277,27 @@ func TestReview(t *testing.T) {
 			want:  []string{"configured ConfigMap shop/web", "  data.colour: red -> blue"},
 			drift: []string{"configured ConfigMap shop/api", "  data.colour: green -> red"}},
 		"a variable": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ", postBuild: {substitute: {colour: red}}"), nested("web", "web", ", postBuild: {substitute: {colour: blue}}")).
-			write("web/web.yaml", mapOf("web", "${colour}"), mapOf("web", "${colour}")).runs(nested("web", "web", ", postBuild: {substitute: {colour: red}}")).
-			also("flux-system/web", mapOf("web", "red")),
+			write("web/web.yaml", mapOf("web", `"${colour}"`), mapOf("web", `"${colour}"`)).runs(nested("web", "web", ", postBuild: {substitute: {colour: red}}")).
+			applied("flux-system/web", mapOf("web", "red")),
 			want: []string{"configured Kustomization flux-system/web", "  spec.postBuild.substitute.colour: red -> blue", "configured ConfigMap shop/web", "  data.colour: red -> blue"}},
 		"a new Kustomization": {world: newWorld().write("apps/nested.yaml", "", nested("web", "web", "")).write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red")).
 			write("web/web.yaml", "", mapOf("web", "red")).runs(mapOf("x", "red")),
 			want: []string{"created Kustomization flux-system/web", "created ConfigMap shop/web"}},
 		"a Kustomization that is removed": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ""), "").write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red")).
-			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).runs(nested("web", "web", ""), mapOf("x", "red")).also("flux-system/web", mapOf("web", "red")).knows(nested("web", "web", "")),
+			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).runs(nested("web", "web", ""), mapOf("x", "red")).knows(nested("web", "web", "")).applied("flux-system/web", mapOf("web", "red")),
 			want: []string{"deleted Kustomization flux-system/web", "deleted ConfigMap shop/web"}},
 		"one that leaves what it applied": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ", deletionPolicy: Orphan"), "").write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red")).
-			write("web/web.yaml", mapOf("web", "red"), "").runs(nested("web", "web", ", deletionPolicy: Orphan"), mapOf("x", "red")).also("flux-system/web", mapOf("web", "red")).knows(nested("web", "web", "")),
+			write("web/web.yaml", mapOf("web", "red"), "").runs(nested("web", "web", ", deletionPolicy: Orphan"), mapOf("x", "red")).knows(nested("web", "web", "")).applied("flux-system/web", mapOf("web", "red")),
 			want: []string{"deleted Kustomization flux-system/web"}, notes: []string{"Kustomization flux-system/web is deleted, and what it has applied stays."}},
 		"one that no longer builds": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ""), nested("web", "web", "")).
 			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).write("web/kustomization.yaml", "resources: [web.yaml]", "resources: [other.yaml]").
-			runs(nested("web", "web", "")).also("flux-system/web", mapOf("web", "red")).knows(nested("web", "web", "")),
-			want: []string{"skipped Kustomization flux-system/web: It does not build with this change. web/kustomization.yaml: other.yaml is not in the repository."}},
+			runs(nested("web", "web", "")).knows(nested("web", "web", "")).applied("flux-system/web", mapOf("web", "red")),
+			want: []string{"skipped Kustomization flux-system/web: It does not build with this change. other.yaml in web is not in the repository at this commit, so what Flux builds from it cannot be told from this repository alone."}},
 		"a parent that no longer builds": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ""), nested("web", "web", "")).
 			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).write("apps/kustomization.yaml", "resources: [nested.yaml]", "resources: [nested.yaml, other.yaml]").
-			runs(nested("web", "web", "")).also("flux-system/web", mapOf("web", "red")).knows(nested("web", "web", "")),
-			want: []string{"skipped Kustomization flux-system/apps: It does not build with this change. apps/kustomization.yaml: other.yaml is not in the repository.",
-				"skipped Kustomization flux-system/web: It does not build with this change. apps/kustomization.yaml: other.yaml is not in the repository."}},
+			runs(nested("web", "web", "")).knows(nested("web", "web", "")).applied("flux-system/web", mapOf("web", "red")),
+			want: []string{"skipped Kustomization flux-system/apps: It does not build with this change. other.yaml in apps is not in the repository at this commit, so what Flux builds from it cannot be told from this repository alone.",
+				"skipped Kustomization flux-system/web: It does not build with this change. other.yaml in apps is not in the repository at this commit, so what Flux builds from it cannot be told from this repository alone."}},
 		"suspended": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ", suspend: true"), nested("web", "web", ", suspend: true")).
 			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "blue")),
 			notes: []string{"Kustomization flux-system/web is suspended: nothing that it applies changes until it is resumed."}},
@@ -296,7 +308,7 @@ func TestReview(t *testing.T) {
 		"values of a chart from elsewhere": {world: newWorld().write("apps/web.yaml", fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ""), fmt.Sprintf(helmRelease, "HelmRepository", "charts", "2", "")).
 			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}").
 			runs(fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", "")).has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\"}"),
-			want: []string{"configured ConfigMap shop/web", "  data.values: size: 1\n -> size: 2\n", "configured HelmRelease shop/web", "  spec.values.size: 1 -> 2"}},
+			want: []string{"configured ConfigMap shop/web", "  data.values|size: 1 -> 2", "configured HelmRelease shop/web", "  spec.values.size: 1 -> 2"}},
 		"a chart whose address changes": {world: newWorld().write("apps/web.yaml", fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ""), fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", "")).
 			write("apps/charts.yaml", "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}",
 				"apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.org}").
@@ -323,14 +335,6 @@ func (w *world) has(text string) *world {
 	return w
 }
 
-// also puts an object into the cluster, as applied by another Kustomization.
-func (w *world) also(owner, text string) *world {
-	namespace, name, _ := strings.Cut(owner, "/")
-	o := labelled(parsed(text, nil), map[string]string{ownerName: name, ownerNamespace: namespace})
-	w.objects[o.String()] = o.Fields
-	return w
-}
-
 // knows makes a Kustomization of a manifest a live one.
 func (w *world) knows(text string) *world {
 	o := parsed(text, nil)
@@ -351,7 +355,7 @@ func TestReviewKeepsSecrets(t *testing.T) {
 	w := newWorld().write("apps/nested.yaml", nested("web", "web", from), nested("web", "web", from)).
 		write("web/web.yaml", fmt.Sprintf(text, "red", "a"), fmt.Sprintf(text, "blue", "b"))
 	w.secrets["flux-system/settings"] = []string{"password", "port"}
-	w.also("flux-system/web", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {colour: red, url: https://user:hunter2@db/a, port: \"5432\"}\n")
+	w.applied("flux-system/web", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {colour: red, url: https://user:hunter2@db/a, port: \"5432\"}\n")
 	got := w.review(t)
 	want := []string{"configured ConfigMap shop/web", "  data.colour: red -> blue", "  data.url: *** -> *** (changed)"}
 	if diff := cmp.Diff(want, inShort(got.Objects)); diff != "" {
