@@ -14,6 +14,7 @@ var changeOptions = []string{
 // grammar is what the plugin of this version understands. A test holds it against the plugin's manual.
 var grammar = localhost.Grammar{
 	{Line: "list [APP]", Options: []string{"--help"}},
+	{Line: "diff pr NUMBER|URL|BRANCH", Options: []string{"--repo OWNER/NAME", "--env ENV", "--help"}},
 	{Line: "diff ENV [ENV]", Options: []string{"--help"}},
 	{Line: "promote APP@VERSION to ENV", Options: changeOptions},
 	{Line: "promote APP from ENV to ENV", Options: changeOptions},

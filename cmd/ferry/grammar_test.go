@@ -25,9 +25,12 @@ func TestGrammarIsThatOfThePlugin(t *testing.T) {
 			case "help":
 				usage = "help [VERB]"
 			}
-			usage = strings.TrimSuffix(strings.ReplaceAll(usage, "OTHER", "ENV"), " [OPTIONS]")
+			usage, takes := strings.CutSuffix(strings.ReplaceAll(usage, "OTHER", "ENV"), " [OPTIONS]")
 			want[usage] = []string{}
 			for _, option := range verb.Options {
+				if !takes {
+					break
+				}
 				want[usage] = append(want[usage], option.Name)
 			}
 			if verb.Name != "help" {

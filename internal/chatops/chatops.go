@@ -124,6 +124,8 @@ func answer(ctx context.Context, request gitops.Request, by string, open func() 
 	case gitops.Sources:
 		data, err = operation.Sources(ctx, core.Sources, now())
 		return "sources", data, err
+	case gitops.Review:
+		return "", nil, &gitops.Refusal{Code: gitops.Config, Reason: "This ferry cannot tell yet what merging a pull request would do."}
 	case gitops.Check:
 		data, err = operation.Check(ctx, core.Clusters, core.Promotions, core.GitHub, r, by)
 		return "check", data, err

@@ -40,6 +40,7 @@ var (
 //
 //	list [APP]
 //	diff ENV [OTHER]
+//	diff pr NUMBER|URL|BRANCH [--repo OWNER/NAME] [--env ENV]
 //	promote APP@VERSION to ENV      promote APP from ENV to ENV
 //	rollback APP on ENV [to VERSION]
 //	status [APP on ENV] [--refresh]
@@ -73,7 +74,22 @@ func Parse(line string) (gitops.Request, error) {
 		return gitops.Help{Topic: verb}, nil
 	}
 	p := &parser{verb: verb}
-	options, err := p.split(words[1:])
+	var change gitops.Change
+	var review gitops.Review
+	switch rest := words[1:]; {
+	case verb == "promote", verb == "rollback":
+		change, err = p.change(rest)
+	case verb == "diff" && len(rest) > 0 && strings.EqualFold(rest[0].text, "pr"):
+		p.reviews = true
+		err = p.split(rest[1:], reviewOptions, func(option, value string) error { return p.setReview(&review, option, value) })
+	case verb == "status":
+		err = p.split(rest, []Option{{Name: refresh}}, func(string, string) error {
+			p.refresh = true
+			return nil
+		})
+	default:
+		err = p.split(rest, nil, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +97,14 @@ func Parse(line string) (gitops.Request, error) {
 	case "list":
 		return p.list()
 	case "diff":
+		if p.reviews {
+			return p.review(review)
+		}
 		return p.diff()
 	case "promote":
-		return p.promote(options)
+		return p.promote(change)
 	case "rollback":
-		return p.rollback(options)
+		return p.rollback(change)
 	case "status":
 		return p.status()
 	case "check":
@@ -101,7 +120,8 @@ type parser struct {
 	words       []string
 	application string // once read, for the example in a refusal
 	environment string
-	refresh     bool // --refresh was given
+	reviews     bool // diff pr
+	refresh     bool // status was given --refresh
 	reason      bool // --reason was given, perhaps without the quotes that several words need
 }
 
@@ -123,6 +143,9 @@ func (p *parser) diff() (gitops.Request, error) {
 	}
 	if len(p.words) == 0 {
 		return nil, p.refuse("The environment is missing.")
+	}
+	if meant := (gitops.Review{}); pullLink.MatchString(p.words[0]) && len(p.words) == 1 && p.subject(&meant, p.words[0]) == nil {
+		return nil, p.refuseFor(meant, "Before a pull request a %q is missing.", "pr")
 	}
 	env, err := p.env(p.next())
 	if err != nil {
@@ -380,9 +403,8 @@ func (p *parser) version(word string) (string, error) {
 // offline are options that only the terminal program has: they read and write files of the machine that it runs on.
 var offline = []string{"--tree", "--path", "--write"}
 
-// split sorts out the options, which may stand anywhere, and keeps the other words.
-func (p *parser) split(words []token) (gitops.Change, error) {
-	var c gitops.Change
+// split sorts out the options that there are, which may stand anywhere, and keeps the other words.
+func (p *parser) split(words []token, options []Option, set func(option, value string) error) error {
 	seen := map[string]bool{}
 	for i := 0; i < len(words); i++ {
 		w := words[i]
@@ -390,38 +412,44 @@ func (p *parser) split(words []token) (gitops.Change, error) {
 			p.words = append(p.words, w.text)
 			continue
 		}
-		if p.verb == "status" && w.text == "--refresh" && !p.refresh {
-			p.refresh = true
-			continue
-		}
 		option, value, hasValue := strings.Cut(w.text, "=")
-		if slices.Contains(offline, option) {
-			return c, p.refuse("%s works on a directory of the machine where you type: only the program ferry in a terminal has it.", option)
-		}
-		if p.verb != "promote" && p.verb != "rollback" {
-			return c, p.refuse("%s takes no options; %s is one.", p.verb, short(option))
-		}
-		if !slices.ContainsFunc(changeOptions, func(o Option) bool { return o.word() == option }) {
-			return c, p.refuse("There is no option %s.%s", short(option), didYouMean(option, optionWords()))
-		}
-		if seen[option] {
-			return c, p.refuse("The option %s is given twice.", option)
+		at := slices.IndexFunc(options, func(o Option) bool { return o.word() == option })
+		switch {
+		case slices.Contains(offline, option):
+			return p.refuse("%s works on a directory of the machine where you type: only the program ferry in a terminal has it.", option)
+		case p.verb == "diff" && !p.reviews && slices.ContainsFunc(reviewOptions, func(o Option) bool { return o.word() == option }):
+			return p.refuse("%s belongs to a pull request: diff pr NUMBER.", option)
+		case at < 0 && (len(options) == 0 || p.verb == "status"):
+			return p.refuse("%s takes no options; %s is one.", p.verb, short(option))
+		case at < 0:
+			return p.refuse("There is no option %s.%s", short(option), didYouMean(option, optionWords(options)))
+		case seen[option]:
+			return p.refuse("The option %s is given twice.", option)
 		}
 		seen[option] = true
-		if takesValue(option) {
+		if options[at].takesValue() {
 			if !hasValue && i+1 < len(words) && (words[i+1].quoted || !strings.HasPrefix(words[i+1].text, "-")) {
 				i++
 				value, hasValue = words[i].text, true
 			}
 			if !hasValue || strings.TrimSpace(value) == "" {
-				return c, p.refuse("The option %s needs a value.", option)
+				return p.refuse("The option %s needs a value.", option)
 			}
 		} else if hasValue {
-			return c, p.refuse("The option %s takes no value.", option)
+			return p.refuse("The option %s takes no value.", option)
 		}
-		if err := p.set(&c, option, value); err != nil {
-			return c, err
+		if err := set(option, value); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// change reads the options of promote and rollback.
+func (p *parser) change(words []token) (gitops.Change, error) {
+	var c gitops.Change
+	if err := p.split(words, changeOptions, func(option, value string) error { return p.set(&c, option, value) }); err != nil {
+		return c, err
 	}
 	switch {
 	case c.Chart && c.Image != "":
@@ -495,10 +523,14 @@ func (p *parser) refuseFor(meant gitops.Request, format string, args ...any) err
 		return err
 	}
 	entry := manual.Verbs[0]
+	example := entry.Examples[0]
+	if p.reviews {
+		entry.Usage, example = []string{reviewUsage}, reviewExample
+	}
 	for _, usage := range entry.Usage {
 		r.Details = append(r.Details, "Usage: "+usage)
 	}
-	r.Details = append(r.Details, "Example: "+p.example(entry.Examples[0]))
+	r.Details = append(r.Details, "Example: "+p.example(example))
 	if meant != nil {
 		r.Next = append(r.Next, gitops.Line(meant))
 	}
@@ -522,6 +554,9 @@ func unknownVerb(words []token) error {
 	typed := words[0].text
 	r := &gitops.Refusal{Code: gitops.Usage, Reason: fmt.Sprintf("%q is not one of ferry's commands.", short(typed))}
 	guess := gitops.Closest(strings.ToLower(typed), verbs())
+	if strings.EqualFold(typed, "pr") {
+		guess, words = "diff", append([]token{{}}, words...)
+	}
 	if guess == "" {
 		for _, v := range manualVerbs {
 			r.Details = append(r.Details, v.Usage[0])

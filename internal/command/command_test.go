@@ -21,7 +21,8 @@ import (
 func change(app, env string) gitops.Change { return gitops.Change{Application: app, Environment: env} }
 
 func TestParse(t *testing.T) {
-	zeros := strings.Repeat("0", 64)
+	zeros, ones := strings.Repeat("0", 64), strings.Repeat("1", 40)
+	linked := gitops.Review{Number: 7, Host: "github.com", Repository: "acme/fleet"}
 	confirmed := change("podinfo", "prod")
 	confirmed.Confirm, confirmed.Until = "0123456789abcdef0123456789abcdef", time.Unix(1750000000, 0).UTC()
 	all := change("HelmRelease/apps/podinfo", "prod")
@@ -36,31 +37,58 @@ func TestParse(t *testing.T) {
 	plain := gitops.Promote{Change: change("podinfo", "prod"), Version: "7.0.0"}
 
 	for line, want := range map[string]gitops.Request{
-		"":                                 gitops.Help{},
-		"   ":                              gitops.Help{},
-		"ferry":                            gitops.Help{},
-		"ferry --help":                     gitops.Help{},
-		"promote -h":                       gitops.Help{Topic: "promote"},
-		"promote podinfo --help":           gitops.Help{Topic: "promote"},
-		"help":                             gitops.Help{},
-		"help Promote":                     gitops.Help{Topic: "promote"},
-		"list":                             gitops.List{},
-		"LIST":                             gitops.List{},
-		"@botkube ferry list":              gitops.List{},
-		"<@U024BE7LH> ferry list":          gitops.List{},
-		"ferry list podinfo":               gitops.List{Application: "podinfo"},
-		"list diff":                        gitops.List{Application: "diff"},
-		"diff list":                        gitops.Diff{Environment: "list"},
-		"promote promote@1 to list":        gitops.Promote{Change: change("promote", "list"), Version: "1"},
-		"list ferry":                       gitops.List{Application: "ferry"},
-		"list apps/podinfo":                gitops.List{Application: "apps/podinfo"},
-		"list helmrelease/apps/Pod":        gitops.List{Application: "HelmRelease/apps/Pod"},
-		"list apps/source":                 gitops.List{Application: "apps/source"},
-		"diff stage":                       gitops.Diff{Environment: "stage"},
-		"diff stage prod":                  gitops.Diff{Environment: "stage", Other: "prod"},
-		"diff stage to prod":               gitops.Diff{Environment: "stage", Other: "prod"},
-		"diff on stage with prod":          gitops.Diff{Environment: "stage", Other: "prod"},
-		"diff prod-eu against prod":        gitops.Diff{Environment: "prod-eu", Other: "prod"},
+		"":                                       gitops.Help{},
+		"   ":                                    gitops.Help{},
+		"ferry":                                  gitops.Help{},
+		"ferry --help":                           gitops.Help{},
+		"promote -h":                             gitops.Help{Topic: "promote"},
+		"promote podinfo --help":                 gitops.Help{Topic: "promote"},
+		"help":                                   gitops.Help{},
+		"help Promote":                           gitops.Help{Topic: "promote"},
+		"list":                                   gitops.List{},
+		"LIST":                                   gitops.List{},
+		"@botkube ferry list":                    gitops.List{},
+		"<@U024BE7LH> ferry list":                gitops.List{},
+		"ferry list podinfo":                     gitops.List{Application: "podinfo"},
+		"list diff":                              gitops.List{Application: "diff"},
+		"diff list":                              gitops.Diff{Environment: "list"},
+		"promote promote@1 to list":              gitops.Promote{Change: change("promote", "list"), Version: "1"},
+		"list ferry":                             gitops.List{Application: "ferry"},
+		"list apps/podinfo":                      gitops.List{Application: "apps/podinfo"},
+		"list helmrelease/apps/Pod":              gitops.List{Application: "HelmRelease/apps/Pod"},
+		"list apps/source":                       gitops.List{Application: "apps/source"},
+		"diff stage":                             gitops.Diff{Environment: "stage"},
+		"diff stage prod":                        gitops.Diff{Environment: "stage", Other: "prod"},
+		"diff stage to prod":                     gitops.Diff{Environment: "stage", Other: "prod"},
+		"diff on stage with prod":                gitops.Diff{Environment: "stage", Other: "prod"},
+		"diff prod-eu against prod":              gitops.Diff{Environment: "prod-eu", Other: "prod"},
+		"diff pr 7":                              gitops.Review{Number: 7},
+		"ferry diff PR #7":                       gitops.Review{Number: 7},
+		"diff pr 7 --repo acme/fleet --env prod": gitops.Review{Number: 7, Repository: "acme/fleet", Environment: "prod"},
+		"diff pr --env=prod 7":                   gitops.Review{Number: 7, Environment: "prod"},
+		"diff pr 7 on prod":                      gitops.Review{Number: 7, Environment: "prod"},
+		"diff pr 7 --env prod --page 2 --refresh --repo acme/fleet --head " + ones: gitops.Review{Number: 7, Environment: "prod", Page: 2, Refresh: true, Repository: "acme/fleet", Head: ones},
+		"diff pr feature/login":  gitops.Review{Branch: "feature/login"},
+		"diff pr prod":           gitops.Review{Branch: "prod"},
+		"diff pr v7":             gitops.Review{Branch: "v7"},
+		"diff pr %37":            gitops.Review{Branch: "7"},
+		"diff pr fix%28api%29":   gitops.Review{Branch: "fix(api)"},
+		`diff pr "fix(api)"`:     gitops.Review{Branch: "fix(api)"},
+		"diff pr acme/fleet#7":   gitops.Review{Branch: "acme/fleet#7"},
+		"diff pr release/pull/7": gitops.Review{Branch: "release/pull/7"},
+		"diff pr https://github.com/acme/fleet/pull/7":                                 linked,
+		"diff pr HTTPS://GitHub.com/acme/fleet/Pull/7":                                 linked,
+		"diff pr <https://GitHub.com/acme/fleet/pull/7|Update podinfo, really>":        linked,
+		"diff pr <https://github.com/acme/fleet/pull/7|github.com/acme/fleet/pull/7>":  linked,
+		"diff pr github.com/acme/fleet/pull/7":                                         linked,
+		"diff pr https://github.com/acme/fleet/pull/7/files":                           linked,
+		"diff pr https://github.com/acme/fleet/pull/7/files?diff=split&amp;w=1#diff-1": linked,
+		"diff pr https://github.com/acme/fleet/pull/7#issuecomment-1":                  linked,
+		"diff pr https://github.com/acme/fleet/pull/7/commits/" + ones:                 linked,
+		"diff pr https://github.com/acme/fleet/pull/7 --repo Acme/Fleet":               linked,
+		"diff pr https://git.example.com:8443/Acme/Fleet/pull/7 --env prod":            gitops.Review{Number: 7, Host: "git.example.com:8443", Repository: "Acme/Fleet", Environment: "prod"},
+		"diff pr http://127.0.0.1:4000/acme/fleet/pull/7":                              gitops.Review{Number: 7, Host: "127.0.0.1:4000", Repository: "acme/fleet"},
+		"diff pr https://github.com/acme/fleet/tree/feature/a%23b":                     gitops.Review{Branch: "feature/a#b", Host: "github.com", Repository: "acme/fleet"},
 		"status":                           gitops.Status{},
 		"check":                            gitops.Check{},
 		"check prod":                       gitops.Check{Environment: "prod"},
@@ -230,11 +258,36 @@ func TestParseRefuses(t *testing.T) {
 		"list " + strings.Repeat("a", 300):                                             {"is not an application", "", ""},
 		"list podinfo prod":                                                            {`I do not know what "prod" means here.`, "", "list --help"},
 		"list --refresh":                                                               {"list takes no options", "", "list --help"},
-		"status podinfo on prod --refresh --refresh":                                   {"status takes no options", "", "status --help"},
+		"status podinfo on prod --refresh --refresh":                                   {"--refresh is given twice", "", "status --help"},
 		"check prod stage":                                                             {`I do not know what "stage" means here.`, "", "check --help"},
 		"check to":                                                                     {`"to" is a word of ferry's own`, "", "check --help"},
 		"list --chart":                                                                 {"list takes no options", "", "list --help"},
 		"diff":                                                                         {"The environment is missing.", "Example: diff stage prod", "diff --help"},
+		"diff pr":                                                                      {"The pull request is missing: its number, its link or its branch.", "Usage: diff pr NUMBER|URL|BRANCH", "diff --help"},
+		"diff pr 0":                                                                    {`"0" is not the number of a pull request.`, "Example: diff pr 7", ""},
+		"diff pr 99999999999":                                                          {"is not the number of a pull request.", "", ""},
+		"diff pr 7 prod":                                                               {"Before the environment prod an --env is missing.", "", "diff pr 7 --env prod"},
+		"diff pr 7 prod now":                                                           {`I do not know what "prod" means here.`, "", ""},
+		"diff pr 7 on pr":                                                              {`"pr" is a word of ferry's own, so no environment can be called that.`, "", ""},
+		"diff pr 7 --env pr":                                                           {`"pr" is a word of ferry's own, so no environment can be called that.`, "", ""},
+		"diff pr 7 --repo fleet":                                                       {`"fleet" is not a repository: write OWNER/NAME.`, "", ""},
+		"diff pr 7 --repo":                                                             {"The option --repo needs a value.", "", ""},
+		"diff pr 7 --repoo acme/fleet":                                                 {"There is no option --repoo. Did you mean --repo?", "", ""},
+		"diff pr 7 --env a --env b":                                                    {"The option --env is given twice.", "", ""},
+		"diff pr 7 --path clusters/prod":                                               {"only the program ferry in a terminal has it", "", ""},
+		"diff pr 7 --head main":                                                        {`"main" is not a whole commit id.`, "", ""},
+		"diff pr 7 --page 0":                                                           {`"0" is not the number of a page.`, "", ""},
+		"diff pr 7 --page 1000":                                                        {"is not the number of a page.", "", ""},
+		"diff pr 7 --refresh=yes":                                                      {"The option --refresh takes no value.", "", ""},
+		"diff pr a..b":                                                                 {`"a..b" is not a pull request: write its number, its link or its branch.`, "", ""},
+		"diff pr https://github.com/acme/fleet":                                        {"This is not a link to a pull request: those end like OWNER/NAME/pull/7.", "", ""},
+		"diff pr https://github.com/acme/fleet/issues/7":                               {"is not a link to a pull request", "", ""},
+		"diff pr https://alice:secret@github.com/acme/fleet/pull/7":                    {"is not a link to a pull request", "", ""},
+		"diff pr https://github.com/acme/fleet/pull/7 --repo acme/apps":                {"The link is of acme/fleet, and --repo names acme/apps: leave --repo out.", "", ""},
+		"diff https://github.com/acme/fleet/pull/7":                                    {`Before a pull request a "pr" is missing.`, "", "diff pr https://github.com/acme/fleet/pull/7"},
+		"diff stage --env prod":                                                        {"--env belongs to a pull request: diff pr NUMBER.", "", ""},
+		"diff stage --chart":                                                           {"diff takes no options; --chart is one.", "", ""},
+		"pr 7":                                                                         {"Did you mean diff?", "Usage: diff pr NUMBER|URL|BRANCH", "diff pr 7"},
 		"diff stage to":                                                                {`After "to" the other environment is missing.`, "", ""},
 		"diff stage stage":                                                             {"stage is compared with itself", "", ""},
 		"diff stage prod test":                                                         {`I do not know what "test" means here.`, "", ""},
@@ -309,11 +362,16 @@ func TestManualIsTruthful(t *testing.T) {
 			t.Errorf("Usage(%s) = %v, %v", verb.Name, one, err)
 		}
 		for _, o := range verb.Options {
-			value := map[string]string{"--confirm": " 0123456789abcdef0123456789abcdef --until 1", "--until": " 1 --confirm 0123456789abcdef0123456789abcdef"}[o.word()]
-			if value == "" && takesValue(o.word()) {
+			value := map[string]string{"--confirm": " 0123456789abcdef0123456789abcdef --until 1", "--until": " 1 --confirm 0123456789abcdef0123456789abcdef",
+				"--repo": " acme/fleet", "--env": " prod"}[o.word()]
+			if value == "" && o.takesValue() {
 				value = " x:x" // --field wants a file, too
 			}
-			if line := fmt.Sprintf("%s %s%s", verb.Examples[0], o.word(), value); !parses(line) {
+			example := verb.Examples[0]
+			if verb.Name == "diff" {
+				example = reviewExample
+			}
+			if line := fmt.Sprintf("%s %s%s", example, o.word(), value); !parses(line) {
 				t.Errorf("%q does not parse", line)
 			}
 		}
@@ -343,7 +401,7 @@ func FuzzTokens(f *testing.F) {
 			if !utf8.ValidString(w.text) || strings.ContainsFunc(w.text, isForbidden) || strings.ContainsRune(w.text, literal) {
 				t.Errorf("%q has the word %q", line, w.text)
 			}
-			if !w.quoted && (w.text == "" || strings.ContainsAny(w.text, ";&|<>`()") && !strings.ContainsAny(html.UnescapeString(line), `"'‘’“”„`)) {
+			if !w.quoted && !anyLink.MatchString(w.text) && (w.text == "" || strings.ContainsAny(w.text, ";&|<>`()") && !strings.ContainsAny(html.UnescapeString(line), `"'‘’“”„`)) {
 				t.Errorf("%q has the word %q without quotes", line, w.text)
 			}
 			plain = plain && !strings.ContainsAny(w.text, "\"'‘’“”„&<>") && (w.quoted || !strings.ContainsFunc(w.text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";|`()", r) }))
@@ -365,6 +423,7 @@ func FuzzParse(f *testing.F) {
 		`promote a@1 to b --reason "x; (y) 'z' 80%" --image q/w`, "promote a@1 to b --reason a%20b%27c --shared --yes",
 		"promote a@1 to b --field a.yaml:x%5B0%5D --pin --override --drop-digest",
 		"promot a@1 to b", "help promote", "list “a”", "list &lt;a", "diff in on", "promote a@1 to b --reason=%E2%80%99x --chart",
+		"diff pr 7 on prod --repo a/b --head 1111111111111111111111111111111111111111 --page 2 --refresh", "diff pr https://x.io/a/b/pull/7/files?w=1&amp;y;(z)#q", "diff pr x.io/a/b/tree/c%23d", "diff pr %61.b/c/d/Pull/7", "pr %37", "diff x.io/a/b/pull/7",
 		"promote a@1 to b --reason \"--filter x\" --filter y", "promote a@1 to b --reason '&amp;lt;'",
 	} {
 		f.Add(seed)

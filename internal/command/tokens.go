@@ -81,6 +81,8 @@ func tokens(line string) ([]token, error) {
 			quote = r
 			quoted = quoted || !begun
 			begun = true
+		case strings.ContainsRune(";&()", r) && anyLink.MatchString(word.String()): // which may have a query
+			word.WriteRune(r)
 		case strings.ContainsRune(";&|<>`()", r):
 			return nil, usage(fmt.Sprintf("The character %c has no meaning here: ferry is not a shell. Put text that needs it in quotes.", r))
 		case !begun && strings.ContainsRune("—–", r) && startsWithLetter(line[i+utf8.RuneLen(r):]):

@@ -62,22 +62,34 @@ func verbs() []string {
 	return names
 }
 
-func optionWords() []string {
+func optionWords(options []Option) []string {
 	var words []string
-	for _, o := range changeOptions {
-		words = append(words, o.word())
+	for _, o := range options {
+		if o.Does != "" {
+			words = append(words, o.word())
+		}
 	}
 	return words
 }
 
-func takesValue(option string) bool {
-	for _, o := range changeOptions {
-		if o.word() == option {
-			return o.Name != option
-		}
-	}
-	return false
+func (o Option) takesValue() bool { return o.word() != o.Name }
+
+// refresh is an option that only buttons are meant to write.
+const refresh = "--refresh"
+
+// reviewOptions are those of diff pr. What has no sentence is meant for buttons, and no help shows it.
+var reviewOptions = []Option{
+	{"--repo OWNER/NAME", "The repository, where environments follow several."},
+	{"--env ENV", "One environment alone, object by object."},
+	{"--head COMMIT", ""},
+	{"--page N", ""},
+	{refresh, ""},
 }
+
+const (
+	reviewUsage   = "diff pr NUMBER|URL|BRANCH [OPTIONS]"
+	reviewExample = "diff pr 7"
+)
 
 var changeOptions = []Option{
 	{"--chart", "The chart's version is meant, not an image's tag."},
@@ -109,9 +121,11 @@ var manualVerbs = []Verb{
 	},
 	{
 		Name:     "diff",
-		Does:     "Shows what differs between an environment and another, or all others: versions, images and replicas.",
-		Usage:    []string{"diff ENV [OTHER]"},
-		Examples: []string{"diff stage prod", "diff stage"},
+		Does:     "Shows what differs between environments: versions, images and replicas. diff pr shows what merging a pull request would do to each.",
+		Usage:    []string{"diff ENV [OTHER]", reviewUsage},
+		Examples: []string{"diff stage prod", "diff stage", reviewExample, "diff pr 7 --env prod", "diff pr https://github.com/acme/fleet/pull/7"},
+		Notes:    []string{"URL is a pull request's on GitHub. A branch needs no pull request."},
+		Options:  reviewOptions[:2],
 	},
 	{
 		Name:     "promote",

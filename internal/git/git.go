@@ -20,7 +20,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,8 +165,6 @@ func (t *Trees) Close() error {
 	return nil
 }
 
-var commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-
 // Tree returns the regular files of a commit, named by its whole hexadecimal id, in the repository at an http or https
 // URL. Symbolic links, submodules, files over 1 MiB, or 8 MiB of YAML or JSON, and names that are no valid fs.FS paths are not in it.
 //
@@ -209,7 +206,7 @@ func (t *Trees) Tree(ctx context.Context, remote, header, sha string) (fs.FS, er
 // Local returns the files of a commit of a repository on this machine, by its git directory. The same are left out as
 // by Tree. The program git is looked for in PATH.
 func Local(ctx context.Context, dir, sha string) (fs.FS, error) {
-	if !commitID.MatchString(sha) {
+	if !gitops.ValidCommit(sha) {
 		return nil, fmt.Errorf("read %s: %q is not a whole commit id", dir, sha)
 	}
 	program, err := exec.LookPath("git")
@@ -225,7 +222,7 @@ func Local(ctx context.Context, dir, sha string) (fs.FS, error) {
 }
 
 func check(remote, header, sha string) error {
-	if !commitID.MatchString(sha) {
+	if !gitops.ValidCommit(sha) {
 		return fmt.Errorf("fetch from %q: %q is not a whole commit id", remote, sha)
 	}
 	u, err := url.Parse(remote)

@@ -12,7 +12,6 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,21 +28,15 @@ const (
 	maxOlder = 10  // branches whose pull requests are looked for one by one
 )
 
-var (
-	commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-	// Git's rules for names of branches, see git help check-ref-format.
-	badBranch = regexp.MustCompile(`[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[-/]|^@$|[/.]$|(^|/)\.|\.lock(/|$)`)
-)
-
 func checkBranch(branch string) error {
-	if branch == "" || len(branch) > 200 || badBranch.MatchString(branch) {
+	if !gitops.ValidBranch(branch) {
 		return &gitops.Refusal{Code: gitops.Config, Reason: fmt.Sprintf("%q is no name of a branch.", branch)}
 	}
 	return nil
 }
 
 func checkCommit(sha string) error {
-	if !commitID.MatchString(sha) {
+	if !gitops.ValidCommit(sha) {
 		return fmt.Errorf("%q is not a whole commit id", sha)
 	}
 	return nil

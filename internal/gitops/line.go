@@ -28,6 +28,23 @@ func Line(r Request) string {
 		if r.Other != "" {
 			add(r.Other)
 		}
+	case Review:
+		add("pr", subject(r))
+		if r.Environment != "" {
+			add("--env", r.Environment)
+		}
+		if r.Page > 0 {
+			add("--page", fmt.Sprint(r.Page))
+		}
+		if r.Refresh {
+			add("--refresh")
+		}
+		if r.Repository != "" && r.Host == "" {
+			add("--repo", r.Repository)
+		}
+		if r.Head != "" {
+			add("--head", r.Head)
+		}
 	case Status:
 		if r.Application != "" {
 			add(r.Application, "on", r.Environment)
@@ -60,6 +77,28 @@ func Line(r Request) string {
 		add(options(r.Change)...)
 	}
 	return strings.Join(words, " ")
+}
+
+// likeOthers are names of branches that a line could be read as something else for.
+var likeOthers = regexp.MustCompile(`^#?[0-9]+$|://|/((?i:pull)|tree)/`)
+
+// subject is what a review is of: a number, the name of a branch, or a link where one was typed. What differs between the
+// buttons of a message comes before the repository, which may be long: the host makes a button's id of the line's first
+// 250 characters.
+func subject(r Review) string {
+	branch := encode(r.Branch)
+	if likeOthers.MatchString(r.Branch) {
+		branch = fmt.Sprintf("%%%02X", r.Branch[0]) + escape(r.Branch[1:])
+	}
+	switch {
+	case r.Host != "" && r.Number > 0:
+		return fmt.Sprintf("https://%s/%s/pull/%d", r.Host, r.Repository, r.Number)
+	case r.Host != "":
+		return fmt.Sprintf("https://%s/%s/tree/%s", r.Host, r.Repository, escape(r.Branch))
+	case r.Number > 0:
+		return fmt.Sprint(r.Number)
+	}
+	return branch
 }
 
 // options writes the confirmation first: the host makes a button's id of the line's first 250 characters.
@@ -96,6 +135,11 @@ func encode(text string) string {
 	case spacedReason.MatchString(text) && !strings.Contains(text, " -"):
 		return `"` + text + `"`
 	}
+	return escape(text)
+}
+
+// escape percent-encodes all but letters, digits, dots and underscores.
+func escape(text string) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' {

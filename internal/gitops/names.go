@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxEnvironment is the length of an environment's name: the names of branches and trailers hold it.
@@ -46,3 +47,19 @@ func SplitRepository(repository string) (owner, name string, ok bool) {
 	}
 	return m[1], m[2], true
 }
+
+// maxBranch is longer than what people name branches; a button's line has to hold it, percent-encoded.
+const maxBranch = 200
+
+// Git's rules for names of branches, see git help check-ref-format.
+var badBranch = regexp.MustCompile(`[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[-/]|^@$|[/.]$|(^|/)\.|\.lock(/|$)`)
+
+// ValidBranch says whether Git takes a name for a branch.
+func ValidBranch(name string) bool {
+	return name != "" && len(name) <= maxBranch && utf8.ValidString(name) && !badBranch.MatchString(name)
+}
+
+var commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// ValidCommit says whether a text is a whole commit id.
+func ValidCommit(sha string) bool { return commitID.MatchString(sha) }

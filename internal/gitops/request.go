@@ -16,6 +16,7 @@ type Review struct {
 	Number      int    // zero where Branch is there
 	Branch      string // of the head
 	Repository  string // owner/name; empty where only one can be meant
+	Host        string // of the link that was typed; empty: none was
 	Environment string // empty: all that it touches
 	Head        string // the commit that a card showed; empty: whatever it is now
 	Page        int    // 1-based; zero: the summary

@@ -20,6 +20,7 @@ import (
 
 var testGrammar = Grammar{
 	{Line: "list [APP]"},
+	{Line: "diff pr NUMBER|URL|BRANCH", Options: []string{"--env ENV"}},
 	{Line: "diff ENV [ENV]"},
 	{Line: "promote APP@VERSION to ENV", Options: []string{"--pr", "--reason TEXT"}},
 	{Line: "promote APP from ENV to ENV", Options: []string{"--pr", "--reason TEXT"}},
@@ -402,7 +403,7 @@ func TestFirstTabShowsWhatThereIs(t *testing.T) {
 		p.expect(`
 ferry> 
   list      list [APP]
-  diff      diff ENV [ENV]
+  diff      diff pr NUMBER|URL|BRANCH, diff ENV [ENV]
   promote   promote APP@VERSION to ENV, promote APP from ENV to ENV
   rollback  rollback APP on ENV [to VERSION]
   help      help [VERB]

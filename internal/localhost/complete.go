@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A Usage is one form of a command. Words of its line in small letters are typed as they are; APP, VERSION, ENV and VERB
-// stand for names; what is in brackets may be left out, as may the rest of the line then: "rollback APP on ENV [to VERSION]".
+// A Usage is one form of a command. Words of its line in small letters are typed as they are; APP, VERSION, ENV, VERB and
+// NUMBER|URL|BRANCH stand for names; what is in brackets may be left out, as may the rest of the line then: "rollback APP on ENV [to VERSION]".
 type Usage struct {
 	Line    string
 	Options []string // "--pr", or "--reason TEXT" if it takes a value
@@ -38,8 +38,9 @@ func bind(pattern, words []string) (names []binding, ok bool) {
 				return nil, false
 			}
 			names = append(names, binding{"APP", app}, binding{"VERSION", version})
+		case "NUMBER|URL|BRANCH":
 		case "APP", "VERSION", "ENV", "VERB":
-			if strings.Contains(word, "@") {
+			if strings.Contains(word, "@") || want == "ENV" && word == "pr" { // what no environment is called
 				return nil, false
 			}
 			names = append(names, binding{want, word})
@@ -200,6 +201,8 @@ func (g Grammar) next(place string, bound []binding, partial string, known *name
 		return slices.DeleteFunc(slices.Clone(known.environments), func(e string) bool { return slices.Contains(environments, e) })
 	case "VERB":
 		return g.verbs()
+	case "NUMBER|URL|BRANCH":
+		return nil
 	default:
 		return []string{place}
 	}

@@ -67,7 +67,9 @@ func TestComplete(t *testing.T) {
 		"list web ":                            nil,
 		"nonsense ":                            nil,
 		"help r":                               {"rollback"},
-		"diff ":                                {"stage", "prod"},
+		"diff ":                                {"pr", "stage", "prod"},
+		"diff pr ":                             nil,
+		"diff pr 7 -":                          {"--env"},
 		"diff stage ":                          {"prod"},
 		"diff stage prod ":                     nil,
 		"promote ":                             {"podinfo@", "web@", "podinfo", "web"},
@@ -104,7 +106,7 @@ func TestComplete(t *testing.T) {
 }
 
 func TestCompleteBeforeAnyAnswer(t *testing.T) {
-	for _, line := range []string{"list ", "diff ", "promote a", "rollback x on y to "} {
+	for _, line := range []string{"list ", "diff stage ", "diff pr ", "promote a", "rollback x on y to "} {
 		if got, _ := testGrammar.complete(line, &names{}); len(got) > 0 {
 			t.Errorf("%q: %q from nowhere", line, got)
 		}
