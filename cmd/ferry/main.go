@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/charmbracelet/x/term"
 
+	"github.com/ferry-chatops/ferry/internal/helm"
 	"github.com/ferry-chatops/ferry/internal/localhost"
 )
 
@@ -56,6 +57,9 @@ type terminal struct {
 }
 
 func main() {
+	if helm.Work() {
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()

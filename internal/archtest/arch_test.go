@@ -93,8 +93,8 @@ var libraries = map[string][]string{
 	// 45 MB against 12: only the module of internal/hosttest has these.
 	"github.com/kubeshop/botkube/pkg/bot":    {},
 	"github.com/kubeshop/botkube/pkg/plugin": {},
-	// Who starts processes. The plugin is the first alone: nothing that people type becomes a command line.
-	"os/exec": {"internal/git", "internal/localhost", "internal/testenv", "internal/githubtest", "internal/pictures", "cmd/ferry", "internal/bench", "internal/replay", "internal/measure"},
+	// Who starts processes. The plugin is the first two alone, git and itself: nothing that people type becomes a command line.
+	"os/exec": {"internal/git", "internal/helm", "internal/localhost", "internal/testenv", "internal/githubtest", "internal/pictures", "cmd/ferry", "internal/bench", "internal/replay", "internal/measure"},
 }
 
 // top is all that the repository has at its top.

@@ -21,6 +21,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/render"
 )
 
 const (
@@ -167,25 +168,40 @@ func (c *Charts) fetch(ctx context.Context, at address) ([]string, error) {
 	repository, oci := strings.CutPrefix(at.url, "oci://")
 	switch {
 	case at.kind == "OCIRepository" && oci:
-		return c.tags(ctx, repository, at.insecure, func(tag string) string { return tag })
+		return tagged(ctx, repository, at.insecure)
 	case at.kind == "HelmRepository" && oci:
-		return c.tags(ctx, strings.TrimSuffix(repository, "/")+"/"+at.chart, at.insecure,
-			func(tag string) string { return strings.ReplaceAll(tag, "_", "+") })
+		tags, err := tagged(ctx, strings.TrimSuffix(repository, "/")+"/"+at.chart, at.insecure)
+		for i, tag := range tags {
+			tags[i] = strings.ReplaceAll(tag, "_", "+")
+		}
+		return tags, err
 	case at.kind == "HelmRepository":
-		return c.index(ctx, at.url, at.chart)
+		found, err := c.index(ctx, at.url, at.chart, nil)
+		versions := make([]string, len(found))
+		for i, e := range found {
+			versions[i] = e.Version
+		}
+		return newestFirst(versions), err
 	}
 	return nil, fmt.Errorf("a %s has no list of versions", cmp.Or(at.kind, "chart without a source"))
 }
 
-// index reads index.yaml of a chart repository.
-func (c *Charts) index(ctx context.Context, repository, chart string) ([]string, error) {
+// tagged lists the versions among the tags of a repository in an OCI registry.
+func tagged(ctx context.Context, name string, insecure bool) ([]string, error) {
+	repository, end, err := openRegistry(name, insecure, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	found, err := tags(ctx, repository)
+	return newestFirst(found), err
+}
+
+// index reads what the index of a chart repository has of one chart.
+func (c *Charts) index(ctx context.Context, repository, chart string, credential *render.Credential) ([]entry, error) {
 	u, err := url.Parse(repository)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, errors.New("the repository's URL is neither http:// nor https:// nor oci://")
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath("index.yaml").String(), nil)
-	if err != nil {
-		return nil, err
 	}
 	select {
 	case c.loading <- struct{}{}:
@@ -193,54 +209,88 @@ func (c *Charts) index(ctx context.Context, repository, chart string) ([]string,
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	client := client(u.Scheme, u.Host)
-	defer client.CloseIdleConnections()
-	response, err := client.Do(request)
+	client, err := client(u.Scheme, u.Host, credential)
 	if err != nil {
-		return nil, fmt.Errorf("fetch index: %w", withoutQueries(err))
+		return nil, err
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("fetch index: %d %s", response.StatusCode, http.StatusText(response.StatusCode))
-	}
-	raw, err := io.ReadAll(io.LimitReader(response.Body, maxIndex+1))
+	defer client.CloseIdleConnections()
+	raw, err := get(ctx, client, u.JoinPath("index.yaml").String(), maxIndex)
 	if err != nil {
 		return nil, fmt.Errorf("fetch index: %w", err)
 	}
-	if len(raw) > maxIndex {
-		return nil, fmt.Errorf("fetch index: it is larger than %d MB", maxIndex>>20)
-	}
 	c.parsing.Lock()
 	defer c.parsing.Unlock()
-	found, err := versions(raw, chart)
-	return newestFirst(found), err
+	return entries(raw, chart)
 }
 
-// tags reads the tags of a repository in an OCI registry; spell makes a version of a tag.
-func (c *Charts) tags(ctx context.Context, name string, insecure bool, spell func(tag string) string) ([]string, error) {
-	repository, err := remote.NewRepository(name)
+// get fetches what is at an address, up to a number of bytes.
+func get(ctx context.Context, client *http.Client, address string, limit int) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("read address: %w", err)
+		return nil, withoutQueries(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, withoutQueries(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%d %s", response.StatusCode, http.StatusText(response.StatusCode))
+	}
+	return readUpTo(response.Body, limit)
+}
+
+// readUpTo reads all there is, up to a number of bytes.
+func readUpTo(from io.Reader, limit int) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(from, int64(limit)+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > limit {
+		return nil, fmt.Errorf("it is larger than %d MB", limit>>20)
+	}
+	return raw, nil
+}
+
+// openRegistry opens a repository in an OCI registry. The caller ends its connections.
+func openRegistry(name string, insecure bool, credential *render.Credential) (repository *remote.Repository, end func(), err error) {
+	repository, err = remote.NewRepository(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read address: %w", err)
 	}
 	scheme := "https"
 	if insecure {
 		scheme = "http"
 	}
-	client := client(scheme, repository.Reference.Host())
-	defer client.CloseIdleConnections()
-	repository.Client = &auth.Client{Client: client} // without Credential: anonymous
+	with := &auth.Client{} // without Credential: anonymous
+	var certificates *render.Credential
+	if credential != nil {
+		certificates = &render.Credential{CA: credential.CA, Cert: credential.Cert, Key: credential.Key}
+		if credential.Username+credential.Password != "" {
+			with.Credential = auth.StaticCredential(repository.Reference.Host(), auth.Credential{Username: credential.Username, Password: credential.Password})
+		}
+	}
+	client, err := client(scheme, repository.Reference.Host(), certificates)
+	if err != nil {
+		return nil, nil, err
+	}
+	with.Client = client
+	repository.Client = with
 	repository.PlainHTTP = insecure
 	repository.TagListMaxPages = maxTagPages
-	var versions []string
+	return repository, client.CloseIdleConnections, nil
+}
+
+// tags reads the tags of a repository in an OCI registry.
+func tags(ctx context.Context, repository *remote.Repository) ([]string, error) {
+	var all []string
 	if err := repository.Tags(ctx, "", func(tags []string) error {
-		for _, tag := range tags {
-			versions = append(versions, spell(tag))
-		}
+		all = append(all, tags...)
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("list tags: %w", withoutQueries(err))
 	}
-	return newestFirst(versions), nil
+	return all, nil
 }
 
 // newestFirst sorts versions by precedence, and equal ones by their text. Only whole versions stay, "1.2.3" or "v1.2.3":

@@ -18,13 +18,30 @@ const (
 
 var errNoChart = errors.New("the index does not have this chart")
 
+// An entry is one version of a chart in an index.
 type entry struct {
-	Version string `json:"version"`
+	Version string   `json:"version"`
+	Created text     `json:"created"`
+	Digest  text     `json:"digest"` // SHA-256 of the archive, in hex; empty: not told
+	URLs    []string `json:"urls"`   // of the archive; absolute, or relative to the index
 }
 
-// versions reads those of one chart in an index, as the repository has them. Of a large index in YAML only the chart's own
+// A text is empty where something else stands: a digest without quotes may be a number to YAML.
+type text string
+
+// UnmarshalJSON never fails.
+func (t *text) UnmarshalJSON(raw []byte) error {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		s = ""
+	}
+	*t = text(s)
+	return nil
+}
+
+// entries reads those of one chart in an index, in the repository's order. Of a large index in YAML only the chart's own
 // lines are read.
-func versions(index []byte, chart string) ([]string, error) {
+func entries(index []byte, chart string) ([]entry, error) {
 	part, whole := index, bytes.TrimLeft(index, " \t\r\n")
 	if !bytes.HasPrefix(whole, []byte("{")) {
 		if own, ok := cut(index, chart); ok {
@@ -53,11 +70,7 @@ func versions(index []byte, chart string) ([]string, error) {
 	if err := json.Unmarshal(raw, &of); err != nil {
 		return nil, fmt.Errorf("read index: %w", err)
 	}
-	found := make([]string, len(of))
-	for i, e := range of {
-		found[i] = e.Version
-	}
-	return found, nil
+	return of, nil
 }
 
 // cut returns the lines of one chart from an index in YAML's block style, below their "entries:"; just that line where

@@ -32,7 +32,11 @@ func TestStylesOfAnIndex(t *testing.T) {
 			if _, ok := cut([]byte(test.index), "podinfo"); ok == test.whole {
 				t.Errorf("cut: %v", ok)
 			}
-			got, err := versions([]byte(test.index), "podinfo")
+			found, err := entries([]byte(test.index), "podinfo")
+			var got []string
+			for _, e := range found {
+				got = append(got, e.Version)
+			}
 			if diff := cmp.Diff(test.want, got); diff != "" || (err != nil) != (test.want == nil) {
 				t.Errorf("%v: %s", err, diff)
 			}

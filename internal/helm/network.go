@@ -3,6 +3,8 @@ package helm
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ferry-chatops/ferry/internal/render"
 )
 
 const (
@@ -36,10 +40,11 @@ type surrounding struct {
 }
 
 // client makes one for a single source, given by scheme and host. Its connections are its own: one that was made for a
-// source is not there for what another one leads to. The caller ends them with CloseIdleConnections.
-func client(scheme, host string) *http.Client {
+// source is not there for what another one leads to. The caller ends them with CloseIdleConnections. A credential goes to
+// exactly that scheme, host and port; nil: none.
+func client(scheme, host string, credential *render.Credential) (*http.Client, error) {
 	name, port := (&url.URL{Host: host}).Hostname(), (&url.URL{Host: host}).Port()
-	port = cmp.Or(port, map[string]string{"http": "80"}[scheme], "443")
+	port = cmp.Or(port, ports[scheme], "443")
 	s := &surrounding{
 		secure:  scheme == "https",
 		own:     map[string]bool{place(name, port): true, place(name, "443"): true}, // http leads to https
@@ -49,7 +54,37 @@ func client(scheme, host string) *http.Client {
 	transport.Proxy = s.proxy
 	transport.DialContext = s.dial
 	transport.MaxResponseHeaderBytes = maxHeader
-	return &http.Client{Transport: &checked{transport, s}, CheckRedirect: checkRedirect, Timeout: requestTimeout}
+	c := &checked{others: transport, own: transport, surrounding: s, scheme: scheme, place: place(name, port), credential: credential}
+	if credential != nil && len(credential.CA)+len(credential.Cert) > 0 {
+		c.own = transport.Clone()
+		c.own.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		if err := authenticate(c.own.TLSClientConfig, credential); err != nil {
+			return nil, err
+		}
+	}
+	return &http.Client{Transport: c, CheckRedirect: checkRedirect, Timeout: requestTimeout}, nil
+}
+
+// authenticate adds a credential's certificates.
+func authenticate(with *tls.Config, credential *render.Credential) error {
+	if len(credential.CA) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			return fmt.Errorf("read the system's certificates: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(credential.CA) {
+			return errors.New("the source's CA certificate cannot be read")
+		}
+		with.RootCAs = pool
+	}
+	if len(credential.Cert) > 0 {
+		pair, err := tls.X509KeyPair(credential.Cert, credential.Key)
+		if err != nil {
+			return errors.New("the source's client certificate and key cannot be read") // the error may quote them
+		}
+		with.Certificates = []tls.Certificate{pair}
+	}
+	return nil
 }
 
 func place(host, port string) string { return net.JoinHostPort(strings.ToLower(host), port) }
@@ -62,18 +97,43 @@ func checkRedirect(request *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// checked holds requests to the scheme that the source has.
+// checked holds requests to the scheme that the source has, and credentials to its address.
 type checked struct {
-	*http.Transport
+	own, others *http.Transport
 	surrounding *surrounding
+	scheme      string
+	place       string // "host:port"
+	credential  *render.Credential
 }
 
 func (c *checked) RoundTrip(request *http.Request) (*http.Response, error) {
 	if c.surrounding.secure && request.URL.Scheme != "https" {
 		return nil, errors.New("an https source leads to an address without TLS")
 	}
-	return c.Transport.RoundTrip(request)
+	own := request.URL.Scheme == c.scheme && place(request.URL.Hostname(), cmp.Or(request.URL.Port(), ports[request.URL.Scheme])) == c.place
+	given := request.Header.Get("Authorization") // by a registry's client
+	switch {
+	case !own && (given != "" || request.URL.User != nil):
+		request = request.Clone(request.Context())
+		request.Header.Del("Authorization")
+		request.URL.User = nil
+	case own && given == "" && c.credential != nil && c.credential.Username+c.credential.Password != "":
+		request = request.Clone(request.Context())
+		request.SetBasicAuth(c.credential.Username, c.credential.Password)
+	}
+	if own {
+		return c.own.RoundTrip(request)
+	}
+	return c.others.RoundTrip(request)
 }
+
+// CloseIdleConnections is what http.Client calls.
+func (c *checked) CloseIdleConnections() {
+	c.own.CloseIdleConnections()
+	c.others.CloseIdleConnections()
+}
+
+var ports = map[string]string{"http": "80", "https": "443", "socks5": "1080"}
 
 // proxy is that of the process's environment. Behind one it is the proxy that connects, so names are looked up here; what
 // only the proxy can look up is for it to judge.
@@ -82,12 +142,11 @@ func (s *surrounding) proxy(request *http.Request) (*url.URL, error) {
 	if through == nil || err != nil {
 		return nil, err
 	}
-	port := map[string]string{"http": "80", "https": "443", "socks5": "1080"}
 	s.mu.Lock()
-	s.proxies[place(through.Hostname(), cmp.Or(through.Port(), port[through.Scheme]))] = true
+	s.proxies[place(through.Hostname(), cmp.Or(through.Port(), ports[through.Scheme]))] = true
 	s.mu.Unlock()
 	host := request.URL.Hostname()
-	own := s.own[place(host, cmp.Or(request.URL.Port(), port[request.URL.Scheme]))]
+	own := s.own[place(host, cmp.Or(request.URL.Port(), ports[request.URL.Scheme]))]
 	addresses, err := net.DefaultResolver.LookupNetIP(request.Context(), "ip", host)
 	if err != nil {
 		return through, nil //nolint:nilerr // the proxy may know the name

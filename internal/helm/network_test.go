@@ -104,7 +104,10 @@ func TestRedirects(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "more than 5 redirects") {
 		t.Errorf("round and round: %v", err)
 	}
-	secure := client("https", "example.com")
+	secure, err := client("https", "example.com", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	response, err := secure.Get(server.URL + "/new/index.yaml")
 	if err == nil {
 		response.Body.Close()
@@ -153,7 +156,10 @@ func TestBehindAProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := client("http", "10.1.2.3")
+	client, err := client("http", "10.1.2.3", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer client.CloseIdleConnections()
 	client.Transport.(*checked).surrounding.through = http.ProxyURL(at)
 	for address, allowed := range map[string]bool{

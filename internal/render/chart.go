@@ -9,7 +9,8 @@ import (
 // in a build, or else in the cluster.
 type Release struct {
 	Object Object // the HelmRelease
-	// Chart is the HelmChart that spec.chartRef names; zero where it names none.
+	// Chart is the HelmChart that spec.chartRef names; where it names none, the one in the cluster that Flux made of
+	// spec.chart. Zero: there is none. Its generation is part of the version where spec.valuesFiles is set.
 	Chart Object
 	// Source is where the chart comes from: a HelmRepository, OCIRepository or GitRepository.
 	Source Object
@@ -20,6 +21,9 @@ type Release struct {
 	Files fs.FS
 	// Credential is for the source's own address and for no other.
 	Credential *Credential
+	// Installed is the revision of the release that is there, the newest of status.history (version); zero: none. It
+	// decides whether this is an upgrade.
+	Installed  int
 	Kubernetes string   // version of the cluster, "v1.34.2"; empty: a recent one
 	APIs       []string // that it serves, "apps/v1" and "apps/v1/Deployment"; empty: Kubernetes' own
 }
@@ -34,10 +38,14 @@ type Credential struct {
 type Expansion struct {
 	Objects []Object // in the order of Helm's manifest, hooks not among them; each has its namespace where it needs one
 	Hooks   []Object // run at their time, and belong to no release
-	// CRDs are those of the chart's folder crds. Helm creates them, and upgrades none unless spec.upgrade.crds says so.
-	CRDs    []Object
-	Chart   string // its name
-	Version string // the one that was found for a range
+	// CRDs are those of the chart's folder crds, unless install.crds or upgrade.crds says to skip them. They are created
+	// where they are missing; ReplaceCRDs says that those that are there are replaced.
+	CRDs        []Object
+	ReplaceCRDs bool
+	Chart       string // its name
+	Version     string // the one that was found for a range, with the metadata that Flux adds
+	// Notes are sentences about what makes this less than the truth: a chart that looks into the cluster.
+	Notes []string
 }
 
 // A ChartRenderer renders what helm-controller would install. Errors that people can act on are *gitops.Refusal.

@@ -33,8 +33,12 @@ import (
 	"github.com/ferry-chatops/ferry/internal/promotion"
 )
 
-// Serve answers the host until it ends the process. stderr is the process's own standard error.
+// Serve answers the host until it ends the process. stderr is the process's own standard error. Started by itself to render
+// charts, it does that instead.
 func Serve(version string, stderr io.Writer) error {
+	if helm.Work() {
+		return nil
+	}
 	log := hostlog.New(stderr, slog.LevelDebug)
 	cluster.UseLogger(log)
 	stdlog.SetFlags(0) // kustomize warns through it, in words that a repository may choose
