@@ -77,7 +77,6 @@ type bundle struct {
 // An outcome is what a rendering comes to.
 type outcome struct {
 	Objects, Hooks, CRDs []map[string]any
-	ReplaceCRDs          bool
 	Chart, Version       string
 	Notes                []string
 
@@ -140,30 +139,29 @@ func (o *outcome) expand(j job) error {
 	if hr.GetUpgrade().PreserveValues && j.Installed > 0 {
 		o.Notes = append(o.Notes, "spec.upgrade.preserveValues keeps values of the releases before, which are not known here.")
 	}
-	found := c.CRDObjects()
-	if len(found) > 0 && crds != helmv2.Skip { // helm-controller does it once for them and once for the rest
+	if len(c.CRDObjects()) > 0 && crds != helmv2.Skip { // helm-controller does it once for them and once for the rest
 		if err := chartutil.ProcessDependenciesWithMerge(c, given); err != nil {
 			return err
 		}
-		found = c.CRDObjects()
 	}
 	if err := chartutil.ProcessDependenciesWithMerge(c, given); err != nil {
 		return err
 	}
-	if crds != helmv2.Skip {
-		for _, crd := range found {
-			objects, err := decode(string(crd.File.Data))
-			if err != nil {
-				return fmt.Errorf("read %s: %w", crd.Filename, err)
-			}
-			for _, object := range objects {
-				label(object, map[string]string{helmv2.GroupVersion.Group + "/name": hr.Name, helmv2.GroupVersion.Group + "/namespace": hr.Namespace}, nil)
-			}
-			o.CRDs = append(o.CRDs, objects...)
+	for _, crd := range c.CRDObjects() {
+		objects, err := decode(string(crd.File.Data))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", crd.Filename, err)
 		}
-		o.ReplaceCRDs = crds == helmv2.CreateReplace
+		for _, object := range objects {
+			label(object, map[string]string{helmv2.GroupVersion.Group + "/name": hr.Name, helmv2.GroupVersion.Group + "/namespace": hr.Namespace}, nil)
+		}
+		o.CRDs = append(o.CRDs, objects...)
 	}
-	capabilities, err := capable(j, o.CRDs)
+	var served []map[string]any // CRDs that are there when the chart is rendered
+	if crds != helmv2.Skip {
+		served = o.CRDs
+	}
+	capabilities, err := capable(j, served)
 	if err != nil {
 		return err
 	}

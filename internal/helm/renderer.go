@@ -40,29 +40,28 @@ func NewRenderer(charts *Charts) *Renderer {
 func (r *Renderer) Expand(ctx context.Context, of render.Release) (render.Expansion, error) {
 	j, err := r.job(ctx, of)
 	if err != nil {
-		return render.Expansion{}, refuse(of.Object, err)
+		return render.Expansion{}, refuse(err)
 	}
 	o, err := r.workers.do(ctx, j)
 	if err != nil {
 		return render.Expansion{}, fmt.Errorf("expand %s: %w", of.Object, err)
 	}
 	if o.Refused != "" {
-		return render.Expansion{}, refuse(of.Object, refusal(o.Refused))
+		return render.Expansion{}, refuse(refusal(o.Refused))
 	}
 	return render.Expansion{
-		Objects: objects(o.Objects), Hooks: objects(o.Hooks), CRDs: objects(o.CRDs), ReplaceCRDs: o.ReplaceCRDs,
+		Objects: objects(o.Objects), Hooks: objects(o.Hooks), CRDs: objects(o.CRDs),
 		Chart: o.Chart, Version: o.Version, Notes: o.Notes,
 	}, nil
 }
 
-// refuse makes the refusal that people read.
-func refuse(release render.Object, err error) error {
+// refuse makes the refusal that people read: sentences about a release that they know already.
+func refuse(err error) error {
 	reason, ok := err.(refusal) //nolint:errorlint // it is never wrapped
 	if !ok {
-		return &gitops.Refusal{Code: gitops.Unreachable, Cause: err,
-			Reason: fmt.Sprintf("%s is not expanded. Its chart cannot be fetched: %s.", release, oneLine(err))}
+		return &gitops.Refusal{Code: gitops.Unreachable, Reason: "Its chart cannot be fetched: " + oneLine(err) + ".", Cause: err}
 	}
-	return &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("%s is not expanded. %s", release, string(reason))}
+	return &gitops.Refusal{Code: gitops.Layout, Reason: string(reason)}
 }
 
 func objects(all []map[string]any) []render.Object {

@@ -38,12 +38,10 @@ type Credential struct {
 type Expansion struct {
 	Objects []Object // in the order of Helm's manifest, hooks not among them; each has its namespace where it needs one
 	Hooks   []Object // run at their time, and belong to no release
-	// CRDs are those of the chart's folder crds, unless install.crds or upgrade.crds says to skip them. They are created
-	// where they are missing; ReplaceCRDs says that those that are there are replaced.
-	CRDs        []Object
-	ReplaceCRDs bool
-	Chart       string // its name
-	Version     string // the one that was found for a range, with the metadata that Flux adds
+	// CRDs are those of the chart's folder crds. Helm creates them, and replaces none unless spec.upgrade.crds says so.
+	CRDs    []Object
+	Chart   string // its name
+	Version string // the one that was found for a range, with the metadata that Flux adds
 	// Notes are sentences about what makes this less than the truth: a chart that looks into the cluster.
 	Notes []string
 }
