@@ -11,6 +11,7 @@ import (
 	"path"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -213,6 +214,10 @@ func (r *releasing) request(ctx context.Context, side, sentinels int, o render.O
 		return q
 	}
 	q.Source = found
+	q.Installed = installed(r.live[o.Object])
+	if spec["chartRef"] == nil { // of its own HelmChart only what the cluster knows counts
+		q.Chart = r.live[gitops.Object{Kind: "HelmChart", Namespace: source.Namespace, Name: o.Namespace + "-" + o.Name}]
+	}
 	if source.Kind == "GitRepository" {
 		q.ours = slices.Contains(r.env.Sources, source)
 		q.chart = cmp.Or(strings.TrimPrefix(path.Clean("/"+gitops.ScalarText(chart["chart"])), "/"), ".")
@@ -237,6 +242,19 @@ func (r *releasing) request(ctx context.Context, side, sentinels int, o render.O
 		}
 	}
 	return q
+}
+
+// installed is the revision of a HelmRelease's newest release; zero: there is none.
+func installed(o render.Object) int {
+	status, _ := o.Fields["status"].(map[string]any)
+	history, _ := status["history"].([]any)
+	newest := 0
+	for _, h := range history {
+		snapshot, _ := h.(map[string]any)
+		version, _ := strconv.Atoi(gitops.ScalarText(snapshot["version"])) // zero: it is no release
+		newest = max(newest, version)
+	}
+	return newest
 }
 
 func unresolved(o gitops.Object) error {
@@ -271,6 +289,9 @@ func (r *releasing) install(ctx context.Context, side int, asked [2]request) (*i
 		return nil, cmp.Or(errs[0], errs[1])
 	}
 	made.first = expanded[0]
+	for _, note := range expanded[0].Notes {
+		r.tell("%s: %s", title(r.object), note)
+	}
 	made.objects, made.crds = versions(expanded[0].Objects, expanded[1].Objects), versions(expanded[0].CRDs, expanded[1].CRDs)
 	return made, nil
 }
