@@ -25,7 +25,13 @@ type text struct {
 	scalars []manifest.Scalar
 	syncs   []string // spec.path of the Flux Kustomizations in it whose source is a GitRepository
 	err     error    // why it cannot be read
+
+	instances []string // the paths that a FluxInstance or the values of its chart sync
 }
+
+// instanceSync is where a FluxInstance, or the values of the chart flux-instance, say what Flux syncs:
+// https://fluxoperator.dev/docs/instance/sync
+var instanceSync = regexp.MustCompile(`(^|[.:|])(spec|instance)\.sync$`)
 
 // parse reads a file once.
 func (t *Tree) parse(file string) (*text, error) {
@@ -45,6 +51,11 @@ func (t *Tree) parse(file string) (*text, error) {
 	} else {
 		parsed.file.Scalars(func(s manifest.Scalar) bool {
 			parsed.scalars = append(parsed.scalars, s)
+			if sync, ok := strings.CutSuffix(s.Path, ".path"); ok && instanceSync.MatchString(sync) {
+				if _, err := parsed.file.Find(sync + ".url"); err == nil {
+					parsed.instances = append(parsed.instances, s.Value)
+				}
+			}
 			return true
 		})
 		for d := range parsed.file.Len() {

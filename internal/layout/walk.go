@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -12,7 +11,6 @@ import (
 	"net/url"
 	"path"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -538,7 +536,7 @@ func (j *judge) follows(k gitops.Kustomization) (dir string, err error) {
 	case ok && j.defined && defined.url == j.anchor.url && (defined.ref == j.anchor.ref || j.anchor.ref == ""):
 	case ok && (j.known.anchor != gitops.Object{} || dir == "."):
 		return refuse("another repository or branch")
-	case !j.isDir(dir):
+	case !j.tree.isDir(dir):
 		return "", &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from the directory %s, which is not there.", k.Namespace, k.Name, dir)}
 	}
 	return dir, nil
@@ -562,11 +560,6 @@ func (j *judge) keeps(s *site) {
 	if err := render.LeftOut(from, j.known.sources[from].ignore, s.files); err != nil {
 		s.objects, s.err = nil, err
 	}
-}
-
-func (j *judge) isDir(dir string) bool {
-	info, err := fs.Stat(j.tree.files, dir)
-	return err == nil && info.IsDir()
 }
 
 // repositoryURL gives host and path of a repository's address, without what differs between its spellings.
@@ -650,142 +643,6 @@ func textAt(fields map[string]any, keys ...string) string { return scalar(at(fie
 
 // scalar is a value as people write it; empty for what is none.
 func scalar(v any) string { return gitops.ScalarText(v) }
-
-// All lists the directories that are the roots of environments, sorted. It refuses a tree in which none is told, with code
-// NotFound.
-func (t *Tree) All(ctx context.Context) ([]string, error) {
-	roots, err := t.synced(ctx, ".")
-	if err != nil {
-		return nil, err
-	}
-	if len(roots) == 0 {
-		return nil, &gitops.Refusal{Code: gitops.NotFound, Reason: "No directory here is synced by a Flux Kustomization in it. Say which is an environment's with --path."}
-	}
-	if err := t.distinct(ctx, roots); err != nil {
-		return nil, err
-	}
-	first := slices.Min(slices.Collect(maps.Keys(roots)))
-	env, err := t.Root(ctx, first, first)
-	if err != nil {
-		return nil, err
-	}
-	others, err := t.Roots(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	return slices.Sorted(slices.Values(append(others, first))), nil
-}
-
-// Roots lists the directories that are the roots of other environments than the one given: those that a Flux Kustomization
-// in them syncs, and those beside it that hold Flux Kustomizations and that it does not read itself. They are sorted.
-func (t *Tree) Roots(ctx context.Context, env Environment) ([]string, error) {
-	w, err := t.base(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	own := w.sites[0].Path
-	beside := path.Dir(own)
-	roots, err := t.synced(ctx, own)
-	if err != nil {
-		return nil, err
-	}
-	if entries, err := fs.ReadDir(t.files, beside); err == nil && own != "." {
-		for _, e := range entries { // an overlay whose Flux Kustomizations lie elsewhere
-			dir := path.Join(beside, e.Name())
-			if files, err := render.Files(ctx, t.files, gitops.Kustomization{Path: dir}); e.IsDir() && !roots[dir] && !fixtures.MatchString(e.Name()) && err == nil && t.overlay(dir) && t.mention(files) {
-				roots[dir] = true
-			}
-		}
-	}
-	delete(roots, own)
-	for root := range maps.Clone(roots) {
-		for _, s := range w.sites {
-			if within(root, s.Path) || slices.ContainsFunc(s.files, func(f string) bool { return within(root, f) }) {
-				delete(roots, root) // a part of this environment
-			}
-		}
-	}
-	if err := t.distinct(ctx, roots); err != nil {
-		return nil, err
-	}
-	return slices.Sorted(maps.Keys(roots)), ctx.Err()
-}
-
-// distinct leaves out of some roots those that another of them applies.
-func (t *Tree) distinct(ctx context.Context, roots map[string]bool) error {
-	sorted := slices.Sorted(maps.Keys(roots))
-	walks, errs := make([]*walk, len(sorted)), make([]error, len(sorted))
-	sideBySide(len(sorted), func(i int) { walks[i], errs[i] = t.outline(ctx, sorted[i], sorted[i]) })
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	for i, root := range sorted {
-		if !roots[root] {
-			continue
-		}
-		for _, s := range walks[i].sites[1:] {
-			if s.Path != root {
-				delete(roots, s.Path)
-			}
-		}
-	}
-	return nil
-}
-
-// synced are the directories that a Flux Kustomization in them syncs, and those beside own, if that is not the tree's top,
-// that hold Flux Kustomizations.
-func (t *Tree) synced(ctx context.Context, own string) (map[string]bool, error) {
-	roots := map[string]bool{}
-	beside := path.Dir(own)
-	return roots, fs.WalkDir(t.files, ".", func(file string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() && file != "." && fixtures.MatchString(e.Name()) && !within(file, own) {
-			return fs.SkipDir
-		}
-		if err != nil || e.IsDir() || !yamlFile(file) || path.Ext(file) == "" {
-			return nil //nolint:nilerr // a directory that cannot be read holds no root that could be built
-		}
-		content, err := t.files.ReadFile(file)
-		if err != nil || !bytes.Contains(content, []byte("kustomize.toolkit.fluxcd.io")) {
-			return nil //nolint:nilerr // likewise
-		}
-		parsed, err := t.parse(file)
-		if err != nil {
-			return nil //nolint:nilerr // likewise
-		}
-		for _, dir := range parsed.syncs {
-			if dir = cleanPath(dir); dir == "." && path.Dir(file) == "." || dir != "." && strings.HasPrefix(file, dir+"/") {
-				roots[dir] = true
-			}
-		}
-		if rest, ok := strings.CutPrefix(file, strings.TrimPrefix(beside+"/", "./")); ok && len(parsed.syncs) > 0 && own != "." {
-			if name, _, inside := strings.Cut(rest, "/"); inside {
-				roots[path.Join(beside, name)] = true
-			}
-		}
-		return ctx.Err()
-	})
-}
-
-// fixtures are directories that hold examples for tests, and nothing that a cluster applies.
-var fixtures = regexp.MustCompile(`^(tests|testdata|\..*)$`)
-
-// overlay says whether a directory has a kustomization.
-func (t *Tree) overlay(dir string) bool {
-	for _, name := range []string{"kustomization.yaml", "kustomization.yml", "Kustomization"} {
-		if info, err := fs.Stat(t.files, path.Join(dir, name)); err == nil && !info.IsDir() {
-			return true
-		}
-	}
-	return false
-}
-
-// mention says whether one of some files holds a Flux Kustomization.
-func (t *Tree) mention(files []string) bool {
-	return slices.ContainsFunc(files, func(file string) bool {
-		parsed, err := t.parse(file)
-		return err == nil && len(parsed.syncs) > 0
-	})
-}
 
 // within says whether a path is a directory or lies in it.
 func within(dir, p string) bool { return p == dir || dir == "." || strings.HasPrefix(p, dir+"/") }
