@@ -11,7 +11,8 @@ import (
 
 // A checkout holds the options of the commands that look into one.
 type checkout struct {
-	Tree string `default:"." placeholder:"DIR" help:"The repository: a directory, or a source to fetch, pinned to a commit or checksum. Default: here."`
+	Tree string   `default:"." placeholder:"DIR" help:"The repository: a directory, or a source to fetch, pinned to a commit or checksum. Default: here."`
+	Also []string `placeholder:"ROOT" sep:"none" help:"A directory that another environment's Flux points at, where no file in the repository tells of it. Repeatable."`
 }
 
 type where struct {
@@ -56,7 +57,7 @@ func (c checkout) question(t terminal, root, output string, words []string) offl
 	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 		os.Stderr = null
 	}
-	return offline.Question{Tree: c.Tree, Path: root, Words: words, Output: output, Colour: styled(t.out), Out: t.out, Err: t.err}
+	return offline.Question{Tree: c.Tree, Path: root, Also: c.Also, Words: words, Output: output, Colour: styled(t.out), Out: t.out, Err: t.err}
 }
 
 // answered turns a refusal, which was shown, into its exit code.

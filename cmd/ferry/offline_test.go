@@ -113,7 +113,7 @@ func TestPlanAsJSON(t *testing.T) {
 		"edits": []any{map[string]any{"file": "apps/production/orders.yaml", "line": 9.0, "path": "spec.chart.spec.version", "kind": "chart", "old": "2.4.1", "new": "2.5.0"}},
 		"patch": "diff --git a/apps/production/orders.yaml b/apps/production/orders.yaml\n--- a/apps/production/orders.yaml\n+++ b/apps/production/orders.yaml\n" +
 			"@@ -6,4 +6,4 @@\n spec:\n   chart:\n     spec:\n-      version: \"2.4.1\" # keep the quotes\n+      version: \"2.5.0\" # keep the quotes\n",
-		"alsoFeeds": []any{}, "warnings": []any{}}
+		"alsoFeeds": []any{}, "others": []any{"clusters/staging"}, "warnings": []any{}}
 	if diff := cmp.Diff(want, got); code != 0 || diff != "" {
 		t.Errorf("code %d -want +got:\n%s", code, diff)
 	}
@@ -321,5 +321,76 @@ images:
 	if _, out, _ := ferry(t, "", "plan", "worker@1.2.4", "to", "prod", "--tree", dir, "--path", "clusters/production", "-o", "json"); !strings.Contains(out, `"code": "digest"`) ||
 		strings.Count(out, `"path"`) != 1 {
 		t.Errorf("without an agreement:\n%s", out)
+	}
+}
+
+// Where no file tells of another environment, it is not said that none is fed.
+func TestOtherEnvironmentsAreNotKnown(t *testing.T) {
+	dir := twoEnvironments(t)
+	if err := os.MkdirAll(filepath.Join(dir, "elsewhere"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "clusters/staging"), filepath.Join(dir, "elsewhere/staging")); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing leads from there to what is shared but what Terraform, say, applies.
+	if err := os.Remove(filepath.Join(dir, "elsewhere/staging/apps.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	at := []string{"--tree", dir, "--path", "clusters/production"}
+	ask := func(args ...string) (code int, out string) {
+		t.Helper()
+		code, out, log := ferry(t, "", append(args, at...)...)
+		if log != "" {
+			t.Errorf("%v: %s", args, log)
+		}
+		return code, out
+	}
+	plan := []string{"plan", "orders@v2", "to", "prod", "--image", "orders"}
+	if code, out := ask(plan...); code != 0 || !strings.Contains(out, "is not known") || strings.Contains(out, "none of") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	if _, out := ask(append(plan, "-o", "json")...); !strings.Contains(out, `"alsoFeeds": null`) || !strings.Contains(out, `"others": []`) {
+		t.Error(out)
+	}
+	if _, out := ask("where"); !strings.Contains(strings.SplitN(out, "\n", 2)[0], "is not known") {
+		t.Error(out)
+	}
+	if _, out := ask("where", "-o", "json"); strings.Count(out, `"alsoFeeds": null`) != 3 {
+		t.Error(out)
+	}
+
+	also := []string{"--also", "apps/staging"}
+	if code, out := ask(append(plan, also...)...); code != 1 || !strings.Contains(out, "also feeds apps/staging") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	chart := append([]string{"plan", "orders@2.5.0", "to", "prod", "--chart"}, also...)
+	if code, out := ask(chart...); code != 0 || !strings.Contains(out, "apps/staging, the other environment that is known, is not fed by it") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	if _, out := ask(append(chart, "-o", "json")...); !strings.Contains(out, `"alsoFeeds": []`) {
+		t.Error(out)
+	}
+	if code, out := ask(append(plan, "--also", "apps/absent")...); code != 1 || !strings.Contains(out, "There is no directory apps/absent.") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	all := []string{"where", "orders", "--tree", dir, "--also", "apps/staging", "--also", "apps/production", "-o", "json"}
+	if code, out, _ := ferry(t, "", all...); code != 0 || !strings.Contains(out, `"environment": "apps/staging"`) || !strings.Contains(out, `"environment": "apps/production"`) {
+		t.Errorf("code %d\n%s", code, out)
+	}
+}
+
+// A root may be written as on this machine.
+func TestRootsOfThisMachine(t *testing.T) {
+	dir := twoEnvironments(t)
+	code, out, _ := ferry(t, "", "where", "orders", "--tree", dir, "--path", filepath.Join(dir, "clusters/production"))
+	if code != 0 || !strings.Contains(out, "in clusters/production") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	for _, root := range []string{t.TempDir(), filepath.Dir(dir), "/clusters/production"} {
+		code, out, log := ferry(t, "", "where", "--tree", dir, "--path", root)
+		if code != exitUsage || out != "" || !strings.Contains(log, "no directory within --tree") {
+			t.Errorf("%s: code %d\n%s%s", root, code, out, log)
+		}
 	}
 }

@@ -293,10 +293,11 @@ func (t *Tree) overlays(ctx context.Context) []string {
 			return fs.SkipAll
 		}
 		dirs = append(dirs, dir)
-		files, err := render.Files(ctx, t.files, gitops.Kustomization{Path: dir})
-		for _, file := range files {
-			if isKustomization(file) {
-				reads[path.Dir(file)]++
+		if files, err := render.Files(ctx, t.files, gitops.Kustomization{Path: dir}); err == nil {
+			for _, file := range files {
+				if isKustomization(file) {
+					reads[path.Dir(file)]++
+				}
 			}
 		}
 		return ctx.Err()
@@ -304,7 +305,7 @@ func (t *Tree) overlays(ctx context.Context) []string {
 	if err != nil {
 		return nil
 	}
-	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return reads[dir] != 1 })
+	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return reads[dir] > 1 })
 	return dirs[:min(shown, len(dirs))]
 }
 

@@ -1,10 +1,14 @@
 package layout
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"testing/fstest"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
 // TestRoots: an environment is counted once, however many of its directories sync themselves, and examples are none.
@@ -39,5 +43,139 @@ func TestRoots(t *testing.T) {
 		if d := gocmp.Diff(want, got); d != "" {
 			t.Errorf("%s: %s", root, d)
 		}
+	}
+}
+
+// rootsOf are the other roots that a tree tells of, seen from one of its roots.
+func rootsOf(t *testing.T, opened *Tree, own string) []string {
+	t.Helper()
+	env, err := opened.Root(t.Context(), own, "own")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := opened.Roots(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return roots
+}
+
+func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+
+// ks is a Flux Kustomization.
+func ks(name, path string) *fstest.MapFile {
+	return file("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: " + name + ", namespace: flux-system}\n" +
+		"spec: {path: " + path + ", prune: true, sourceRef: {kind: GitRepository, name: flux-system}}\n")
+}
+
+// TestRootsOfFluxOperator: what a FluxInstance syncs is a root, wherever that is said.
+func TestRootsOfFluxOperator(t *testing.T) {
+	const sync = "sync: {kind: GitRepository, url: 'https://git.example.com/acme/fleet', ref: refs/heads/main, path: "
+	app := file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: b}\n")
+	opened := Open(fstest.MapFS{
+		"clusters/a/apps.yaml":  ks("apps", "./apps"),
+		"fleet/b/config/x.yaml": app,
+		"fleet/c/config/x.yaml": app,
+		"fleet/d/x.yaml":        app,
+		"e/x.yaml":              app,
+		"f/x.yaml":              app,
+		"apps/x.yaml":           app,
+		"apps/instance.yaml":    file("apiVersion: fluxcd.controlplane.io/v1\nkind: FluxInstance\nmetadata: {name: flux, namespace: flux-system}\nspec:\n  " + sync + "clusters/a}\n"),
+		"bootstrap/b.yaml":      file("apiVersion: fluxcd.controlplane.io/v1\nkind: FluxInstance\nmetadata: {name: flux, namespace: flux-system}\nspec:\n  " + sync + "./fleet/b/config}\n"),
+		"bootstrap/c.yaml": file("apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: flux-instance, namespace: flux-system}\nspec:\n" +
+			"  chartRef: {kind: OCIRepository, name: flux-instance}\n  values:\n    instance:\n      " + sync + "fleet/c/config}\n"),
+		"terraform/d/values.yaml": file("instance:\n  cluster: {type: kubernetes}\n  " + sync + "/fleet/d/}\n"),
+		"bootstrap/e.yaml":        file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: values, namespace: flux-system}\ndata:\n  values.yaml: |\n    instance:\n      " + sync + "e}\n"),
+		"bootstrap/gone.yaml":     file("instance:\n  " + sync + "clusters/gone}\n"),
+		"bootstrap/open.yaml":     file("instance:\n  " + sync + "'clusters/${NAME}'}\n"),
+		"bootstrap/other.yaml":    file("instance:\n  sync: {path: f}\n"), // of something else: it has no address
+	})
+	want := []string{"e", "fleet/b/config", "fleet/c/config", "fleet/d"}
+	if d := gocmp.Diff(want, rootsOf(t, opened, "clusters/a")); d != "" {
+		t.Error(d)
+	}
+	all, err := opened.All(t.Context())
+	if d := gocmp.Diff(append([]string{"clusters/a"}, want...), all); err != nil || d != "" {
+		t.Errorf("%v %s", err, d)
+	}
+}
+
+// TestRootsThatNothingBuilds: where no Flux Kustomization is built of another directory, its own is a root.
+func TestRootsThatNothingBuilds(t *testing.T) {
+	app := file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: b}\n")
+	list := func(resources string) *fstest.MapFile { return file("resources: [" + resources + "]\n") }
+	for name, test := range map[string]struct {
+		files fstest.MapFS
+		own   string
+		want  []string // with own
+	}{
+		"each its directory, a base is none": {fstest.MapFS{
+			"clusters/folly/flux-system/kustomization.yaml":   list("../../base/flux-system, apps.yaml"),
+			"clusters/folly/flux-system/apps.yaml":            ks("apps", "./clusters/folly/apps"),
+			"clusters/folly/apps/x.yaml":                      app,
+			"clusters/offsite/flux-system/kustomization.yaml": list("../../base/flux-system, apps.yaml"),
+			"clusters/offsite/flux-system/apps.yaml":          ks("apps", "./clusters/offsite/apps"),
+			"clusters/offsite/apps/x.yaml":                    app,
+			"clusters/base/flux-system/kustomization.yaml":    list("platform.yaml"),
+			"clusters/base/flux-system/platform.yaml":         ks("platform", "./clusters/base/platform"),
+			"clusters/base/platform/x.yaml":                   app,
+		}, "clusters/folly/flux-system", []string{"clusters/folly/flux-system", "clusters/offsite/flux-system"}},
+		"the outermost kustomization": {fstest.MapFS{
+			"sites/a/ks.yaml":                     ks("apps", "./apps"),
+			"far/away/b/kustomization.yaml":       list("parts"),
+			"far/away/b/parts/flux/apps.yaml":     ks("apps", "./apps"),
+			"far/away/b/parts/kustomization.yaml": list("flux/apps.yaml"),
+			"apps/x.yaml":                         app,
+		}, "sites/a", []string{"far/away/b", "sites/a"}},
+		"what is left out of what is built is none": {fstest.MapFS{
+			"clusters/a/flux.yaml":           ks("flux-system", "./clusters/a"),
+			"clusters/a/apps.yaml":           ks("apps", "./apps"),
+			"apps/kustomization.yaml":        list("on/ks.yaml"),
+			"apps/on/ks.yaml":                ks("on", "./apps/on/app"),
+			"apps/on/app/x.yaml":             app,
+			"apps/off/ks.yaml":               ks("off", "./apps/off/app"),
+			"apps/off/app/x.yaml":            app,
+			"elsewhere/kustomization.yaml":   list("x.yaml"),
+			"elsewhere/x.yaml":               app,
+			"elsewhere/tenant.yaml":          ks("tenant", "./tenant"),
+			"tenant/x.yaml":                  app,
+			"far/other/repository/deep.yaml": ks("other", "./not/here"),
+		}, "clusters/a", []string{"clusters/a", "tenant"}},
+		"a directory for several clusters": {fstest.MapFS{
+			"bootstrap/prod.yaml":        ks("flux-system", "./sites/prod/flux"),
+			"bootstrap/stage.yaml":       ks("flux-system", "./sites/stage/flux"),
+			"sites/prod/flux/apps.yaml":  ks("apps", "./apps"),
+			"sites/stage/flux/apps.yaml": ks("apps", "./apps"),
+			"apps/x.yaml":                app,
+		}, "sites/prod/flux", []string{"sites/prod/flux", "sites/stage/flux"}},
+		"a directory that applies the asked one": {fstest.MapFS{
+			"bootstrap/prod.yaml":        ks("prod", "./sites/prod/flux"),
+			"bootstrap/stage.yaml":       ks("stage", "./sites/stage/flux"),
+			"sites/prod/flux/apps.yaml":  ks("apps", "./apps"),
+			"sites/stage/flux/apps.yaml": ks("apps", "./apps"),
+			"apps/x.yaml":                app,
+		}, "sites/prod/flux", []string{"sites/prod/flux", "sites/stage/flux"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := append(rootsOf(t, Open(test.files), test.own), test.own)
+			slices.Sort(got)
+			if d := gocmp.Diff(test.want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// TestAllOfNoneNamesSome: without anything of Flux, the directories that could be roots are named.
+func TestAllOfNoneNamesSome(t *testing.T) {
+	_, err := Open(fstest.MapFS{
+		"base/kustomization.yaml":           file("resources: []\n"),
+		"overlays/prod/kustomization.yaml":  file("resources: [../../base]\n"),
+		"overlays/stage/kustomization.yaml": file("resources: [../../base]\n"),
+		"tests/kustomization.yaml":          file("resources: [../base]\n"),
+	}).All(t.Context())
+	r := (*gitops.Refusal)(nil)
+	if !errors.As(err, &r) || r.Code != gitops.NotFound || !gocmp.Equal(r.Details, []string{"ferry where --path overlays/prod", "ferry where --path overlays/stage"}) {
+		t.Errorf("%v", err)
 	}
 }

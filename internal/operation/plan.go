@@ -17,9 +17,10 @@ type Planned struct {
 	Previous    string             `json:"previous"`
 	Kind        gitops.VersionKind `json:"kind"`
 	Hash        string             `json:"hash"`
-	Edits       []gitops.Edit      `json:"edits"` // none where the files state the version already
-	Patch       string             `json:"patch"` // of all files, for git apply
-	AlsoFeeds   []string           `json:"alsoFeeds"`
+	Edits       []gitops.Edit      `json:"edits"`     // none where the files state the version already
+	Patch       string             `json:"patch"`     // of all files, for git apply
+	AlsoFeeds   []string           `json:"alsoFeeds"` // nil where no other environment is known to look at
+	Others      []string           `json:"others"`    // the other environments that are known
 	Warnings    []string           `json:"warnings"`
 
 	Content []gitops.File     `json:"-"` // the files after the edits
@@ -39,7 +40,7 @@ func (r *Repository) Plan(ctx context.Context, root string, request gitops.Promo
 		return Planned{}, err
 	}
 	p := Planned{Application: result.Field.Application.Name, Environment: request.Environment, Version: result.To, Previous: result.From,
-		Kind: result.Field.Version.Kind, Edits: append([]gitops.Edit{}, result.Edits...), AlsoFeeds: append([]string{}, result.AlsoFeeds...),
+		Kind: result.Field.Version.Kind, Edits: append([]gitops.Edit{}, result.Edits...), AlsoFeeds: fed(result.AlsoFeeds, o.others), Others: called(o.others),
 		Warnings: []string{}, Content: result.Files, Before: map[string][]byte{}}
 	for _, u := range result.Unchecked {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("Whether this feeds %s is not known. %s", u.Environment, problem(u)))

@@ -19,6 +19,8 @@ import (
 // Places is the answer to where: the version fields of an environment.
 type Places struct {
 	Places []Place
+	// Others are the other environments that AlsoFeeds is about.
+	Others []string
 	// Problems are sentences about what could not be built or read, whose fields are not among them.
 	Problems []string
 }
@@ -32,7 +34,7 @@ type Place struct {
 	Line        int                `json:"line"`
 	Path        string             `json:"path"` // in the file, unique there
 	Value       string             `json:"value"`
-	AlsoFeeds   []string           `json:"alsoFeeds"` // other environments that the same bytes feed
+	AlsoFeeds   []string           `json:"alsoFeeds"` // other environments that the same bytes feed; nil where none is known to look at
 	Proved      bool               `json:"proved"`    // a build showed that the field follows these bytes
 
 	// Refusal is why the field cannot be edited; nil where it can.
@@ -48,6 +50,7 @@ type Place struct {
 type Repository struct {
 	files fs.FS
 	tree  *layout.Tree
+	also  []string
 
 	mu     sync.Mutex
 	opened map[[2]string]opened // by root and name
@@ -59,9 +62,10 @@ type opened struct {
 	others      []layout.Environment
 }
 
-// Open makes a Repository of files that do not change.
-func Open(files fs.FS) *Repository {
-	return &Repository{files: files, tree: layout.Open(files), opened: map[[2]string]opened{}}
+// Open makes a Repository of files that do not change. Environments have their root directories in also, besides those
+// that the files tell of.
+func Open(files fs.FS, also ...string) *Repository {
+	return &Repository{files: files, tree: layout.Open(files), also: also, opened: map[[2]string]opened{}}
 }
 
 // Where locates the version fields of an application, or of all where application is empty, in what the Flux of a root
@@ -79,14 +83,14 @@ func (r *Repository) Where(ctx context.Context, root, name, application string) 
 		_, err := r.tree.Plan(ctx, o.environment, nil, layout.Change{Application: application}) // which says why
 		return Places{}, err
 	}
-	return placesOf(fields, problems), nil
+	return placesOf(fields, problems, o.others), nil
 }
 
-func placesOf(fields []layout.Field, problems []layout.Problem) Places {
-	places := Places{Places: []Place{}}
+func placesOf(fields []layout.Field, problems []layout.Problem, others []layout.Environment) Places {
+	places := Places{Places: []Place{}, Others: called(others)}
 	for _, f := range fields {
 		places.Places = append(places.Places, Place{Application: f.Application.Name, Namespace: f.Application.Namespace, Kind: f.Version.Kind,
-			File: f.File, Line: f.Line, Path: f.Path, Value: f.Value, AlsoFeeds: append([]string{}, f.AlsoFeeds...), Proved: f.Proved,
+			File: f.File, Line: f.Line, Path: f.Path, Value: f.Value, AlsoFeeds: fed(f.AlsoFeeds, others), Proved: f.Proved,
 			Refusal: f.Refusal, Owner: f.Application, Name: f.Name(), Beside: f.Beside()})
 	}
 	for _, p := range problems {
@@ -95,20 +99,40 @@ func placesOf(fields []layout.Field, problems []layout.Problem) Places {
 	return places
 }
 
-// Everywhere is Where in all environments that the tree itself tells of, which are called by their root directories and
-// sorted.
+// called are the names of environments.
+func called(environments []layout.Environment) []string {
+	all := []string{}
+	for _, e := range environments {
+		all = append(all, e.Name)
+	}
+	return all
+}
+
+// fed is nil where there is no other environment to look at, and empty where there is and none is fed.
+func fed(alsoFeeds []string, others []layout.Environment) []string {
+	if len(others) == 0 {
+		return nil
+	}
+	return append([]string{}, alsoFeeds...)
+}
+
+// Everywhere is Where in all environments, which are called by their root directories and sorted.
 func (r *Repository) Everywhere(ctx context.Context, application string) (roots []string, all []Places, err error) {
-	if roots, err = r.tree.All(ctx); err != nil {
+	roots, err = r.tree.All(ctx)
+	if err != nil && len(r.also) == 0 {
 		return nil, nil, err
 	}
+	roots = append(roots, r.also...)
+	slices.Sort(roots)
+	roots = slices.Compact(roots)
 	environments, err := r.environments(ctx, roots)
 	if err != nil {
 		return nil, nil, err
 	}
 	found, err := r.tree.Surveys(ctx, environments, application)
 	any := false
-	for _, f := range found {
-		all = append(all, placesOf(f.Fields, f.Problems))
+	for i, f := range found {
+		all = append(all, placesOf(f.Fields, f.Problems, slices.Delete(slices.Clone(environments), i, i+1)))
 		any = any || len(f.Fields) > 0
 	}
 	if err == nil && application != "" && !any {
@@ -147,6 +171,9 @@ func (r *Repository) open(ctx context.Context, root, name string) (opened, error
 	if err != nil {
 		return opened{}, err
 	}
+	roots = slices.DeleteFunc(append(roots, r.also...), func(other string) bool { return other == root })
+	slices.Sort(roots)
+	roots = slices.Compact(roots)
 	if slices.Contains(roots, name) {
 		return opened{}, fmt.Errorf("%s cannot be called %s: another environment of this repository is there", root, name)
 	}

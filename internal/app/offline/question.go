@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log"
 	"net/http"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ import (
 type Question struct {
 	Tree   string   // a directory, or a source to fetch
 	Path   string   // the directory in it that the environment's Flux points at; for where, empty is all there are
+	Also   []string // directories that the Flux of other environments points at, besides those that the tree tells of
 	Words  []string // [APP] [in ENV], or APP@VERSION to ENV
 	Output string   // text, json or diff
 	Colour bool
@@ -55,13 +58,31 @@ func split(words []string) (rest []string, environment string, err error) {
 	return words[:i], words[i+1], nil
 }
 
-// root is the directory that Flux points at, as a path in the tree.
-func (q Question) root() (string, error) {
-	root := path.Clean(strings.TrimPrefix(q.Path, "/"))
-	if !fs.ValidPath(root) {
-		return "", usage("--path %q is no directory within --tree", q.Path)
+// within is a directory, which may be written as on this machine, as a path in the tree. It is of the value of a flag.
+func (q Question) within(flag, dir string) (string, error) {
+	at := dir
+	if tree, err := filepath.Abs(q.Tree); err == nil && filepath.IsAbs(dir) && !q.fetched() {
+		if at, err = filepath.Rel(tree, dir); err != nil {
+			at = dir
+		}
 	}
-	return root, nil
+	if at = path.Clean(filepath.ToSlash(at)); !fs.ValidPath(at) {
+		return "", usage("%s %q is no directory within --tree %q", flag, dir, q.Tree)
+	}
+	return at, nil
+}
+
+// roots are the directory that Flux points at, which may be empty, and those of other environments.
+func (q Question) roots() (root string, also []string, err error) {
+	if q.Path != "" {
+		root, err = q.within("--path", q.Path)
+	}
+	for _, dir := range q.Also {
+		other, bad := q.within("--also", dir)
+		err = cmp.Or(err, bad)
+		also = append(also, other)
+	}
+	return root, also, err
 }
 
 // Where answers where.
@@ -73,21 +94,21 @@ func Where(ctx context.Context, q Question) error {
 	if len(words) > 1 {
 		return usage("one application, or none for all: %s", strings.Join(words, " "))
 	}
+	root, also, err := q.roots()
+	if err != nil {
+		return err
+	}
 	if q.Path == "" {
 		if environment != "" {
 			return usage("which environment %s is says --path; without it, all are meant", environment)
 		}
-		return q.everywhere(ctx, strings.Join(words, ""))
-	}
-	root, err := q.root()
-	if err != nil {
-		return err
+		return q.everywhere(ctx, strings.Join(words, ""), also)
 	}
 	if environment == "" {
 		environment = root
 	}
 	return q.open(ctx, func(files fs.FS) error {
-		places, err := operation.Open(files).Where(ctx, root, environment, strings.Join(words, ""))
+		places, err := operation.Open(files, also...).Where(ctx, root, environment, strings.Join(words, ""))
 		if err != nil {
 			return q.refuse(err)
 		}
@@ -102,9 +123,9 @@ func Where(ctx context.Context, q Question) error {
 }
 
 // everywhere answers where for all environments of the tree.
-func (q Question) everywhere(ctx context.Context, application string) error {
+func (q Question) everywhere(ctx context.Context, application string, also []string) error {
 	return q.open(ctx, func(files fs.FS) error {
-		roots, all, err := operation.Open(files).Everywhere(ctx, application)
+		roots, all, err := operation.Open(files, also...).Everywhere(ctx, application)
 		if err != nil {
 			return q.refuse(err)
 		}
@@ -156,7 +177,7 @@ func Plan(ctx context.Context, q Question, c Change) error {
 	if !ok || application == "" || version == "" {
 		return usage("the version follows the application behind an @: APP@VERSION to ENV")
 	}
-	root, err := q.root()
+	root, also, err := q.roots()
 	if err != nil {
 		return err
 	}
@@ -165,7 +186,7 @@ func Plan(ctx context.Context, q Question, c Change) error {
 		if c.Write && !local {
 			return usage("--write needs a directory on this machine")
 		}
-		planned, err := operation.Open(files).Plan(ctx, root, gitops.Promote{Version: version, Change: gitops.Change{
+		planned, err := operation.Open(files, also...).Plan(ctx, root, gitops.Promote{Version: version, Change: gitops.Change{
 			Application: application, Environment: environment, Chart: c.Chart, Image: c.Image, Field: c.Field,
 			Shared: c.Shared, Override: c.Override, Pin: c.Pin, DropDigest: c.DropDigest}})
 		if err == nil && c.Write {
@@ -220,10 +241,15 @@ var limits = fetch.Limits{Archive: 256 << 20, Unpacked: 1 << 30, Entries: 100_00
 
 const fetchTimeout = 5 * time.Minute
 
+// fetched says whether the tree is a source to fetch.
+func (q Question) fetched() bool {
+	return strings.Contains(q.Tree, "::") || strings.Contains(q.Tree, "://")
+}
+
 // open has the tree's files used: those of a directory, as a *Checkout, or those of a pinned source.
 func (q Question) open(ctx context.Context, use func(fs.FS) error) error {
 	log.SetOutput(io.Discard) // kustomize warns there, in words that a repository may choose
-	if !strings.Contains(q.Tree, "::") && !strings.Contains(q.Tree, "://") {
+	if !q.fetched() {
 		checkout, err := Open(q.Tree)
 		if err != nil {
 			return err

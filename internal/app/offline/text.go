@@ -112,6 +112,9 @@ func writePlaces(out io.Writer, places operation.Places, root string, p palette)
 	if locked > 0 {
 		summary += fmt.Sprintf("; %d of them ferry does not edit", locked)
 	}
+	if len(places.Others) == 0 && len(places.Places) > 0 {
+		summary += "; which other environments they feed is not known: no file tells of one"
+	}
 	fmt.Fprintln(out, p.bold(plain(summary)))
 	if len(places.Places) == 0 {
 		return nil
@@ -173,9 +176,16 @@ func writePlanned(out io.Writer, planned operation.Planned, written bool, p pale
 		return err
 	}
 	fmt.Fprintln(out, p.bold(plain(fmt.Sprintf("%s: %s → %s (%s)", name, cmp.Or(short(planned.Previous), "nothing"), short(planned.Version), planned.Kind))))
-	feeds := "no other environment that the tree tells of is fed by it"
-	if len(planned.AlsoFeeds) > 0 {
+	feeds := ""
+	switch {
+	case len(planned.Others) == 0:
+		feeds = "which other environments it feeds is not known: no file tells of one. Name their directories with --also"
+	case len(planned.AlsoFeeds) > 0:
 		feeds = "it also feeds " + strings.Join(planned.AlsoFeeds, ", ")
+	case len(planned.Others) == 1:
+		feeds = fmt.Sprintf("%s, the other environment that is known, is not fed by it", planned.Others[0])
+	default:
+		feeds = fmt.Sprintf("none of the %d other environments that are known is fed by it", len(planned.Others))
 	}
 	fmt.Fprintln(out, plain(fmt.Sprintf("%s in %s; %s.", count(len(planned.Edits), "edit", "edits"), count(len(planned.Content), "file", "files"), feeds)))
 	for _, warning := range planned.Warnings {
