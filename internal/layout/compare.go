@@ -73,11 +73,11 @@ type Built struct {
 // variables make a difference; changed are the files that differ, sorted. Each side is built with both of the secrets.
 // What the head itself defines of a Kustomization wins over what is known from elsewhere, and what the base defines and the
 // head does not is gone. It fails with the context alone.
-func Compare(ctx context.Context, base, head Side, changed []string, secrets [2]*Secrets) ([]Pair, []Problem, error) {
+func Compare(ctx context.Context, base, head Side, changed []string, secrets [2]*Secrets) ([]Pair, error) {
 	c := comparison{sides: [2]Side{base, head}, changed: changed, secrets: secrets}
 	var err error
 	if c.walks[0], err = c.walk(ctx, 0, 0); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	own := &c.sides[1].Environment
 	own.Sites = slices.DeleteFunc(slices.Clone(own.Sites), func(k gitops.Kustomization) bool {
@@ -85,22 +85,22 @@ func Compare(ctx context.Context, base, head Side, changed []string, secrets [2]
 		return s != nil && s.parent != nil
 	})
 	if c.walks[1], err = c.walk(ctx, 1, 0); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	touched := c.touched()
 	again := c.walks
 	for i := range c.walks {
 		if err := c.complete(ctx, c.walks[i], i, 0, touched); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if !slices.ContainsFunc(c.walks[i].sites, func(s *site) bool { return s.sealed }) {
 			continue
 		}
 		if again[i], err = c.walk(ctx, i, 1); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if err := c.complete(ctx, again[i], i, 1, touched); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	var pairs []Pair
@@ -112,13 +112,7 @@ func Compare(ctx context.Context, base, head Side, changed []string, secrets [2]
 		p.Base, p.Head = c.gone(key, 0, p.Base, p.Head), c.gone(key, 1, p.Head, p.Base)
 		pairs = append(pairs, p)
 	}
-	var problems []Problem
-	for _, p := range slices.Concat(c.walks[1].problems, c.walks[0].problems) {
-		if !slices.ContainsFunc(problems, func(other Problem) bool { return other.Kustomization == p.Kustomization }) {
-			problems = append(problems, p)
-		}
-	}
-	return pairs, problems, nil
+	return pairs, nil
 }
 
 type comparison struct {
@@ -131,6 +125,9 @@ type comparison struct {
 // walk outlines one side with one of the secrets; what reads changed files is built.
 func (c *comparison) walk(ctx context.Context, side, secret int) (*walk, error) {
 	s := c.sides[side]
+	if len(s.Environment.Sites) == 0 { // the tree has nothing of it
+		return &walk{environment: s.Environment}, nil
+	}
 	return s.Tree.walk(ctx, s.Environment, view{secrets: c.secrets[secret], needed: c.reads})
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -510,25 +511,52 @@ func keysOf(o render.Object) (names []string) {
 	return slices.Compact(names)
 }
 
-// document is a YAML document with sentinels at paths such as "ingress.host".
+// document is a YAML document with sentinels at paths such as ingress.hosts[0]["example.com/name"].
 func document(paths []string, stand func(leaf string) string) string {
-	root := map[string]any{}
+	var root any = map[string]any{}
 	for _, leaf := range paths {
-		at := root
-		keys := strings.Split(leaf, ".")
-		for _, key := range keys[:len(keys)-1] {
-			next, ok := at[key].(map[string]any)
-			if !ok {
-				next = map[string]any{}
-				at[key] = next
-			}
-			at = next
-		}
-		at[keys[len(keys)-1]] = stand(leaf)
+		root = put(root, leaf, stand(leaf))
 	}
 	raw, err := yaml.Marshal(root)
 	if err != nil {
 		return ""
 	}
 	return string(raw)
+}
+
+// step is the first of a path: a key, a key in quotes, or a place in a list.
+var step = regexp.MustCompile(`^\.?(?:([A-Za-z0-9_-]+)|\[("(?:[^"\\]|\\.)*")\]|\[([0-9]{1,4})\])`)
+
+// put gives a value with a leaf at a path.
+func put(v any, path, leaf string) any {
+	if path == "" {
+		return leaf
+	}
+	m := step.FindStringSubmatch(path)
+	if m == nil {
+		return v
+	}
+	rest := path[len(m[0]):]
+	if m[3] != "" {
+		i, _ := strconv.Atoi(m[3]) // of digits alone
+		list, _ := v.([]any)
+		for len(list) <= i {
+			list = append(list, nil)
+		}
+		list[i] = put(list[i], rest, leaf)
+		return list
+	}
+	key := m[1]
+	if m[2] != "" {
+		var err error
+		if key, err = strconv.Unquote(m[2]); err != nil {
+			return v
+		}
+	}
+	fields, ok := v.(map[string]any)
+	if !ok {
+		fields = map[string]any{}
+	}
+	fields[key] = put(fields[key], rest, leaf)
+	return fields
 }

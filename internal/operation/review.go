@@ -239,15 +239,11 @@ func (r *Reviews) environment(ctx context.Context, name string, pull Pull, m mer
 	}
 	e.trees = [2]*layout.Tree{m.base, m.head}
 	e.changed = m.changed
-	pairs, problems, err := layout.Compare(ctx, layout.Side{Tree: m.base, Environment: env}, layout.Side{Tree: m.head, Environment: env}, m.changed, secrets)
+	pairs, err := layout.Compare(ctx, layout.Side{Tree: m.base, Environment: env}, layout.Side{Tree: m.head, Environment: env}, m.changed, secrets)
 	if err != nil {
 		return nil, err
 	}
-	e.problems = problems
-	e.index(pairs)
-	for _, p := range pairs {
-		e.kustomization(p)
-	}
+	e.review(pairs)
 	if err := e.releases(ctx); err != nil {
 		return nil, err
 	}

@@ -70,14 +70,13 @@ const maxTasks = 10_000
 // A reviewing is the review of one environment on its way.
 type reviewing struct {
 	*Reviews
-	name     string
-	env      layout.Environment
-	live     map[gitops.Object]render.Object // Flux's own, and ConfigMaps
-	stand    [2]render.Sentinels
-	trees    [2]*layout.Tree // base and head
-	changed  []string
-	problems []layout.Problem
-	offline  bool // there is no cluster: the base is what is there
+	name    string
+	env     layout.Environment
+	live    map[gitops.Object]render.Object // Flux's own, and ConfigMaps
+	stand   [2]render.Sentinels
+	trees   [2]*layout.Tree // base and head
+	changed []string
+	offline bool // there is no cluster: the base is what is there
 
 	// objects are those of what was built, by side and then by sentinels.
 	objects [2][2]map[gitops.Object]render.Object
@@ -88,6 +87,8 @@ type reviewing struct {
 	found []report.Object
 	drift []report.Object
 	notes []string
+
+	broken []string // what does not build, a sentence or two each
 }
 
 func newReviewing(r *Reviews, name string, env layout.Environment, flux []render.Object) *reviewing {
@@ -107,6 +108,17 @@ func (e *reviewing) note(format string, args ...any) {
 // skip tells that an object is left alone, or that it could not be found out what becomes of it.
 func (e *reviewing) skip(o gitops.Object, source, why string) {
 	e.found = append(e.found, report.Object{Object: o, Source: source, Verdict: report.Skipped, Reason: why, Changes: []report.Change{}})
+}
+
+// review looks into Flux Kustomizations.
+func (e *reviewing) review(pairs []layout.Pair) {
+	if e.offline {
+		e.env.Sources = sources(pairs)
+	}
+	e.index(pairs)
+	for _, p := range pairs {
+		e.kustomization(p)
+	}
 }
 
 // index takes down what was built. Where nothing changes, whatever Git says, the head is as the base.
@@ -150,6 +162,9 @@ func (e *reviewing) spec(p layout.Pair, name string) any {
 	b := p.Head
 	if b == nil {
 		b = p.Base
+	}
+	if e.offline && b.Defined.Fields == nil && name == "prune" {
+		return true // as Flux sets up what it applies a root with
 	}
 	return e.specOf(b.Defined, p.Key(), name)
 }
@@ -197,6 +212,9 @@ func (e *reviewing) kustomization(p layout.Pair) {
 		return
 	}
 	source := title(key)
+	if key.Name == "" {
+		source = "Kustomization " + e.name // a directory that stands for one
+	}
 	if p.Head == nil {
 		e.removed(p)
 		return
@@ -209,6 +227,7 @@ func (e *reviewing) kustomization(p layout.Pair) {
 		return
 	case head.Err != nil:
 		e.skip(key, source, "It does not build with this change. "+buildReason(head.Err))
+		e.broken = append(e.broken, source+" does not build with this change. "+buildReason(head.Err))
 		return
 	case spec("suspend") == true:
 		e.note("%s is suspended: nothing that it applies changes until it is resumed.", source)

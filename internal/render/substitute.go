@@ -117,6 +117,7 @@ func (v Variables) fill(o Object, longest int, copied *int) (Object, error) {
 	if err := bounded(string(text), longest); err != nil {
 		return o, err
 	}
+	written := string(text)
 	if v.Open {
 		text = bare.ReplaceAllFunc(text, func(use []byte) []byte {
 			name := string(use[2 : len(use)-1])
@@ -142,7 +143,7 @@ func (v Variables) fill(o Object, longest int, copied *int) (Object, error) {
 	if err != nil {
 		return o, err
 	}
-	if output == string(text) {
+	if output == written {
 		return o, nil
 	}
 	var fields map[string]any
