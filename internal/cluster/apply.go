@@ -42,6 +42,9 @@ func (t *trial) apply(ctx context.Context) error {
 	found, err := t.dryApply(ctx, t.object)
 	switch {
 	case err == nil:
+		if err := t.again(ctx, found); err != nil {
+			return err
+		}
 		after, err := t.cleaned(ctx, found)
 		if err != nil {
 			return err
@@ -85,16 +88,12 @@ func replaceable(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsConflict(err) || immutable(err)
 }
 
-func (t *trial) dryApply(ctx context.Context, object *unstructured.Unstructured) (map[string]any, error) {
+func (t *trial) dryApply(ctx context.Context, object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	raw, err := json.Marshal(object.Object)
 	if err != nil {
 		return nil, err
 	}
-	found, err := t.resource().Patch(ctx, object.GetName(), types.ApplyPatchType, raw, dry(kustomizeManager, always))
-	if err != nil {
-		return nil, err
-	}
-	return found.Object, nil
+	return t.resource().Patch(ctx, object.GetName(), types.ApplyPatchType, raw, dry(kustomizeManager, always))
 }
 
 // replace finds out what the object would be when created anew. One of that name is there, so it is tried under another.
@@ -106,9 +105,9 @@ func (t *trial) replace(ctx context.Context) error {
 	found, err := t.dryApply(ctx, other)
 	switch {
 	case err == nil:
-		found["metadata"].(map[string]any)["name"] = name
-		unforeseen(t.object.Object, found)
-		t.result.After = renamed(found, other.GetName(), name).(map[string]any)
+		unforeseen(t.object.Object, found.Object)
+		rename(found.Object, other.GetName(), name)
+		t.result.After = found.Object
 		return nil
 	case t.broken(ctx, "patch", err) != nil:
 		return t.broken(ctx, "patch", err)
@@ -120,23 +119,25 @@ func (t *trial) replace(ctx context.Context) error {
 	return nil
 }
 
-// renamed puts the name where the API server derived values from the other: a Job's label, say.
-func renamed(v any, other, name string) any {
+// rename puts the name wherever a value is the other one: the API server derives a Job's labels from it.
+func rename(v any, other, name string) {
+	put := func(child any, set func(string)) {
+		if child == any(other) {
+			set(name)
+			return
+		}
+		rename(child, other, name)
+	}
 	switch v := v.(type) {
 	case map[string]any:
-		for key, value := range v {
-			v[key] = renamed(value, other, name)
+		for key, child := range v {
+			put(child, func(name string) { v[key] = name })
 		}
 	case []any:
-		for i, value := range v {
-			v[i] = renamed(value, other, name)
-		}
-	case string:
-		if v == other {
-			return name
+		for i, child := range v {
+			put(child, func(name string) { v[i] = name })
 		}
 	}
-	return v
 }
 
 // normalise is what kustomize-controller does to objects before it applies them (github.com/fluxcd/pkg/ssa/normalize v0.60 to

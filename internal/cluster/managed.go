@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -41,32 +40,30 @@ func takenOver(entry metav1.ManagedFieldsEntry) bool {
 // cleaned is what becomes of the object when kustomize-controller has taken over the fields that kubectl left, which it does
 // between its dry run and the apply. found is the dry run's result. Where that changes it, what is left goes through the API
 // server again, for its defaults.
-func (t *trial) cleaned(ctx context.Context, found map[string]any) (map[string]any, error) {
+func (t *trial) cleaned(ctx context.Context, found *unstructured.Unstructured) (map[string]any, error) {
 	if t.live == nil || marked(kustomizeSSA, "merge", t.object, t.live) {
-		return found, nil
+		return found.Object, nil
 	}
 	before := map[[2]string]bool{}
 	for _, entry := range t.live.GetManagedFields() {
 		before[[2]string{entry.Manager, string(entry.Operation)}] = takenOver(entry)
 	}
 	taken, kept := fieldpath.NewSet(), fieldpath.NewSet()
-	object := &unstructured.Unstructured{Object: found}
-	for _, entry := range object.GetManagedFields() {
+	for _, entry := range found.GetManagedFields() {
 		if takenOver(entry) && before[[2]string{entry.Manager, string(entry.Operation)}] {
 			taken = taken.Union(fieldsOf(entry))
 		} else {
 			kept = kept.Union(fieldsOf(entry))
 		}
 	}
-	after := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(found)}
+	after := found.DeepCopy()
 	release(after.Object, taken, kept)
-	after.SetAnnotations(but(after.GetAnnotations(), t.object.GetAnnotations(), cleanedAnnotations))
-	after.SetLabels(but(after.GetLabels(), t.object.GetLabels(), cleanedLabels))
-	changes := replacing(t.live.Object, after.Object)
-	if reflect.DeepEqual(found, after.Object) || len(changes) == 0 {
-		return after.Object, nil
+	drop(after.Object, t.object.GetAnnotations(), "annotations", cleanedAnnotations)
+	drop(after.Object, t.object.GetLabels(), "labels", cleanedLabels)
+	if reflect.DeepEqual(found.Object, after.Object) {
+		return found.Object, nil
 	}
-	raw, err := json.Marshal(changes)
+	raw, err := json.Marshal(replacing(t.live.Object, after.Object))
 	if err != nil {
 		return after.Object, nil
 	}
@@ -77,15 +74,13 @@ func (t *trial) cleaned(ctx context.Context, found map[string]any) (map[string]a
 	return done.Object, nil
 }
 
-// but is a map without some keys, unless the object wants them.
-func but(all, wanted map[string]string, keys []string) map[string]string {
-	return maps.Collect(func(yield func(string, string) bool) {
-		for key, value := range all {
-			if _, ok := wanted[key]; (ok || !slices.Contains(keys, key)) && !yield(key, value) {
-				return
-			}
+// drop removes keys from an object's labels or annotations, unless wanted has them.
+func drop(object map[string]any, wanted map[string]string, field string, keys []string) {
+	for _, key := range keys {
+		if _, ok := wanted[key]; !ok {
+			unstructured.RemoveNestedField(object, "metadata", field, key)
 		}
-	})
+	}
 }
 
 // An edit is an operation of a JSON patch.

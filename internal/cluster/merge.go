@@ -51,7 +51,7 @@ func (t *trial) patch(ctx context.Context) error {
 	switch {
 	case err == nil:
 		t.result.After = found.Object
-		return nil
+		return t.again(ctx, found)
 	case t.without("patch", err, local):
 		return nil
 	}

@@ -111,6 +111,10 @@ func worded(err error) error {
 		return errors.New("the namespace's pod security level forbids it")
 	case strings.Contains(text, "exceeded quota"):
 		return errors.New("it exceeds a quota of its namespace")
+	case strings.Contains(text, "quantities must match"):
+		return errors.New("a quantity is not valid")
+	case strings.Contains(text, "illegal base64 data"):
+		return errors.New("a value is not base64")
 	case apierrors.IsForbidden(err):
 		return errors.New("a rule of the cluster forbids it")
 	}

@@ -268,6 +268,24 @@ func (t *trial) try(ctx context.Context) error {
 	}
 }
 
+// again reads the live object once more where the dry run met another state of it than the one that was read: controllers
+// write too.
+func (t *trial) again(ctx context.Context, found *unstructured.Unstructured) error {
+	version := ""
+	if t.live != nil {
+		version = t.live.GetResourceVersion()
+	}
+	if found.GetResourceVersion() == version {
+		return nil
+	}
+	t.live, t.result.Live = nil, nil
+	if err := t.get(ctx); err != nil || t.live == nil {
+		return err
+	}
+	t.result.Live = runtime.DeepCopyJSON(t.live.Object)
+	return nil
+}
+
 // without ends a trial that had no dry run, or whose dry run said nothing: because ferry lacks the right, since the namespace
 // does not exist yet, or as an admission webhook takes no dry runs. It is false for other errors. lay makes what Git says laid over
 // the live object.
