@@ -2,13 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ferry-chatops/ferry/internal/githubtest"
 )
 
 // build builds programs of this repository, the stand-in and the plugin always.
@@ -26,6 +32,190 @@ func build(t *testing.T, o options) {
 			t.Fatalf("build %s: %v: %s", program.folder, err, out)
 		}
 	}
+}
+
+// troubled is a session whose repositories can be told apart by what is wrong with them.
+type troubled struct {
+	*testing.T
+	*session
+}
+
+// until waits for something that another process does.
+func (s troubled) until(what string, done func(told, other string) bool) {
+	s.Helper()
+	var told, other string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		s.plugin.mu.Lock()
+		var keys []string
+		for _, t := range s.plugin.told {
+			keys = append(keys, t.Key)
+		}
+		told, other = strings.Join(keys, "\n"), strings.Join(s.plugin.other, "\n")
+		s.plugin.mu.Unlock()
+		if done(told, other) {
+			return
+		}
+		if err := s.wait(20 * time.Millisecond); err != nil {
+			break
+		}
+	}
+	s.Fatalf("not within a minute: %s; told:\n%s\n%s", what, told, other)
+}
+
+// do steers the stand-in.
+func (s troubled) do(path string, in any) {
+	s.Helper()
+	if err := s.post(path, in, nil); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// news makes something happen in a repository that has to be told once, by a message with a text.
+func (s troubled) news(c githubtest.Change, text string) {
+	s.Helper()
+	s.do("/apply", c)
+	s.until(fmt.Sprintf("%s of %s", text, c.Repository), func(told, _ string) bool { return strings.Contains(told, text) })
+	s.plugin.mu.Lock()
+	defer s.plugin.mu.Unlock()
+	if len(s.plugin.told) != 1 {
+		s.Errorf("told %v", s.plugin.told)
+	}
+	s.plugin.told = nil
+}
+
+// problem waits for a message about a trouble of a repository, empty for several.
+func (s troubled) problem(kind, trouble, repository string) {
+	s.Helper()
+	key := fmt.Sprintf(`"Key":"%s:%s:%s"`, repository, kind, trouble)
+	s.until(key, func(_, other string) bool { return strings.Contains(other, key) })
+	s.plugin.mu.Lock()
+	defer s.plugin.mu.Unlock()
+	if all := strings.Join(s.plugin.other, "\n"); strings.Count(all, key) != 1 || strings.Contains(all, s.hub.Token) {
+		s.Errorf("told %s", all)
+	}
+	s.plugin.other = nil
+}
+
+// again kills the plugin, does something to its state, and starts it.
+func (s troubled) again(dir string, between func(state string) error) {
+	s.Helper()
+	if err := s.plugin.kill(); err != nil {
+		s.Fatal(err)
+	}
+	if err := between(filepath.Join(dir, "state")); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.plugin.start(); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// testTroubles is what can be wrong at GitHub, in the configuration, and on disk.
+func testTroubles(t *testing.T, o options) {
+	one, err := open(t.Context(), setting{options: o, factor: 60, interval: interval, repositories: 6, check: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(one.end)
+	s, dir := troubled{t, one}, one.dir
+	if err := s.prepare(follow{dir: dir, factor: 60, interval: interval, paths: "glob:apps/**", more: `- {name: not a name}
+- {name: acme/other, on: {pullRequests: [{types: [opend]}, {base: ["("]}, {notificationTemplate: {previewTpl: "{{ .Titel }}"}}]}}
+`}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.plugin.start(); err != nil {
+		t.Fatal(err)
+	}
+	s.until("all faults of the configuration", func(_, other string) bool {
+		for _, path := range []string{"repositories[6].name", "repositories[7].on.pullRequests[0].types[0]", "repositories[7].on.pullRequests[1].base[0]",
+			"repositories[7].on.pullRequests[2].notificationTemplate.previewTpl"} {
+			if !strings.Contains(other, path) {
+				return false
+			}
+		}
+		return true
+	})
+	s.plugin.other = nil
+	if err := s.quiet(); err != nil {
+		t.Fatal(err)
+	}
+	repository := func(i int) string { return s.hub.Repositories[i] }
+	label := func(i int, label string) githubtest.Change {
+		return githubtest.Change{Repository: repository(i), Do: githubtest.Label, Number: 1, Label: label}
+	}
+	s.news(label(0, "first"), "1000#1:labelled:")
+
+	for status, trouble := range map[int]string{404: "gone", 403: "forbidden", 451: "forbidden"} { // 404 is a private one, too
+		s.do("/hide", map[string]any{"Repository": repository(0), "Status": status})
+		s.problem("problem", trouble, repository(0))
+		s.news(label(1, fmt.Sprint("meanwhile ", status)), "1001#1:labelled:")
+		s.do("/hide", map[string]any{"Repository": repository(0)})
+		s.problem("solved", trouble, repository(0))
+	}
+
+	s.do("/rename", map[string]any{"Repository": repository(1), "Name": "moved"})
+	moved := label(1, "moved")
+	moved.Repository = "acme/moved"
+	s.news(moved, "1001#1:labelled:")
+
+	// Eleven, since each has ten from the start.
+	s.news(githubtest.Change{Repository: repository(2), Do: githubtest.Open, Author: "mallory", Fork: true, Files: []githubtest.File{{Name: "docs/a", Previous: "apps/a"}}}, "1002#11:opened:")
+	s.do("/apply", githubtest.Change{Repository: repository(2), Do: githubtest.DeleteFork, Number: 11})
+	s.news(githubtest.Change{Repository: repository(2), Do: githubtest.Label, Number: 11, Label: "orphan"}, "1002#11:labelled:")
+
+	many := make([]githubtest.File, 3500)
+	for i := range many {
+		many[i].Name = fmt.Sprintf("docs/%d", i)
+	}
+	s.do("/apply", githubtest.Change{Repository: repository(3), Do: githubtest.Open, Files: many[:2999]}) // none of its files is meant
+	s.news(githubtest.Change{Repository: repository(3), Do: githubtest.Open, Files: many}, "1003#12:opened:")
+	many[2998].Name = "apps/last"
+	s.news(githubtest.Change{Repository: repository(3), Do: githubtest.Open, Files: many[:2999]}, "1003#13:opened:")
+
+	for _, skew := range []time.Duration{48 * time.Hour, -48 * time.Hour} {
+		s.do("/behaviour", githubtest.Behaviour{Skew: skew})
+		s.news(label(4, skew.String()), "1004#1:labelled:")
+	}
+	s.do("/behaviour", githubtest.Behaviour{})
+
+	s.do("/revoke", map[string]any{"Login": "ferry-bot"})
+	s.problem("problem", "unauthorised", "")
+	s.do("/tokens", map[string]any{"Secret": s.hub.Token, "Login": "ferry-bot"})
+	s.problem("solved", "unauthorised", "")
+
+	s.again(dir, func(state string) error {
+		return filepath.WalkDir(state, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasPrefix(d.Name(), "shard-") {
+				return err
+			}
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			raw[len(raw)/2] ^= 1
+			return os.WriteFile(path, raw, 0o600)
+		})
+	})
+	s.problem("problem", "lost", "")
+	if err := s.quiet(); err != nil {
+		t.Fatal(err)
+	}
+	s.news(label(5, "after it was corrupt"), "1005#1:labelled:")
+
+	s.again(dir, os.RemoveAll)
+	if err := s.quiet(); err != nil {
+		t.Fatal(err)
+	}
+	s.news(label(5, "after it was deleted"), "1005#1:labelled:")
+
+	s.again(dir, func(state string) error { return errors.Join(os.RemoveAll(state), os.WriteFile(state, nil, 0o400)) })
+	s.until("that state cannot be kept", func(_, other string) bool { return strings.Contains(other, "ferry cannot keep what it saw") })
+	s.do("/apply", label(5, "while it cannot be written"))
+	s.again(dir, os.Remove)
+	if err := s.quiet(); err != nil {
+		t.Fatal(err)
+	}
+	s.news(label(5, "after it could not be written"), "1005#1:labelled:")
 }
 
 // TestTrials are short versions of what `make measure` does, over programs that are built for it.
@@ -46,6 +236,7 @@ func TestTrials(t *testing.T) {
 			t.Errorf("results %+v", results)
 		}
 	})
+	t.Run("troubles", func(t *testing.T) { testTroubles(t, o) })
 	t.Run("costs", func(t *testing.T) {
 		results, err := costs(t.Context(), o) // of a few looks, which are not held to targets
 		if err != nil || len(results) != 2*len(arms)+1 {

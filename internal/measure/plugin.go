@@ -36,7 +36,7 @@ type plugin struct {
 
 	mu    sync.Mutex
 	told  []githubtest.Told
-	other []string // messages that are about no pull request
+	other []string // what messages are that are about no pull request, in JSON
 	odd   error    // what came out of the stream and should not
 }
 
@@ -60,7 +60,9 @@ type follow struct {
 	cache    string // folder for answers; empty: they are kept in memory
 	factor   float64
 	interval time.Duration
-	app      bool // as a GitHub App, not by a token
+	app      bool   // as a GitHub App, not by a token
+	paths    string // a pattern that one of the files of a pull request has to match; empty: any
+	more     string // YAML below repositories
 }
 
 // configuration is the YAML of it; the credential's file is written.
@@ -81,10 +83,14 @@ func (f follow) configuration(hub control.Ready) (string, error) {
 	fmt.Fprintf(&b, "github:\n  baseURL: %s\n  auth: {%s}\n", strings.TrimSuffix(hub.API, "/api/v3/"), credential)
 	fmt.Fprintf(&b, "interval: %s\nstateDir: %s\ncacheDir: %q\n", f.interval, filepath.Join(f.dir, "state"), f.cache)
 	fmt.Fprintf(&b, "budget: {factor: %g}\nrepositories:\n", f.factor)
-	for _, name := range hub.Repositories {
-		fmt.Fprintf(&b, "- {name: %s, on: {pullRequests: [{types: [opened, reopened, synchronize, ready, labelled, unlabelled, retargeted, closed, merged]}]}}\n", name)
+	paths := ""
+	if f.paths != "" {
+		paths = fmt.Sprintf(", paths: {include: [%q]}", f.paths)
 	}
-	return b.String(), nil
+	for _, name := range hub.Repositories {
+		fmt.Fprintf(&b, "- {name: %s, on: {pullRequests: [{types: [opened, reopened, synchronize, ready, labelled, unlabelled, retargeted, closed, merged]%s}]}}\n", name, paths)
+	}
+	return b.String() + f.more, nil
 }
 
 // start runs the plugin and opens its stream.
@@ -147,11 +153,12 @@ func (p *plugin) open() error {
 
 // record notes a message by its event key.
 func (p *plugin) record(raw []byte) {
-	var e struct {
-		RawObject struct{ Key, Kind, Reason string }
-	}
+	var e struct{ RawObject json.RawMessage }
+	var event struct{ Key string }
 	err := json.Unmarshal(raw, &e)
-	event := e.RawObject
+	if err == nil {
+		err = json.Unmarshal(e.RawObject, &event)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -160,7 +167,7 @@ func (p *plugin) record(raw []byte) {
 	case strings.Contains(event.Key, "#"):
 		p.told = append(p.told, githubtest.Told{Key: event.Key, At: p.clock.now()})
 	default:
-		p.other = append(p.other, event.Kind+" "+event.Key+event.Reason)
+		p.other = append(p.other, string(e.RawObject))
 	}
 }
 

@@ -425,11 +425,19 @@ func TestHintsOfGitHubsWebhooks(t *testing.T) {
 	if len(payloads) != 29 {
 		t.Errorf("%d payloads", len(payloads))
 	}
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	in := plugin.Input{Source: "pulls", Configs: quick(t, "repositories: [{name: codertocat/hello-world}]")}
+	s.stream(t, in)
+	hub.settled(t, 1)
 	for i, body := range payloads {
 		form := []byte("payload=" + url.QueryEscape(string(body)))
 		for _, body := range [][]byte{body, form} {
 			if name, err := hinted(body); name != "Codertocat/Hello-World" || err != nil {
 				t.Errorf("payload %d: %q, %v", i, name, err)
+			}
+			if err := s.Hint(in, body); err != nil {
+				t.Errorf("payload %d: %v", i, err)
 			}
 		}
 	}

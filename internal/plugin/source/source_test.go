@@ -19,6 +19,7 @@ import (
 	botkube "github.com/kubeshop/botkube/pkg/api/source"
 	"google.golang.org/grpc"
 
+	"github.com/ferry-chatops/ferry/internal/plugin/guard"
 	"github.com/ferry-chatops/ferry/internal/plugin/hostlog"
 )
 
@@ -287,6 +288,16 @@ func TestWebhooks(t *testing.T) {
 	panics = false
 	if _, err := host.HandleExternalRequest(t.Context(), in); err != nil {
 		t.Error(err)
+	}
+}
+
+// A fault in Botkube's adapter, or in gRPC's part of ferry, ends one call and not the process.
+func TestPanicOutsideTheFeedEndsOneStream(t *testing.T) {
+	var log bytes.Buffer
+	err := guard.Stream(hostlog.New(&log, slog.LevelInfo))(nil, taken{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: "/x"},
+		func(any, grpc.ServerStream) error { panic("100% wrong") })
+	if err == nil || strings.Contains(err.Error(), "%") || !strings.Contains(log.String(), "100% wrong") {
+		t.Errorf("error %v, log %s", err, log.String())
 	}
 }
 
