@@ -220,6 +220,7 @@ var samples = sync.OnceValue(func() []sample {
 		sample{"check-hostile", hostileCheckup, true}, sample{"check-huge", hugeCheckup, false})
 	all = append(all, pulls()...)
 	all = append(all, reports()...)
+	all = append(all, diffs()...)
 	for _, topic := range []string{"", "list", "diff", "promote", "rollback", "status", "check", "help"} {
 		manual, err := command.Usage(topic)
 		if err != nil {

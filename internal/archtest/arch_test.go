@@ -33,14 +33,14 @@ var arrows = map[string][]string{
 	// Wiring: it alone knows everybody.
 	"internal/app": {
 		"blueprints", "internal/blueprint", "internal/chatops", "internal/cluster", "internal/command", "internal/git", "internal/github",
-		"internal/gitops", "internal/helm", "internal/operation", "internal/plugin", "internal/promotion", "internal/watch",
+		"internal/gitops", "internal/helm", "internal/operation", "internal/plugin", "internal/promotion", "internal/report", "internal/watch",
 	},
 
 	// Edges.
 	"internal/plugin":    {"internal/chatops", "internal/watch"},
 	"internal/localhost": {},
 	"internal/chatops": {
-		"internal/blueprint", "internal/command", "internal/gitops", "internal/operation", "internal/promotion", "internal/watch",
+		"internal/blueprint", "internal/command", "internal/gitops", "internal/operation", "internal/promotion", "internal/report", "internal/watch",
 	},
 
 	// What ferry does, through ports.

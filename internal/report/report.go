@@ -53,8 +53,8 @@ type Report struct {
 // An Environment is what becomes of one environment. Error alone is set where that could not be found out.
 type Environment struct {
 	Environment string   `json:"environment"`
-	Error       string   `json:"error,omitempty"` // a sentence
-	Objects     []Object `json:"objects"`         // that the change touches
+	Error       string   `json:"error"`   // a sentence
+	Objects     []Object `json:"objects"` // that the change touches
 	// Drift are objects whose Git does not change but that differ from it in the cluster.
 	Drift []Object `json:"drift,omitempty"`
 	// Notes are sentences about what makes this report less than the truth: no dry run, a release that is suspended.
@@ -67,7 +67,7 @@ type Object struct {
 	Source  string   `json:"source"` // what applies it: "Kustomization flux-system/apps", "HelmRelease shop/orders"
 	Verdict Verdict  `json:"verdict"`
 	Reason  string   `json:"reason,omitempty"` // a sentence, where the verdict needs one
-	Flags   []Flag   `json:"flags,omitempty"`
+	Flags   []Flag   `json:"flags"`
 	Changes []Change `json:"changes"`
 	// Folded counts changes that an ignore rule hides: labels with a chart's version, checksums.
 	Folded int `json:"folded,omitempty"`
