@@ -128,7 +128,7 @@ func (r Report) Table() string {
 	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) } //nolint:errcheck // into memory
+	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
 	titles := []string{"environment"}
 	for _, c := range columns {
 		titles = append(titles, c.title)
@@ -146,7 +146,7 @@ func (r Report) Table() string {
 		}
 		row(cells...)
 	}
-	w.Flush() //nolint:errcheck,gosec // into memory
+	w.Flush() //nolint:gosec // into memory
 	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
 	for i := range lines {
 		lines[i] = strings.TrimRight(lines[i], " ")

@@ -1,6 +1,7 @@
 package overrides
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/operation"
 	"github.com/ferry-chatops/ferry/internal/promotion"
+	"github.com/ferry-chatops/ferry/internal/report"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
@@ -97,6 +99,13 @@ var samples = sync.OnceValue(func() map[string][]any {
 			Repositories: []operation.SourceRepository{{Name: "acme/fleet", Success: at, Interval: time.Minute, Failures: 1, Error: "gone", Outbox: 1}}}}},
 		operation.Overview{Now: until}, operation.Overview{Broken: 1},
 	}
+	object := report.Object{Object: gitops.Object{Kind: "Deployment", Namespace: "shop", Name: "web"}, Source: "Kustomization flux-system/shop", Verdict: report.Configured,
+		Flags: []report.Flag{report.Restart, report.Immutable}, Reason: "It is refused.", Changes: []report.Change{{Path: "spec.replicas", Before: "1", After: "2"}}, Folded: 1}
+	merging := report.Report{Repository: "acme/fleet", Number: 7, Title: "Update podinfo", URL: pull.URL, Branch: "update", Head: pull.Head.SHA, Base: "main", BaseCommit: pull.Head.SHA, Made: at, Notes: []string{"A note."},
+		Environments: []report.Environment{{Environment: "prod", Objects: slices.Repeat([]report.Object{object}, 200), Drift: []report.Object{object}, Notes: []string{"A note."}}, {Environment: "eu", Error: "It does not answer."}}}
+	branch := report.Report{Repository: "acme/fleet", Branch: "update", Head: pull.Head.SHA, Base: "main", BaseCommit: pull.Head.SHA}
+	all["report"] = []any{report.Card{Report: merging}, report.Card{Report: branch}}
+	all["details"] = []any{report.Card{Report: merging, Environment: "prod", Page: 2}, report.Card{Report: branch, Environment: "prod"}}
 	for _, topic := range []string{"", "list", "promote"} {
 		if manual, err := command.Usage(topic); err == nil {
 			all["help"] = append(all["help"], manual)
