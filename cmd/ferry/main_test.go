@@ -266,7 +266,7 @@ func TestBlueprints(t *testing.T) {
 	if lines := strings.Split(strings.TrimSpace(out), "\n"); code != exitRefused || len(lines) != 2 || !strings.HasPrefix(lines[0], "✗ cards.yaml: ") || !strings.HasPrefix(lines[1], "✗ list.yaml: ") {
 		t.Errorf("%d: %s", code, out)
 	}
-	if code, _, log := ferry(t, "", "blueprints", "show", "../schema"); code != exitUsage || !strings.Contains(log, "card, check, diff") {
+	if code, _, log := ferry(t, "", "blueprints", "show", "../schema"); code != exitUsage || !strings.Contains(log, "card, check, details, diff") {
 		t.Errorf("%d: %s", code, log)
 	}
 }
