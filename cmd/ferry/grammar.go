@@ -25,9 +25,13 @@ var grammar = localhost.Grammar{
 	{Line: "help [VERB]"},
 }
 
-// forChat says whether a line of chat begins with the word, and no command here is called so.
-func forChat(word string) bool {
-	return word != "check" && slices.ContainsFunc(grammar, func(u localhost.Usage) bool {
+// forChat says whether words are a line of chat, and none of the command here that is called so.
+func forChat(words []string) bool {
+	word := words[0]
+	if word == "check" || word == "diff" && (len(words) == 1 || strings.HasPrefix(words[1], "-")) {
+		return false
+	}
+	return slices.ContainsFunc(grammar, func(u localhost.Usage) bool {
 		verb, _, _ := strings.Cut(u.Line, " ")
 		return verb == word
 	})

@@ -33,6 +33,7 @@ type commands struct {
 	Check      check          `cmd:"" help:"Look what works and what is missing: clusters, Flux, rights and GitHub. Exit code: 0 all there, 1 something missing, 2 not answered."`
 	Where      where          `cmd:"" help:"Tell where in a checkout the versions of an environment stand. Needs no cluster."`
 	Plan       plan           `cmd:"" help:"Tell what a promotion would write into a checkout, and write it with --write. Needs no cluster."`
+	Diff       diff           `cmd:"" help:"Tell what differs between two checkouts for environments. Needs no cluster. Exit code: 0 nothing, 1 something, 2 not everything could be compared."`
 	Demo       demo           `cmd:"" help:"Try ferry on two clusters on this machine, which end with it."`
 	Blueprints blueprintFiles `cmd:"" help:"Work on messages in the place of ferry's own."`
 	Index      index          `cmd:"" help:"Work on the index in which Botkube finds the plugins."`
@@ -89,7 +90,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	if exited >= 0 { // help was shown
 		return exited
 	}
-	if err != nil && forChat(args[0]) {
+	if err != nil && forChat(args) {
 		err = fmt.Errorf("%s is a line for chat; here, write: ferry run -- %s", args[0], strings.Join(args, " "))
 	}
 	if err == nil {

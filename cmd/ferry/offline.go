@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/ferry-chatops/ferry/internal/app/offline"
+	"github.com/ferry-chatops/ferry/internal/helm"
 )
 
 // A checkout holds the options of the commands that look into one.
@@ -35,6 +37,23 @@ type plan struct {
 	Write      bool     `help:"Write the files."`
 	Output     string   `short:"o" enum:"text,json,diff" default:"text" help:"text, json, or diff for git apply."`
 	Words      []string `arg:"" name:"app" help:"APP@VERSION to ENV. VERSION: a tag, TAG@sha256:…, sha256:…, a chart's version, a commit, or a range in quotes where the field holds one."`
+}
+
+type diff struct {
+	checkout
+	Base   string   `required:"" placeholder:"DIR" help:"What it is compared with: a directory, or a source to fetch, as --tree."`
+	Path   string   `placeholder:"ROOT" help:"The directory in both that an environment's Flux points at, such as clusters/production. Default: all there are."`
+	Allow  []string `placeholder:"URL" help:"Charts may be fetched from what lies below this address, without a credential: https://charts.example.com, oci://ghcr.io/acme. Those in the trees themselves need none."`
+	Output string   `short:"o" enum:"text,json,markdown" default:"text" help:"text, json or markdown."`
+}
+
+// Run tells what differs for environments.
+func (d diff) Run(ctx context.Context, t terminal) error {
+	err := offline.Diff(ctx, d.question(t, d.Path, d.Output, nil), offline.Comparison{Base: d.Base, Allow: d.Allow, Charts: helm.NewRenderer(helm.New(time.Now))})
+	if errors.Is(err, offline.ErrDiffers) {
+		return errRefused
+	}
+	return err
 }
 
 // Run tells where versions stand.
