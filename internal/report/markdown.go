@@ -16,7 +16,11 @@ const maxMarkdown = 65_536 - 536
 // the end of one is opened again in the next.
 func Markdown(r Report) []string {
 	m := &markdown{}
-	m.line("### Diff report: " + escape(Card{Report: r}.What()))
+	title := "### Diff report"
+	if r.Head != "" {
+		title += ": " + escape(Card{Report: r}.What())
+	}
+	m.line(title)
 	m.line("")
 	m.line(escape(r.Headline()))
 	if len(r.Environments) > 0 {
@@ -32,8 +36,10 @@ func Markdown(r Report) []string {
 	for _, e := range r.Environments {
 		m.environment(e)
 	}
-	m.line("")
-	m.line("<sub>" + escape(Card{Report: r}.Basis()) + "</sub>")
+	if r.Head != "" { // else of two trees, that nobody knows the commits of
+		m.line("")
+		m.line("<sub>" + escape(Card{Report: r}.Basis()) + "</sub>")
+	}
 	return m.end()
 }
 
@@ -120,7 +126,10 @@ func (m *markdown) end() []string {
 func (m *markdown) table(r Report) {
 	for i, row := range strings.Split(r.Table(), "\n") {
 		cells := strings.Fields(row)
-		m.line("| " + strings.ReplaceAll(escape(strings.Join(cells, "\x00")), "\x00", " | ") + " |")
+		for i := range cells {
+			cells[i] = escape(cells[i])
+		}
+		m.line("| " + strings.Join(cells, " | ") + " |")
 		if i == 0 {
 			m.line("|---" + strings.Repeat("|--:", len(cells)-1) + "|")
 		}
