@@ -23,7 +23,7 @@ import (
 type Reviews struct {
 	Pulls  Pulls
 	Live   Live
-	Charts render.ChartRenderer
+	Charts Charts
 	// Follows tells the repository and the branch that a source of an environment stands for; false for what is none.
 	Follows func(environment string, source gitops.Source) (repository, branch string, ok bool)
 	// Allowed are the addresses that charts may come from besides those that the clusters have them from: all below one.
@@ -33,6 +33,9 @@ type Reviews struct {
 	Key     func() string // what sentinels are drawn from: another text each time, which nobody can guess
 	Log     *slog.Logger
 }
+
+// Charts render what HelmReleases install.
+type Charts = render.ChartRenderer
 
 // environmentTime is how long an environment may take: one that does not answer holds up no other.
 const environmentTime = 2 * time.Minute

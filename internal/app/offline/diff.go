@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/ferry-chatops/ferry/internal/operation"
-	"github.com/ferry-chatops/ferry/internal/render"
 	"github.com/ferry-chatops/ferry/internal/report"
 )
 
@@ -27,7 +26,7 @@ var (
 type Comparison struct {
 	Base   string   // a directory, or a source to fetch
 	Allow  []string // addresses below which charts may be fetched
-	Charts render.ChartRenderer
+	Charts operation.Charts
 }
 
 // Diff answers diff: what differs between two trees for an environment, or for all.
