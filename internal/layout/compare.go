@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"reflect"
@@ -75,17 +76,22 @@ type Built struct {
 // head does not is gone. It fails with the context alone.
 func Compare(ctx context.Context, base, head Side, changed []string, secrets [2]*Secrets) ([]Pair, error) {
 	c := comparison{sides: [2]Side{base, head}, changed: changed, secrets: secrets}
-	var err error
-	if c.walks[0], err = c.walk(ctx, 0, 0); err != nil {
+	var errs [2]error
+	sideBySide(2, func(i int) { c.walks[i], errs[i] = c.walk(ctx, i, 0) })
+	if err := cmp.Or(errs[0], errs[1]); err != nil {
 		return nil, err
 	}
 	own := &c.sides[1].Environment
-	own.Sites = slices.DeleteFunc(slices.Clone(own.Sites), func(k gitops.Kustomization) bool {
+	sites := slices.DeleteFunc(slices.Clone(own.Sites), func(k gitops.Kustomization) bool {
 		s := c.walks[0].site((&site{Kustomization: k}).key())
 		return s != nil && s.parent != nil
 	})
-	if c.walks[1], err = c.walk(ctx, 1, 0); err != nil {
-		return nil, err
+	var err error
+	if len(sites) < len(own.Sites) { // what was built is there
+		own.Sites = sites
+		if c.walks[1], err = c.walk(ctx, 1, 0); err != nil {
+			return nil, err
+		}
 	}
 	touched := c.touched()
 	again := c.walks

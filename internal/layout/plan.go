@@ -13,9 +13,11 @@ import (
 	"reflect"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/Masterminds/semver/v3"
 	"sigs.k8s.io/yaml"
@@ -540,14 +542,24 @@ func (t *Tree) effects(ctx context.Context, env Environment, others []Environmen
 	return besides, nil
 }
 
-// sideBySide calls do for all numbers below n, as many at a time as there are processors.
+// sideBySide calls do for all numbers below n, as many at a time as there are processors. A panic in one of them is the
+// caller's, who may catch it, when all are done.
 func sideBySide(n int, do func(i int)) {
 	var group sync.WaitGroup
 	next := make(chan int)
+	var panicked atomic.Value
+	one := func(i int) {
+		defer func() {
+			if cause := recover(); cause != nil {
+				panicked.Store(fmt.Sprintf("%v\n%s", cause, debug.Stack()))
+			}
+		}()
+		do(i)
+	}
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		group.Go(func() {
 			for i := range next {
-				do(i)
+				one(i)
 			}
 		})
 	}
@@ -556,6 +568,9 @@ func sideBySide(n int, do func(i int)) {
 	}
 	close(next)
 	group.Wait()
+	if cause := panicked.Load(); cause != nil {
+		panic(cause)
+	}
 }
 
 // replaceAnchored changes a scalar with its aliases, and proves that nothing else differs.

@@ -62,6 +62,12 @@ func (r *Reviews) Review(ctx context.Context, asked gitops.Review) (report.Repor
 	if pull.State == "closed" || pull.State == "merged" {
 		made.Notes = append(made.Notes, fmt.Sprintf("The pull request is %s.", pull.State))
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	seen := make([]*seen, len(names))
+	for i, name := range names {
+		seen[i] = r.see(ctx, name) // while the commits are fetched
+	}
 	merging, err := r.merge(ctx, pull)
 	if err != nil {
 		return report.Report{}, err
@@ -76,7 +82,7 @@ func (r *Reviews) Review(ctx context.Context, asked gitops.Review) (report.Repor
 	for i, err := range Together(len(names), func(i int) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, environmentTime)
 		defer cancel()
-		found[i], err = r.environment(ctx, names[i], pull, merging, key)
+		found[i], err = r.environment(ctx, names[i], seen[i], pull, merging, key)
 		return err
 	}) {
 		switch {
@@ -210,14 +216,41 @@ func content(tree fs.FS, file string) []byte {
 // short is a commit as people write it.
 func short(sha string) string { return sha[:min(len(sha), 7)] }
 
+// A seen is what an environment's cluster has of Flux, once it is done.
+type seen struct {
+	done           chan struct{}
+	kustomizations []gitops.Kustomization
+	flux           []render.Object
+	err            error
+}
+
+// see begins to read an environment.
+func (r *Reviews) see(ctx context.Context, name string) *seen {
+	s := &seen{done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		ctx, cancel := context.WithTimeout(ctx, environmentTime)
+		defer cancel()
+		errs := Together(2, func(i int) (err error) {
+			if i == 0 {
+				s.kustomizations, err = r.Live.Kustomizations(ctx, name)
+			} else {
+				s.flux, err = r.Live.Flux(ctx, name)
+			}
+			return err
+		})
+		s.err = cmp.Or(errs[0], errs[1])
+	}()
+	return s
+}
+
 // environment reports on one; nil if the change does not touch it.
-func (r *Reviews) environment(ctx context.Context, name string, pull Pull, m merging, key string) (*report.Environment, error) {
-	all, err := r.Live.Kustomizations(ctx, name)
-	if err != nil {
-		return nil, err
+func (r *Reviews) environment(ctx context.Context, name string, live *seen, pull Pull, m merging, key string) (*report.Environment, error) {
+	if <-live.done; live.err != nil {
+		return nil, live.err
 	}
 	env := layout.Environment{Name: name}
-	for _, k := range all {
+	for _, k := range live.kustomizations {
 		repository, branch, ok := r.Follows(name, k.Source)
 		if !ok || !strings.EqualFold(repository, pull.Repository) || branch != pull.Base {
 			continue
@@ -230,11 +263,7 @@ func (r *Reviews) environment(ctx context.Context, name string, pull Pull, m mer
 	if len(env.Sites) == 0 {
 		return nil, nil
 	}
-	flux, err := r.Live.Flux(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	e := newReviewing(r, name, env, flux)
+	e := newReviewing(r, name, env, live.flux)
 	secrets := [2]*layout.Secrets{}
 	for i, shape := range []render.Shape{render.Words, render.Digits} {
 		e.stand[i] = render.Sentinels{Key: key, Shape: shape}

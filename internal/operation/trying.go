@@ -30,6 +30,7 @@ func (e *reviewing) try(ctx context.Context) error {
 		return err
 	}
 	var again []int
+	settled := make([]bool, len(e.tasks))
 	trials = nil
 	for i, t := range e.tasks {
 		switch {
@@ -46,7 +47,7 @@ func (e *reviewing) try(ctx context.Context) error {
 		default:
 			continue
 		}
-		again = append(again, i)
+		again, settled[i] = append(again, i), true
 	}
 	if len(again) > 0 {
 		more, err := e.Live.Try(ctx, e.name, trials)
@@ -67,7 +68,9 @@ func (e *reviewing) try(ctx context.Context) error {
 		}
 	}
 	for i, t := range e.tasks {
-		e.settle(t, tried[i])
+		if !t.drift || t.Way == Looked || settled[i] { // else it is as Git says
+			e.settle(t, tried[i])
+		}
 	}
 	return nil
 }
