@@ -24,14 +24,19 @@ type Account struct {
 	Name string
 	// Owners are the users and organizations whose repositories it reads; empty: all others.
 	Owners []string
-	// Token returns the credential. It is asked for each request, so that a rotated token counts at once.
+	// Token returns the credential. It is asked for each request of a command, for polls every few seconds, and when GitHub
+	// refuses the one before: so a rotated token counts at once.
 	Token func(ctx context.Context) (string, error)
 	// App makes tokens instead, if it is there.
 	App *App
 }
 
-// lookAgain is how long polls leave an account alone that GitHub rejects, unless its token changes.
-const lookAgain = 10 * time.Minute
+const (
+	// lookAgain is how long polls leave an account alone that GitHub rejects, unless its token changes.
+	lookAgain = 10 * time.Minute
+	// holdToken is how long polls use a token that they were given. To get it may be a request to the cluster.
+	holdToken = 10 * time.Second
+)
 
 // An account signs requests for the API's own host, with all of the transport below it.
 type account struct {
@@ -46,6 +51,13 @@ type account struct {
 
 	mu   sync.Mutex
 	dead *death // nil while GitHub takes the credential
+	held held
+}
+
+// held is a token that polls use until it is to be asked for again.
+type held struct {
+	value string
+	until time.Time
 }
 
 // A death is a credential that GitHub has rejected.
@@ -79,7 +91,7 @@ func (a *account) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx := req.Context()
 	for try := 0; ; try++ {
-		value, err := credential(ctx, a.token)
+		value, err := a.credential(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -128,8 +140,31 @@ func (a *account) again(ctx context.Context, value string, status, try int) bool
 	case a.minter != nil:
 		return a.minter.rejected(ctx, value, status, try)
 	}
-	now, err := credential(ctx, a.token)
-	return try == 0 && status == http.StatusUnauthorized && err == nil && now != value
+	if try > 0 || status != http.StatusUnauthorized {
+		return false
+	}
+	a.mu.Lock()
+	a.held = held{}
+	a.mu.Unlock()
+	now, err := a.credential(ctx)
+	return err == nil && now != value
+}
+
+// credential is the token to use.
+func (a *account) credential(ctx context.Context) (string, error) {
+	a.mu.Lock()
+	known, usable := a.held, a.dead == nil && a.minter == nil
+	a.mu.Unlock()
+	if usable && mannerOf(ctx).poll && a.clock.now().Before(known.until) {
+		return known.value, nil
+	}
+	value, err := credential(ctx, a.token)
+	if err == nil {
+		a.mu.Lock()
+		a.held = held{value, a.clock.now().Add(a.clock.own(holdToken))}
+		a.mu.Unlock()
+	}
+	return value, err
 }
 
 // A deadError is a credential that GitHub rejected before.

@@ -39,7 +39,7 @@ func polling(t *testing.T) *poll {
 	}
 	var err error
 	p.Reader, err = github.NewReader(github.ReaderConfig{
-		BaseURL: strings.TrimSuffix(p.hub.APIURL(), "/api/v3/"), Factor: 1000,
+		BaseURL: strings.TrimSuffix(p.hub.APIURL(), "/api/v3/"), Factor: 1e6,
 		Accounts: []github.Account{{Name: "one", Token: func(context.Context) (string, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()

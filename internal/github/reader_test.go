@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -94,6 +95,7 @@ func TestARejectedCredential(t *testing.T) {
 		if r.Status().Accounts[0].State != Good || !strings.Contains(log.String(), "takes ferry's credential again") || strings.Contains(log.String(), token) {
 			t.Errorf("%+v, log:\n%s", r.Status().Accounts[0], &log)
 		}
+		time.Sleep(holdToken)
 		key.set("old") // until it is read again
 		reads := 0
 		r.accounts[0].token = func(ctx context.Context) (string, error) {
@@ -103,6 +105,7 @@ func TestARejectedCredential(t *testing.T) {
 			return key.token(ctx)
 		}
 		pulls(t, r, "acme/another")
+		time.Sleep(holdToken)
 		key.set("")
 		r.accounts[0].token = key.token
 		if f := faultOf(t, r, "acme/fleet"); f.Trouble != watch.Unauthorised || !strings.Contains(f.Reason, "empty or malformed") {
@@ -450,6 +453,35 @@ func TestNothingShowsAToken(t *testing.T) {
 		}
 		if i := bytes.Index(told.Bytes(), []byte("canary")); i >= 0 {
 			t.Errorf("shown: %s", told.Bytes()[max(0, i-500):i+20])
+		}
+	})
+}
+
+// TestATokenIsNotAskedForByEachPoll: it may be in a Secret, which is a request to the cluster.
+func TestATokenIsNotAskedForByEachPoll(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		asked, key := 0, &turning{value: token}
+		o := &origin{answer: func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") == "Bearer revoked" {
+				say(401, message("Bad credentials"))(w, r)
+				return
+			}
+			say(200, "["+item(1, "one")+"]")(w, r)
+		}}
+		r := readerOf(t, o, Account{Token: func(ctx context.Context) (string, error) {
+			asked++
+			return key.token(ctx)
+		}})
+		for range 10 {
+			pulls(t, r, "acme/fleet")
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times for 10 polls", asked)
+		}
+		r.accounts[0].held.value = "revoked" // and replaced where it is kept
+		pulls(t, r, "acme/fleet")
+		if after := o.seen()[10:]; !slices.Equal(after, []int{401, 200}) || asked != 2 {
+			t.Errorf("asked %d times, answers %v", asked, after)
 		}
 	})
 }

@@ -151,7 +151,7 @@ func (r *record) pack(z *gzip.Writer) ([]byte, error) {
 	if err := errors.Join(json.NewEncoder(z).Encode(r), z.Close()); err != nil {
 		return nil, fmt.Errorf("write record of %s: %w", r.Name, err)
 	}
-	packed := b.Bytes()
+	packed := bytes.Clone(b.Bytes()) // without the room to grow
 	binary.BigEndian.PutUint32(packed, uint32(len(packed)-4))
 	return packed, nil
 }

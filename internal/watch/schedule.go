@@ -75,21 +75,28 @@ func troubleOf(err error) Trouble {
 func (w *Watcher) schedule(ctx context.Context) {
 	var looks sync.WaitGroup
 	defer looks.Wait()
+	due := make(chan *watched)
+	defer close(due)
 	free := make(chan struct{}, concurrent)
+	for range concurrent {
+		looks.Go(func() {
+			for s := range due {
+				w.visit(ctx, s)
+				<-free
+			}
+		})
+	}
 	for {
 		select {
 		case free <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
-		s := w.await(ctx)
+		s := w.await(ctx) // the most urgent when somebody is free for it
 		if s == nil {
 			return
 		}
-		looks.Go(func() {
-			defer func() { <-free }()
-			w.visit(ctx, s)
-		})
+		due <- s
 	}
 }
 

@@ -259,7 +259,7 @@ func (s *state) prepare(home *shard, name string, generation uint64, change func
 }
 
 func (p *prepared) pack(z *gzip.Writer) error {
-	p.data = []byte(header)
+	all := [][]byte{[]byte(header)}
 	for _, n := range slices.Sorted(maps.Keys(p.now)) {
 		if p.packed[n] == nil {
 			packed, err := p.now[n].pack(z)
@@ -268,8 +268,9 @@ func (p *prepared) pack(z *gzip.Writer) error {
 			}
 			p.packed[n] = packed
 		}
-		p.data = append(p.data, p.packed[n]...)
+		all = append(all, p.packed[n])
 	}
+	p.data = slices.Concat(all...)
 	return nil
 }
 
