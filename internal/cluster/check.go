@@ -32,6 +32,7 @@ const (
 	withoutHelm  = "Without it there are no HelmReleases to promote."
 	withoutOCI   = "Without it nothing comes from OCI repositories."
 	withoutMaps  = "Without that ferry knows neither the values nor the variables that ConfigMaps hold."
+	withoutState = "Without that ferry's source tells nothing, if it is the same user there."
 	withoutRobot = "Without that no card can say whether image automation would undo a change."
 )
 
@@ -70,6 +71,13 @@ func (f *Fleet) ProbeHome(ctx context.Context, environments []string) operation.
 	for _, ref := range secrets {
 		right := operation.Right{Verb: "get", Resource: "secrets", Namespace: ref.Namespace, Name: ref.Name}
 		if !slices.Contains(rights, right) {
+			rights = append(rights, right)
+		}
+	}
+	if f.kept != "" {
+		for _, verb := range stateVerbs {
+			right := right(configMaps, verb)
+			right.Namespace, right.Without = f.kept, withoutState
 			rights = append(rights, right)
 		}
 	}

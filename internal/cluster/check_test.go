@@ -205,6 +205,12 @@ func TestTwoClustersAreProbedApart(t *testing.T) {
 			t.Errorf("%s: %s", environment, diff)
 		}
 	}
+	f.ExpectSource("chatops")
+	want := []string{"create configmaps in namespace chatops", "get configmaps in namespace chatops", "get namespaces kube-system",
+		"get secrets github in namespace ferry", "list configmaps in namespace chatops", "update configmaps in namespace chatops"}
+	if diff := cmp.Diff(want, lacks(f.ProbeHome(t.Context(), nil))); diff != "" {
+		t.Errorf("with a source: %s", diff)
+	}
 }
 
 // TestAnAPIServerSendsNobodyElsewhere: what it says is taken from itself alone.

@@ -79,6 +79,7 @@ type Fleet struct {
 	impersonate  rest.ImpersonationConfig
 	environments []Environment
 	secrets      []SecretRef // that Secret is asked for
+	kept         string      // namespace of what ferry's source keeps; empty: that is not known
 	now          func() time.Time
 	open         func(*rest.Config) (client.Client, error)
 
@@ -92,6 +93,9 @@ func UseLogger(log *slog.Logger) {
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log)
 }
+
+// ExpectSource tells ProbeHome of a namespace in which ferry's source keeps its state. It is called before the Fleet is used.
+func (f *Fleet) ExpectSource(namespace string) { f.kept = namespace }
 
 // New makes a Fleet from the kubeconfig that the host passed and the environments in configuration order. The user and
 // groups that the host's kubeconfig impersonates are impersonated in every cluster but those with AsItself. Without a kubeconfig it returns a

@@ -25,6 +25,9 @@ const (
 	stateKey    = "state"
 )
 
+// stateVerbs are what a State needs to be allowed with ConfigMaps.
+var stateVerbs = []string{"get", "list", "create", "update"}
+
 // A State keeps what a source of ferry's has to remember, in ConfigMaps of a namespace of the home cluster that are called
 // ferry-SOURCE-SHARD. It implements watch.Store: resourceVersion decides who wins. Beside the shards it keeps documents
 // by name. Its refusals say which right is missing.
@@ -122,7 +125,7 @@ func (s *State) refuse(ctx context.Context, verb, name string, err error) error 
 		return &gitops.Refusal{Code: gitops.Denied, Cause: err,
 			Reason: fmt.Sprintf("ferry may not %s the ConfigMap %s in namespace %s of the home cluster, where its source keeps what it saw and told. Grant it with a role:", verb, s.object(name), s.namespace),
 			Snippet: strings.Join([]string{
-				"kubectl create role ferry-state --namespace " + s.namespace + " --verb get,list,create,update --resource configmaps",
+				"kubectl create role ferry-state --namespace " + s.namespace + " --verb " + strings.Join(stateVerbs, ",") + " --resource configmaps",
 				"kubectl create rolebinding ferry-state --namespace " + s.namespace + " --role ferry-state" + s.fleet.subjects(),
 			}, "\n")}
 	}

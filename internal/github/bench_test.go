@@ -235,7 +235,11 @@ func BenchmarkThousandRepositories(b *testing.B) {
 			address := benchmarkHub(b)
 			for b.Loop() {
 				before := resident(b)
-				r, err := NewReader(ReaderConfig{BaseURL: address, Factor: 1e6, CacheDir: folder,
+				var disk *Disk
+				if folder != "" {
+					disk = diskOf(b, folder)
+				}
+				r, err := NewReader(ReaderConfig{BaseURL: address, Factor: 1e6, Disk: disk,
 					Accounts: []Account{{Token: func(context.Context) (string, error) { return token, nil }}}}, slog.New(slog.DiscardHandler))
 				if err != nil {
 					b.Fatal(err)

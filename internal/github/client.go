@@ -86,7 +86,7 @@ func New(config Config, log *slog.Logger) (*Client, error) {
 	}
 	apiURL, graphqlURL := endpoints(root)
 	clock := newClock(1)
-	conditional := newConditional(newStore(commandCache, nil), clock, log)
+	conditional := newConditional(newStore(commandCache, commandCache, nil), clock, log)
 	account := newAccount(Account{Token: config.Token, App: config.App}, apiURL, network(), conditional, clock, log)
 	c := &Client{
 		config: config, clock: clock, token: account.token, graphql: graphqlURL.String(), root: strings.TrimSuffix(root.String(), "/"),

@@ -104,7 +104,7 @@ func TestBodiesOfTwoAccountsDoNotMix(t *testing.T) {
 						say(200, fmt.Sprintf(`[%s]`, item(1, "for "+r.Header.Get("Authorization"))))(w, r)
 					}
 				}}
-				c := newConditional(newStore(pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
+				c := newConditional(newStore(pollCache, pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
 				clients := []*http.Client{through(c, o, "anna"), through(c, o, "berta"), through(c, o, "blind")}
 				var wg sync.WaitGroup
 				for range 5 {
@@ -208,7 +208,7 @@ func TestNothingHasChangedOfNothing(t *testing.T) {
 			}
 			say(200, `{"a": 1}`)(w, r)
 		}}
-		c := newConditional(newStore(pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
+		c := newConditional(newStore(pollCache, pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
 		client := through(c, o, token)
 		get(t, client, "https://api.github.com/x")
 		for _, at := range c.store.entries {
@@ -249,7 +249,7 @@ func TestOthersSeeAnOrdinaryAnswer(t *testing.T) {
 			}
 			say(200, `[1, 2]`)(w, r)
 		}}
-		c := newConditional(newStore(pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
+		c := newConditional(newStore(pollCache, pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
 		client := through(c, o, token)
 		for left := 9; left > 6; left-- {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.github.com/x", nil)
@@ -307,7 +307,7 @@ func TestDifferentRequestsAreKeptApart(t *testing.T) {
 func TestPollsForTheSameAtTheSameTimeAreOneRequest(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		o := &origin{etag: etags["weak"], delay: time.Second, answer: say(200, `[1]`)}
-		c := newConditional(newStore(pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
+		c := newConditional(newStore(pollCache, pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
 		client, stranger := through(c, o, token), through(c, o, "another")
 		var wg sync.WaitGroup
 		poll := func(ctx context.Context, client *http.Client, fails bool) {
@@ -366,7 +366,7 @@ func TestAlgorithmThatChanges(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		number := 0
 		o := &origin{etag: etags["computable"], answer: func(w http.ResponseWriter, r *http.Request) { say(200, fmt.Sprintf("[%d]", number))(w, r) }}
-		c := newConditional(newStore(pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
+		c := newConditional(newStore(pollCache, pollCache, nil), newClock(1), slog.New(slog.DiscardHandler))
 		client := through(c, o, token)
 		changed := func() {
 			number++
@@ -406,7 +406,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			say(200, fmt.Sprintf("%q", hexSum([]byte(r.URL.Path))))(w, r)
 		}}
 		const limit = 50_000
-		c := newConditional(newStore(limit, nil), newClock(1), slog.New(slog.DiscardHandler))
+		c := newConditional(newStore(limit, limit, nil), newClock(1), slog.New(slog.DiscardHandler))
 		client := through(c, o, token)
 		for i := range 200 {
 			get(t, client, "https://api.github.com/"+fmt.Sprint(i))
@@ -465,15 +465,24 @@ func TestBodiesGoFirst(t *testing.T) {
 	})
 }
 
+func diskOf(t testing.TB, folder string) *Disk {
+	t.Helper()
+	d, err := OpenDisk(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 // TestAnswersOutliveTheProcess, but for those that are spoilt.
 func TestAnswersOutliveTheProcess(t *testing.T) {
 	virtual(t, func(t *testing.T) {
-		folder := t.TempDir()
+		folder := filepath.Join(t.TempDir(), "not", "there", "yet")
 		o := &origin{etag: etags["computable"], answer: func(w http.ResponseWriter, r *http.Request) {
 			say(200, "["+item(1, r.URL.Path)+"]")(w, r)
 		}}
 		start := func(value string) *Reader {
-			r, err := newReader(ReaderConfig{CacheDir: folder, Accounts: []Account{{Token: (&turning{value: value}).token}}}, o, slog.New(slog.DiscardHandler))
+			r, err := newReader(ReaderConfig{Disk: diskOf(t, folder), Accounts: []Account{{Token: (&turning{value: value}).token}}}, o, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -532,11 +541,9 @@ func TestAnswersOutliveTheProcess(t *testing.T) {
 
 func TestDiskIsBounded(t *testing.T) {
 	folder := t.TempDir()
-	d, err := openDisk(folder, 4000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStore(pollCache, d)
+	d := diskOf(t, folder)
+	d.limit = 4000
+	s := newStore(pollCache, pollCache, d)
 	keep := func(s *store, from, to int) {
 		for i := from; i < to; i++ {
 			raw := []byte(rand.Text())
@@ -561,7 +568,7 @@ func TestDiskIsBounded(t *testing.T) {
 	if n := size(); n > 4000 || n < 2000 {
 		t.Errorf("%d bytes", n)
 	}
-	again := newStore(pollCache, d)
+	again := newStore(pollCache, pollCache, d)
 	if e := again.find(sha256.Sum256([]byte{49})); e == nil {
 		t.Error("the newest is not there any more")
 	} else if _, err := again.body(e); err != nil {
@@ -570,6 +577,23 @@ func TestDiskIsBounded(t *testing.T) {
 	keep(again, 50, 60)
 	if n := size(); n > 4000 {
 		t.Errorf("%d bytes", n)
+	}
+}
+
+// TestOldAnswersGo when a folder is opened: nobody may ask for them any more.
+func TestOldAnswersGo(t *testing.T) {
+	folder := t.TempDir()
+	for i, age := range []time.Duration{time.Hour, diskAge + time.Hour} {
+		s := newStore(pollCache, pollCache, diskOf(t, folder))
+		key := sha256.Sum256([]byte{byte(i)})
+		s.keep(key, entry{etag: `"e"`}, []byte("one"), true)
+		when := time.Now().Add(-age)
+		if err := os.Chtimes(filepath.Join(folder, diskName, fileName(key)), when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files := diskOf(t, folder).list(); len(files) != 1 || files[0].key != sha256.Sum256([]byte{0}) {
+		t.Errorf("%v", files)
 	}
 }
 
@@ -582,14 +606,14 @@ func TestAFolderThatIsOpenToOthers(t *testing.T) {
 	if err := os.Chmod(filepath.Join(folder, diskName), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openDisk(folder, 1); err == nil {
+	if _, err := OpenDisk(folder); err == nil {
 		t.Error("open to all")
 	}
 	elsewhere := t.TempDir()
 	if err := os.Symlink(t.TempDir(), filepath.Join(elsewhere, diskName)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openDisk(elsewhere, 1); err == nil {
+	if _, err := OpenDisk(elsewhere); err == nil {
 		t.Error("a link")
 	}
 }

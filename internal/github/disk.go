@@ -16,18 +16,22 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // diskName is the folder that ferry makes within the one it is given, which others may be able to write to.
 const diskName = "ferry-answers"
 
-// A disk keeps answers in a folder, a file for each. A file is not written over but replaced, and one that is spoilt
+// diskAge is how old a file may be that a process before has left: its address may be asked for no more.
+const diskAge = 7 * 24 * time.Hour
+
+// A Disk keeps answers in a folder, a file for each. A file is not written over but replaced, and one that is spoilt
 // counts as none: its loss costs one full answer.
 //
 //	line 1: SHA-256 of what follows, in hexadecimal
 //	line 2: a diskEntry in JSON
 //	then:   the body, packed
-type disk struct {
+type Disk struct {
 	root  *os.Root
 	limit int64 // bytes
 }
@@ -45,9 +49,12 @@ type diskFile struct {
 	when int64
 }
 
-// openDisk opens the folder, or makes it. Nobody else may look into it.
-func openDisk(folder string, limit int64) (*disk, error) {
+// OpenDisk opens a folder of ferry's own within the one of that path, or makes both. Nobody else may look into it.
+func OpenDisk(folder string) (*Disk, error) {
 	path := filepath.Join(folder, diskName)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("make a folder for GitHub's answers: %w", err)
+	}
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make a folder for GitHub's answers: %w", err)
 	}
@@ -63,11 +70,11 @@ func openDisk(folder string, limit int64) (*disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the folder for GitHub's answers: %w", err)
 	}
-	return &disk{root: root, limit: limit}, nil
+	return &Disk{root: root, limit: diskCache}, nil
 }
 
 // list returns the files that are there, the oldest first, and removes what is none of ours.
-func (d *disk) list() (files []diskFile) {
+func (d *Disk) list() (files []diskFile) {
 	entries, err := fs.ReadDir(d.root.FS(), ".")
 	if err != nil {
 		return nil
@@ -75,8 +82,8 @@ func (d *disk) list() (files []diskFile) {
 	for _, e := range entries {
 		name, err := hex.DecodeString(e.Name())
 		about, gone := e.Info()
-		if err != nil || gone != nil || len(name) != sha256.Size || !about.Mode().IsRegular() {
-			_ = d.root.RemoveAll(e.Name()) // half written, when the process ended
+		if err != nil || gone != nil || len(name) != sha256.Size || !about.Mode().IsRegular() || time.Since(about.ModTime()) > diskAge {
+			_ = d.root.RemoveAll(e.Name()) // old, or half written when the process ended
 			continue
 		}
 		files = append(files, diskFile{digest(name), about.Size(), about.ModTime().UnixNano()})
@@ -88,7 +95,7 @@ func (d *disk) list() (files []diskFile) {
 func fileName(key digest) string { return hex.EncodeToString(key[:]) }
 
 // read returns an entry without its body, and the body as it is packed.
-func (d *disk) read(key digest) (entry, []byte, error) {
+func (d *Disk) read(key digest) (entry, []byte, error) {
 	f, err := d.root.Open(fileName(key))
 	if err != nil {
 		return entry{}, nil, err
@@ -112,7 +119,7 @@ func (d *disk) read(key digest) (entry, []byte, error) {
 }
 
 // write replaces the file of an entry, and returns its size.
-func (d *disk) write(e entry, packed []byte) (int64, error) {
+func (d *Disk) write(e entry, packed []byte) (int64, error) {
 	head, err := json.Marshal(diskEntry{e.auth[:], e.sum[:], e.etag, e.vary, e.link, e.kind, e.size})
 	if err != nil {
 		return 0, err
@@ -132,7 +139,7 @@ func (d *disk) write(e entry, packed []byte) (int64, error) {
 	return int64(len(content)), nil
 }
 
-func (d *disk) remove(key digest) { _ = d.root.Remove(fileName(key)) }
+func (d *Disk) remove(key digest) { _ = d.root.Remove(fileName(key)) }
 
 func hexSum(b []byte) string {
 	sum := sha256.Sum256(b)

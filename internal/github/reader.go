@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	pollCache     = 64 << 20  // bytes of answers in memory
-	diskCache     = 256 << 20 // and on disk
+	pollCache     = 32 << 20  // bytes of what is known of answers, in memory
+	pollBodies    = 4 << 20   // of their bodies, packed, where there is no disk
+	diskCache     = 128 << 20 // on disk
 	maxFiles      = 3000      // GitHub lists no more of a pull request
 	filesPages    = maxFiles/perPage + 1
 	pollPage      = 10        // pull requests, 15 to 22 KB each
@@ -34,8 +35,8 @@ type ReaderConfig struct {
 	BaseURL string
 	// Accounts are tried in their order, those first that name the owner of a repository.
 	Accounts []Account
-	// CacheDir is where answers are kept that outlive the process; empty: nowhere. A folder of ferry's own is made in it.
-	CacheDir string
+	// Disk is where answers are kept that outlive the process; nil: in memory, with few of their bodies.
+	Disk *Disk
 	// Factor divides ferry's own times, for trials; 0 is 1.
 	Factor float64
 }
@@ -74,8 +75,7 @@ type told struct {
 	open       bool
 }
 
-// NewReader checks the configuration; it makes no request. A folder for answers that cannot be used is no error: it is
-// logged.
+// NewReader checks the configuration; it makes no request.
 func NewReader(config ReaderConfig, log *slog.Logger) (*Reader, error) {
 	return newReader(config, network(), log)
 }
@@ -88,15 +88,9 @@ func newReader(config ReaderConfig, network http.RoundTripper, log *slog.Logger)
 	if len(config.Accounts) == 0 {
 		return nil, errors.New("no credential for GitHub")
 	}
-	var d *disk
-	if config.CacheDir != "" {
-		if d, err = openDisk(config.CacheDir, diskCache); err != nil {
-			log.Warn("GitHub's answers are kept in memory alone", "error", err)
-		}
-	}
 	api, _ := endpoints(root)
 	clock := newClock(config.Factor)
-	r := &Reader{api: api, clock: clock, log: log, cache: newConditional(newStore(pollCache, d), clock, log),
+	r := &Reader{api: api, clock: clock, log: log, cache: newConditional(newStore(pollCache, pollBodies, config.Disk), clock, log),
 		told: map[told]digest{}, ids: map[string]identity{}, moved: map[string]move{}, uncovered: map[string]time.Time{}}
 	for _, a := range config.Accounts {
 		r.accounts = append(r.accounts, newAccount(a, api, network, r.cache, clock, log))

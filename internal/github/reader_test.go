@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -421,7 +421,7 @@ func TestNothingShowsAToken(t *testing.T) {
 			say(429, message("no")), say(500, ""), say(503, "", "Retry-After", "1"),
 		} {
 			key := &turning{value: token}
-			r, err := newReader(ReaderConfig{CacheDir: folder, Accounts: []Account{{Name: "one", Token: key.token}, {Name: "two", Token: key.token}}}, o, log)
+			r, err := newReader(ReaderConfig{Disk: diskOf(t, folder), Accounts: []Account{{Name: "one", Token: key.token}, {Name: "two", Token: key.token}}}, o, log)
 			if err != nil {
 				t.Fatal(err)
 			}

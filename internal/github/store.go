@@ -40,15 +40,16 @@ func (e *entry) whole() bool { return e.packed != nil || e.disk > 0 }
 // A store keeps answers within bounds; those that were not asked for longest go first. Without their bodies, which go
 // before the rest, polls still learn that nothing has changed. With a disk the bodies are there alone.
 type store struct {
-	limit int64 // bytes of memory
-	disk  *disk // nil without
+	limit, room int64 // bytes of memory, and of that for bodies
+	disk        *Disk // nil without
 
 	mu      sync.Mutex
 	entries map[digest]*place
 	recent  *list.List // of all places, the latest at the front
 	bodies  *list.List // of those whose body is in memory, too
-	memory  int64
-	files   int64 // bytes
+	memory  int64      // bytes
+	packed  int64      // of bodies, of that
+	files   int64      // bytes on disk
 
 	packing sync.Mutex // one at a time: a packer has 1 MB
 	packer  *flate.Writer
@@ -60,8 +61,8 @@ type place struct {
 	recent, body *list.Element // body is nil where it is not in memory
 }
 
-func newStore(limit int64, d *disk) *store {
-	s := &store{limit: limit, disk: d, entries: map[digest]*place{}, recent: list.New(), bodies: list.New()}
+func newStore(limit, room int64, d *Disk) *store {
+	s := &store{limit: limit, room: room, disk: d, entries: map[digest]*place{}, recent: list.New(), bodies: list.New()}
 	if d != nil {
 		for _, f := range d.list() {
 			s.put(&entry{key: f.key, disk: f.size, stub: true})
@@ -141,7 +142,7 @@ func (s *store) put(e *entry) {
 	}
 	s.recent.MoveToFront(at.recent)
 	s.fill(at, e)
-	for s.memory > s.limit && s.bodies.Len() > 0 {
+	for (s.memory > s.limit || s.packed > s.room) && s.bodies.Len() > 0 {
 		at := s.bodies.Back().Value.(*place)
 		without := *at.entry
 		without.packed = nil
@@ -155,6 +156,7 @@ func (s *store) put(e *entry) {
 // fill replaces what is in a place. It needs the lock.
 func (s *store) fill(at *place, e *entry) {
 	s.memory += int64(len(e.packed)+len(e.link)) - int64(len(at.entry.packed)+len(at.entry.link))
+	s.packed += int64(len(e.packed)) - int64(len(at.entry.packed))
 	s.files += e.disk - at.entry.disk
 	at.entry = e
 	if at.body != nil {

@@ -31,7 +31,7 @@ type Source struct {
 	Environments []Place      `json:"environments,omitzero" jsonschema:"where environments lie in repositories, so that a message says which of them a pull request touches"`
 	Blueprints   string       `json:"blueprints,omitempty" jsonschema:"messages in the place of ferry's own: the absolute path of a folder, git::https://HOST/REPOSITORY.git//FOLDER?ref=COMMIT, or https://HOST/FILE.tar.gz//FOLDER?checksum=sha256:SUM"`
 	StateDir     string       `json:"stateDir,omitempty" jsonschema:"an absolute path: where state is kept in the place of the home cluster, if the plugin gets no kubeconfig"`
-	CacheDir     string       `json:"cacheDir,omitempty" jsonschema:"an absolute path: where GitHub's answers are kept, so that a restart costs nothing; nowhere where absent"`
+	CacheDir     string       `json:"cacheDir,omitempty" jsonschema:"an absolute path: where GitHub's answers are kept, so that a restart costs nothing; where absent, beside the state or in the temporary folder"`
 	Budget       Budget       `json:"budget,omitzero" jsonschema:"how much GitHub is asked"`
 	Metrics      Metrics      `json:"metrics,omitzero" jsonschema:"figures for Prometheus"`
 }

@@ -143,6 +143,9 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if err != nil {
 		return chatops.Core{}, err
 	}
+	if c.StateDir == "" {
+		fleet.ExpectSource(c.Namespace)
+	}
 	secret := func(ctx context.Context, key config.SecretKey) ([]byte, error) {
 		return fleet.Secret(ctx, cluster.SecretRef(key), "ferry's credential for GitHub")
 	}

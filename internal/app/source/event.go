@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"runtime/debug"
 	"strings"
 
 	"github.com/ferry-chatops/ferry/internal/blueprint"
@@ -17,8 +16,6 @@ import (
 	plugin "github.com/ferry-chatops/ferry/internal/plugin/source"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
-
-func stack() string { return string(debug.Stack()) }
 
 // event shows what happened. Whatever is wrong with it, there is a message: the next event waits behind it.
 func (s *Sources) event(ctx context.Context, w *watching, e watch.Event, interactive bool) plugin.Event {

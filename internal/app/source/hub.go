@@ -1,12 +1,14 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 
 	"github.com/ferry-chatops/ferry/internal/app/config"
 	"github.com/ferry-chatops/ferry/internal/github"
+	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
@@ -16,8 +18,26 @@ type hub interface {
 	Status() github.Status
 }
 
-func openHub(c config.Source, accounts []github.Account, log *slog.Logger) (hub, error) {
-	return github.NewReader(github.ReaderConfig{BaseURL: c.GitHub.BaseURL, Accounts: accounts, CacheDir: c.CacheDir, Factor: c.Budget.Factor}, log)
+func openHub(c config.Source, accounts []github.Account, disk *github.Disk, log *slog.Logger) (hub, error) {
+	return github.NewReader(github.ReaderConfig{BaseURL: c.GitHub.BaseURL, Accounts: accounts, Disk: disk, Factor: c.Budget.Factor}, log)
+}
+
+// openDisk opens the folder of the configuration for GitHub's answers, else one that comes without being asked for. The error
+// is a Refusal, of the former; without a disk answers are kept in memory.
+func openDisk(configured, otherwise string, log *slog.Logger) (*github.Disk, error) {
+	if configured == "" && otherwise == "" {
+		return nil, nil
+	}
+	disk, err := github.OpenDisk(cmp.Or(configured, otherwise))
+	switch {
+	case err == nil:
+		return disk, nil
+	case configured == "":
+		log.Warn("GitHub's answers are kept in memory alone", "error", err)
+		return nil, nil
+	}
+	return nil, &gitops.Refusal{Code: gitops.Config, Cause: err, Title: "The cacheDir of ferry's source is not used",
+		Reason: fmt.Sprintf("GitHub's answers are kept in memory, so after a restart they are read anew. ferry could not %v. Name a folder that ferry can make or write to, and nobody else can.", err)}
 }
 
 // accounts are those of a configuration: one for each credential.

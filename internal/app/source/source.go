@@ -13,6 +13,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -44,6 +46,8 @@ func Serve(version string, stderr io.Writer) error {
 		return err
 	}
 	defer sources.Close() // a temporary directory, at the end of the process
+	// Most of what is read is done with at once. By Go's default the heap would grow to twice of what stays.
+	debug.SetGCPercent(30)
 	// git is found: from now on no library starts anything by its name.
 	if err := os.Setenv("PATH", ""); err != nil {
 		return fmt.Errorf("empty PATH: %w", err)
@@ -80,10 +84,11 @@ type Sources struct {
 	trees   *git.Trees
 	shown   *overrides.Loader
 	now     func() time.Time
-	hub     func(config.Source, []github.Account, *slog.Logger) (hub, error)
+	hub     func(config.Source, []github.Account, *github.Disk, *slog.Logger) (hub, error)
 
 	mu       sync.Mutex
 	watching map[string]*watching
+	leaving  map[string]<-chan struct{} // closed when what was followed before has ended
 }
 
 // New makes Sources; the caller closes them.
@@ -98,7 +103,7 @@ func New(version string, log *slog.Logger) (*Sources, error) {
 	}
 	return &Sources{
 		version: version, chat: &chatops.Chat{Blueprints: set, Log: log, Now: time.Now}, log: log, trees: trees, now: time.Now, hub: openHub,
-		shown: overrides.New(set, trees.Tree, time.Now, log), watching: map[string]*watching{},
+		shown: overrides.New(set, trees.Tree, time.Now, log), watching: map[string]*watching{}, leaving: map[string]<-chan struct{}{},
 	}, nil
 }
 
@@ -219,27 +224,35 @@ func (s *Sources) enter(in plugin.Input) *watching {
 	defer s.mu.Unlock()
 	w := s.watching[key(in)]
 	if w == nil {
-		w = s.open(in)
+		w = s.open(in, s.leaving[key(in)])
 		s.watching[key(in)] = w
 	}
 	w.streams++
 	return w
 }
 
-// leave ends what is followed with the last stream.
+// leave ends what is followed with the last stream. What it has yet to save takes seconds, in which others go on.
 func (s *Sources) leave(in plugin.Input, w *watching) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if w.streams--; w.streams > 0 {
+		s.mu.Unlock()
 		return
 	}
 	delete(s.watching, key(in))
+	s.leaving[key(in)] = w.ended
+	s.mu.Unlock()
 	w.stop()
 	<-w.ended
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving[key(in)] == w.ended {
+		delete(s.leaving, key(in))
+	}
 }
 
-// open begins to follow. What is wrong with the configuration is in the notices; the rest is followed.
-func (s *Sources) open(in plugin.Input) *watching {
+// open begins to follow, once what was followed before by the same configuration has ended; nil: nothing was. What is wrong
+// with the configuration is in the notices; the rest is followed.
+func (s *Sources) open(in plugin.Input, former <-chan struct{}) *watching {
 	ctx, stop := context.WithCancel(context.Background())
 	w := &watching{stop: stop, ended: make(chan struct{})}
 	notice := func(err error) {
@@ -259,7 +272,11 @@ func (s *Sources) open(in plugin.Input) *watching {
 		notice(err)
 	}
 	if len(w.config.Repositories) > 0 && w.state.store != nil {
-		if err := s.follow(w, secret); err != nil {
+		disk, err := openDisk(w.config.CacheDir, w.state.answers, s.log)
+		if err != nil {
+			notice(err)
+		}
+		if err := s.follow(w, disk, secret); err != nil {
 			notice(err)
 		}
 	}
@@ -270,15 +287,18 @@ func (s *Sources) open(in plugin.Input) *watching {
 	first := w.renew()
 	go func() {
 		defer close(w.ended)
+		if former != nil {
+			<-former
+		}
 		s.run(ctx, w, in.Source, first)
 	}()
 	return w
 }
 
 // follow makes the watcher and what shows its events.
-func (s *Sources) follow(w *watching, secret config.ReadSecret) (err error) {
+func (s *Sources) follow(w *watching, disk *github.Disk, secret config.ReadSecret) (err error) {
 	all := accounts(w.config.GitHub, secret)
-	if w.hub, err = s.hub(w.config, all, s.log); err != nil {
+	if w.hub, err = s.hub(w.config, all, disk, s.log); err != nil {
 		return err
 	}
 	w.reacher = &reacher{places: w.config.Environments, repository: s.repositories(w.config, all)}
@@ -379,13 +399,16 @@ func (w *watching) openState(in plugin.Input) (config.ReadSecret, error) {
 		}
 		home := fleet.State(cmp.Or(w.config.Namespace, "ferry"), name) // what cannot be read names none
 		w.state.store, w.state.records = home, home
-		w.state.journal = journal(in, name)
+		if dir := scratch(); dir != "" {
+			w.state.journal, w.state.answers = journal(in, dir, name), filepath.Join(dir, name)
+		}
 		return func(ctx context.Context, key config.SecretKey) ([]byte, error) {
 			return fleet.Secret(ctx, cluster.SecretRef(key), "ferry's credential for GitHub")
 		}, nil
 	case w.config.StateDir != "":
 		directory := filesOf(w.config.StateDir, name)
-		w.state.store, w.state.records, w.state.journal = &watch.Files{Directory: directory.path}, directory, directory.journal()
+		w.state.store, w.state.records = &watch.Files{Directory: directory.path}, directory
+		w.state.journal, w.state.answers = directory.journal(), directory.path
 		return noSecret, nil
 	default:
 		memory := newMemory()
@@ -435,7 +458,7 @@ func stateName(source string) string {
 func guarded(log *slog.Logger, do func()) (panicked bool) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			log.Error("panic", "panic", fmt.Sprint(cause), "stack", stack())
+			log.Error("panic", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 			panicked = true
 		}
 	}()

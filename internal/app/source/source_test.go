@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,18 +41,22 @@ type pulls struct {
 	fault error
 	looks int
 	at    chan struct{} // takes a token for each look
+	stuck chan struct{} // looks do not end before it is closed; nil: they do
 }
 
 func newPulls() *pulls { return &pulls{at: make(chan struct{}, 1000)} }
 
 func (p *pulls) Pulls(_ context.Context, request watch.Request) (watch.Page, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.looks++
 	select {
 	case p.at <- struct{}{}:
 	default:
 	}
+	if p.stuck != nil {
+		<-p.stuck
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looks++
 	page := watch.Page{Repository: 1, Name: "acme/fleet"}
 	for _, one := range p.all {
 		if !request.Open || one.State == "open" {
@@ -103,7 +108,7 @@ func begin(t *testing.T, from *pulls) (*Sources, *int) {
 		t.Fatal(err)
 	}
 	opened := new(int)
-	s.hub = func(config.Source, []github.Account, *slog.Logger) (hub, error) {
+	s.hub = func(config.Source, []github.Account, *github.Disk, *slog.Logger) (hub, error) {
 		*opened++
 		return from, nil
 	}
@@ -316,6 +321,7 @@ func TestNothingToFollowIsToldAndNothingElseHappens(t *testing.T) {
 		"a broken kubeconfig":  {plugin.Input{Configs: quick(t, fleet), Kubeconfig: []byte("{canary")}, "is not a kubeconfig"},
 		"neither place":        {plugin.Input{Configs: [][]byte{[]byte(fleet + "\nbudget: {factor: 100}")}}, "neither a kubeconfig nor a stateDir"},
 		"a missing blueprint":  {plugin.Input{Configs: quick(t, "repositories: [{name: acme/fleet, on: {pullRequests: [{notificationTemplate: {blueprint: /nowhere/x.yaml}}]}}]")}, "/nowhere/x.yaml"},
+		"a cacheDir in a file": {plugin.Input{Configs: quick(t, fleet+"\ncacheDir: /dev/null/x")}, "The cacheDir of ferry's source is not used"},
 		"a wrong kind of list": {plugin.Input{Configs: quick(t, "repositories: {acme/fleet: {}}")}, "repositories: a list"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -356,6 +362,38 @@ func TestProblemsAreToldOnceAndTheirEnd(t *testing.T) {
 	if raw["Level"] != "info" {
 		t.Errorf("raw %v", raw)
 	}
+}
+
+// TestAStreamThatEndsHoldsUpNoOther, though it takes a while until everything is saved; but what follows the same begins after
+// that.
+func TestAStreamThatEndsHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := newPulls()
+		hub.stuck = make(chan struct{})
+		s, _ := begin(t, hub)
+		same, other := plugin.Input{Source: "pulls", Configs: quick(t, fleet)}, plugin.Input{Source: "others"}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.Follow(ctx, same, func(context.Context, plugin.Event) bool { return true })
+		}()
+		hub.settled(t, 1)
+		cancel()
+		synctest.Wait()
+		next(t, s.stream(t, other))
+		events := s.stream(t, same)
+		time.Sleep(time.Minute)
+		if len(hub.at) > 0 {
+			t.Error("two watchers follow the same")
+		}
+		close(hub.stuck)
+		<-ended
+		hub.settled(t, 2)
+		hub.open(7, "One")
+		shown, _ := next(t, events)
+		has(t, shown, "#7 opened")
+	})
 }
 
 // A watcher that a fault of ferry's ends is replaced, and its streams go on.

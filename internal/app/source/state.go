@@ -38,6 +38,7 @@ type state struct {
 	store   watch.Store // nil where it could not be opened
 	records records     // nil likewise
 	journal string      // path; empty: none
+	answers string      // folder for GitHub's answers, where none is configured; empty: none
 
 	mu    sync.Mutex
 	notes map[string]bool // notices that a stream was told, by stream and digest; nil before they are read
@@ -125,9 +126,9 @@ func (s *state) save(ctx context.Context) {
 	}
 }
 
-// journal is a file that outlives the process, if not the machine: in the host's pod it is in an emptyDir. There is none
+// scratch is a folder that outlives the process, if not the machine: in the host's pod it is in an emptyDir. There is none
 // where others could have put a file, or a link, of that name.
-func journal(in plugin.Input, name string) string {
+func scratch() string {
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("ferry-%d", os.Getuid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return ""
@@ -139,6 +140,11 @@ func journal(in plugin.Input, name string) string {
 	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Getuid() {
 		return ""
 	}
+	return dir
+}
+
+// journal is the path of the journal of a source with a configuration.
+func journal(in plugin.Input, dir, name string) string {
 	return filepath.Join(dir, fmt.Sprintf("%s-%s.journal", name, digest(key(in)+string(in.Kubeconfig))))
 }
 
