@@ -48,7 +48,12 @@ func (c *comparison) cut(at place, v, from any, graft bool) any {
 				delete(out, key)
 				continue
 			}
-			out[key] = c.cut(p, item, other[key], graft)
+			was, _ := item.(map[string]any)
+			if out[key] = c.cut(p, item, other[key], graft); len(was) > 0 && !graft {
+				if is, _ := out[key].(map[string]any); len(is) == 0 {
+					delete(out, key) // nothing is left of it
+				}
+			}
 		}
 		for key, item := range other {
 			if p := at.under(key, false); graft && (c.hidden(p.path) || c.hiddenWithin(p.path)) {

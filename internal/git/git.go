@@ -214,11 +214,11 @@ func Local(ctx context.Context, dir, sha string) (fs.FS, error) {
 		return nil, fmt.Errorf("read %s: %w", dir, err)
 	}
 	g := command{program: program, home: dir, dir: dir}
-	entries, err := list(ctx, g, sha)
+	entries, large, err := list(ctx, g, sha)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", dir, err)
 	}
-	return read(ctx, g, entries)
+	return read(ctx, g, entries, large)
 }
 
 func check(remote, header, sha string) error {
@@ -302,11 +302,11 @@ func (t *Trees) fetch(ctx context.Context, remote, header, sha string) (files fs
 	}
 	g.header = "" // reading needs no network
 
-	entries, err := list(ctx, g, sha)
+	entries, large, err := list(ctx, g, sha)
 	if err != nil {
 		return nil, refuse(ctx, remote, sha, err)
 	}
-	files, err = read(ctx, g, entries)
+	files, err = read(ctx, g, entries, large)
 	if err != nil {
 		return nil, refuse(ctx, remote, sha, err)
 	}
@@ -348,12 +348,11 @@ type entry struct {
 	path   string
 }
 
-// list reads git ls-tree's lines, "MODE TYPE OBJECT SIZE<tab>PATH<nul>", and returns what ferry takes. The size of a file
-// that is too large to have been fetched is "BAD".
-func list(ctx context.Context, g command, sha string) ([]entry, error) {
-	var entries []entry
+// list reads git ls-tree's lines, "MODE TYPE OBJECT SIZE<tab>PATH<nul>", and returns what ferry takes, and the manifests that
+// are left out because of their size. The size of a file that is too large to have been fetched is "BAD".
+func list(ctx context.Context, g command, sha string) (entries []entry, large []string, err error) {
 	var total int64
-	err := g.run(ctx, nil, func(out *bufio.Reader) error {
+	err = g.run(ctx, nil, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadString(0)
 			if errors.Is(err, io.EOF) {
@@ -372,6 +371,7 @@ func list(ctx context.Context, g command, sha string) ([]entry, error) {
 				continue
 			}
 			if fields[3] == "BAD" {
+				large = appendManifest(large, path)
 				continue
 			}
 			size, err := strconv.ParseInt(fields[3], 10, 64)
@@ -379,6 +379,7 @@ func list(ctx context.Context, g command, sha string) ([]entry, error) {
 				return fmt.Errorf("git ls-tree: size of a file: %w", err)
 			}
 			if size > maxYAML || size > maxFile && !manifest(path) {
+				large = appendManifest(large, path)
 				continue
 			}
 			entries = append(entries, entry{fields[2], size, path})
@@ -388,8 +389,24 @@ func list(ctx context.Context, g command, sha string) ([]entry, error) {
 			}
 		}
 	}, "ls-tree", "-r", "-z", "-l", "--full-tree", sha, "--")
-	return entries, err
+	return entries, large, err
 }
+
+func appendManifest(all []string, path string) []string {
+	if manifest(path) && len(all) < maxFiles {
+		return append(all, path)
+	}
+	return all
+}
+
+// A partial tree lacks manifests that are too large.
+type partial struct {
+	fs.FS
+	large []string
+}
+
+// Large are the paths of what is left out, sorted as git does.
+func (p partial) Large() []string { return p.large }
 
 var errTooLarge = errors.New("tree over the limits")
 
@@ -399,7 +416,7 @@ func manifest(name string) bool {
 }
 
 // read copies blobs, as git cat-file prints them, into an uncompressed archive in memory, which is an fs.FS.
-func read(ctx context.Context, g command, entries []entry) (fs.FS, error) {
+func read(ctx context.Context, g command, entries []entry, large []string) (fs.FS, error) {
 	var names strings.Builder
 	var total int
 	for _, e := range entries {
@@ -434,7 +451,11 @@ func read(ctx context.Context, g command, entries []entry) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+	files, err := zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+	if err != nil || len(large) == 0 {
+		return files, err
+	}
+	return partial{files, large}, nil
 }
 
 // A command runs git with nothing from the surroundings but the network's proxy. git finds its own programs beside itself.

@@ -165,6 +165,18 @@ func (r *Reviews) merge(ctx context.Context, pull Pull) (merging, error) {
 	}
 	base, head, was := trees[0], trees[1], trees[2]
 	m := merging{base: layout.Open(base)}
+	left := map[string][]byte{}
+	for _, file := range tooLarge(head) {
+		if !slices.Contains(tooLarge(base), file) {
+			left[file] = content(base, file)
+			m.notes = append(m.notes, fmt.Sprintf("%s is too large with this change to be looked into. This is with what the base branch has of it.", file))
+		}
+	}
+	if len(left) > 0 {
+		if head, err = with(head, left); err != nil {
+			return merging{}, err
+		}
+	}
 	if ancestor == pull.BaseCommit {
 		m.head = layout.Open(head)
 		m.changed, err = differing(ctx, base, head)
@@ -176,6 +188,9 @@ func (r *Reviews) merge(ctx context.Context, pull Pull) (merging, error) {
 	}
 	changes := map[string][]byte{}
 	for _, file := range theirs {
+		if _, out := left[file]; out {
+			continue
+		}
 		ours, old, now := content(base, file), content(was, file), content(head, file)
 		switch {
 		case same(ours, now):
@@ -200,6 +215,14 @@ func (r *Reviews) merge(ctx context.Context, pull Pull) (merging, error) {
 	merged, err := with(base, changes)
 	m.head = layout.Open(merged)
 	return m, err
+}
+
+// tooLarge are the manifests that a commit has and its tree has not.
+func tooLarge(tree fs.FS) []string {
+	if t, ok := tree.(interface{ Large() []string }); ok {
+		return t.Large()
+	}
+	return nil
 }
 
 func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }

@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -99,7 +101,10 @@ func (c *cluster) Try(_ context.Context, _ string, trials []Trial) ([]Tried, err
 }
 
 // charts install one ConfigMap of a release's values, and another with those of its Secrets.
-type charts struct{ asked []render.Release }
+type charts struct {
+	mu    sync.Mutex
+	asked []render.Release
+}
 
 func (c *charts) Expand(_ context.Context, r render.Release) (render.Expansion, error) {
 	spec, _ := r.Object.Fields["spec"].(map[string]any)
@@ -115,6 +120,9 @@ func (c *charts) Expand(_ context.Context, r render.Release) (render.Expansion, 
 		}
 		text += string(chart)
 	}
+	c.mu.Lock()
+	c.asked = append(c.asked, r)
+	c.mu.Unlock()
 	data := map[string]any{"values": text}
 	for _, m := range r.Maps {
 		of, _ := m.Fields["data"].(map[string]any)
@@ -422,5 +430,103 @@ func TestAllowedSources(t *testing.T) {
 		if got := under("https://charts.example.com/team/", address); got != want {
 			t.Errorf("%s: %v", address, got)
 		}
+	}
+}
+
+// lacking is a tree without files that are too large.
+type lacking struct {
+	fs.FS
+	large []string
+}
+
+func (l lacking) Large() []string { return l.large }
+
+// TestReviewOfAFileThatIsTooLarge: what is in it is not taken for deleted.
+func TestReviewOfAFileThatIsTooLarge(t *testing.T) {
+	w := newWorld().write("apps/web.yaml", mapOf("web", "red"), "").write("apps/api.yaml", mapOf("api", "red"), mapOf("api", "blue")).runs(mapOf("web", "red"), mapOf("api", "red"))
+	got, err := w.reviews(commits{"base": w.base, "head": lacking{w.head, []string{"apps/web.yaml"}}}).Review(t.Context(), gitops.Review{Number: 7, Repository: "acme/fleet"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"configured ConfigMap shop/api", "  data.colour: red -> blue"}, inShort(got.Environments[0].Objects)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(got.Notes) != 1 || !strings.HasPrefix(got.Notes[0], "apps/web.yaml is too large") {
+		t.Errorf("notes: %q", got.Notes)
+	}
+}
+
+// TestReviewOfSOPS: what is encrypted is not sent, and is said to change without a value.
+func TestReviewOfSOPS(t *testing.T) {
+	const text = "apiVersion: v1\nkind: Secret\nmetadata: {name: web, namespace: shop, labels: {colour: %s}}\nstringData: {password: \"ENC[AES256_GCM,data:%s,type:str]\"}\nsops: {mac: x}\n"
+	w := newWorld().write("apps/web.yaml", fmt.Sprintf(text, "red", "aaaa"), fmt.Sprintf(text, "blue", "bbbb")).
+		runs("apiVersion: v1\nkind: Secret\nmetadata: {name: web, namespace: shop, labels: {colour: red}}\ndata: {password: aHVudGVyMg==}\n")
+	got := w.review(t)
+	want := []string{"configured Secret shop/web", "  metadata.labels.colour: red -> blue", "  stringData.password: *** -> *** (changed)"}
+	if diff := cmp.Diff(want, inShort(got.Objects)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if sent := w.tried[0].Object.Fields; sent["sops"] != nil || strings.Contains(fmt.Sprint(sent), "ENC[") {
+		t.Errorf("sent: %v", sent)
+	}
+}
+
+// TestReviewOfValuesInSecrets: a chart gets sentinels for them, wherever they are in a document, and what it makes of them is
+// not told.
+func TestReviewOfValuesInSecrets(t *testing.T) {
+	const source = "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com, secretRef: {name: mine}}"
+	from := func(size string) string {
+		text := fmt.Sprintf(helmRelease, "HelmRepository", "charts", size, "")
+		return strings.Replace(text, "spec: {chart", "spec: {valuesFrom: [{kind: Secret, name: values}, {kind: Secret, name: hidden}], chart", 1)
+	}
+	w := newWorld().write("apps/web.yaml", from("1"), from("2")).runs(from("1")).fluxHas(source)
+	w.secrets["shop/values"] = []string{"values.yaml"}
+	w.leaves = map[string]map[string][]string{"shop/values": {"values.yaml": {"ingress.hosts[1].name", `annotations["example.com/token"]`}}}
+	w.has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\", values-values.yaml: hunter2}")
+	got := w.review(t)
+	want := []string{"configured ConfigMap shop/web", "  data.values|size: 1 -> 2", "configured HelmRelease shop/web", "  spec.values.size: 1 -> 2"}
+	if diff := cmp.Diff(want, inShort(got.Objects)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "Secret shop/hidden") {
+		t.Errorf("notes: %q", got.Notes)
+	}
+	asked := w.charts.asked[0]
+	data, _ := asked.Maps[0].Fields["data"].(map[string]any)
+	raw, err := base64.StdEncoding.DecodeString(data["values.yaml"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values struct {
+		Ingress     struct{ Hosts []struct{ Name string } }
+		Annotations map[string]string
+	}
+	if err := yaml.Unmarshal(raw, &values); err != nil || len(values.Ingress.Hosts) != 2 || values.Ingress.Hosts[1].Name == "" || values.Annotations["example.com/token"] == "" {
+		t.Errorf("%v: %s", err, raw)
+	}
+	if asked.Credential == nil || asked.Credential.Username != "charts" {
+		t.Errorf("credential: %+v", asked.Credential)
+	}
+}
+
+// TestReviewOfReleases: what a release no longer installs is deleted, and of one that is suspended nothing changes.
+func TestReviewOfReleases(t *testing.T) {
+	source := "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}"
+	one := fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", "")
+	asleep := func(size string) string {
+		return fmt.Sprintf(helmRelease, "HelmRepository", "charts", size, ", suspend: true")
+	}
+	w := newWorld().write("apps/web.yaml", one, "").write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red")).fluxHas(source).fluxHas(one).runs(one, mapOf("x", "red")).has(mapOf("web", "red"))
+	if diff := cmp.Diff([]string{"deleted ConfigMap shop/web", "deleted HelmRelease shop/web"}, inShort(w.review(t).Objects)); diff != "" {
+		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+	w = newWorld().write("apps/web.yaml", asleep("1"), asleep("2")).fluxHas(source).runs(asleep("1"))
+	got := w.review(t)
+	if diff := cmp.Diff([]string{"configured HelmRelease shop/web", "  spec.values.size: 1 -> 2"}, inShort(got.Objects)); diff != "" || len(got.Notes) != 1 {
+		t.Errorf("suspended (-want +got):\n%s%q", diff, got.Notes)
+	}
+	w = newWorld().write("apps/web.yaml", one, "").write("apps/kustomization.yaml", "resources: [web.yaml]", "resources: [other.yaml]").fluxHas(source).fluxHas(one).runs(one).has(mapOf("web", "red"))
+	if got := inShort(w.review(t).Objects); len(got) != 1 || !strings.HasPrefix(got[0], "skipped Kustomization flux-system/apps") {
+		t.Errorf("a build that fails: %q", got)
 	}
 }

@@ -299,6 +299,13 @@ func depends(one, other render.Object) []string {
 			paths[i] = p[:at[0]]
 		}
 	}
+	if one.Kind == "Secret" {
+		for _, p := range paths {
+			if rest, ok := strings.CutPrefix(p, "stringData"); ok { // which the API server keeps as data
+				paths = append(paths, "data"+rest)
+			}
+		}
+	}
 	slices.Sort(paths)
 	return slices.Compact(paths)
 }
