@@ -53,7 +53,7 @@ type job struct {
 	Release   map[string]any   // the HelmRelease, with its namespace
 	Maps      []map[string]any // ConfigMaps and Secrets of spec.valuesFrom
 	Chart     bundle
-	Beside    map[string]bundle // charts of the same repository that this one depends on, by "repository" of the dependency
+	Beside    map[string]bundle // charts of the same repository that this one depends on, by repository and name of the dependency
 	Installed int               // revision of the release that is there; zero: none
 
 	ValuesFiles   []string          // take the place of the chart's values.yaml, one laid over another
@@ -66,6 +66,8 @@ type job struct {
 
 	Kubernetes string
 	APIs       []string
+
+	Limit time.Duration // for the worker
 }
 
 // A bundle is a chart: an archive, or the files of a directory.
@@ -184,16 +186,22 @@ func (o *outcome) expand(j job) error {
 		o.Notes = append(o.Notes, "The chart looks into the cluster (lookup); here it found nothing there.")
 	}
 	maps.DeleteFunc(files, func(name, _ string) bool { return strings.HasSuffix(name, "NOTES.txt") })
+	size := 0
+	for _, text := range files {
+		if size += len(text); size > maxManifest {
+			return refusal(fmt.Sprintf("The chart renders more than %d MB.", maxManifest>>20))
+		}
+	}
 	hooks, manifests, err := releaseutil.SortManifests(files, nil, releaseutil.InstallOrder)
 	if err != nil {
 		return err
 	}
+	if len(hooks)+len(manifests) > maxObjects {
+		return many
+	}
 	var manifest bytes.Buffer
 	for _, m := range manifests {
 		fmt.Fprintf(&manifest, "---\n# Source: %s\n%s\n", m.Name, m.Content)
-		if manifest.Len() > maxManifest {
-			return refusal(fmt.Sprintf("The chart renders more than %d MB.", maxManifest>>20))
-		}
 	}
 	final, err := postRender(manifest.Bytes(), &hr)
 	if err != nil {
@@ -241,8 +249,12 @@ func load(j job) (*chart.Chart, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dependency := range missing(c) {
-		beside, ok := j.Beside[dependency.Repository]
+	lacks := missing(c)
+	if j.Chart.Files == nil {
+		lacks = nil // a packed chart is as it is
+	}
+	for _, dependency := range lacks {
+		beside, ok := j.Beside[dependency.Repository+" "+dependency.Name]
 		if !ok {
 			return nil, refusal(fmt.Sprintf("The chart depends on %s of %s, which is not in its folder charts.", dependency.Name, cmp.Or(dependency.Repository, "no repository")))
 		}
@@ -464,6 +476,8 @@ func elsewhere(schema any) bool {
 	return false
 }
 
+var many = refusal(fmt.Sprintf("The chart renders more than %d objects.", maxObjects))
+
 // decode reads the objects of a manifest.
 func decode(manifest string) ([]map[string]any, error) {
 	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
@@ -481,7 +495,7 @@ func decode(manifest string) ([]map[string]any, error) {
 			continue
 		}
 		if objects = append(objects, one); len(objects) > maxObjects {
-			return nil, refusal(fmt.Sprintf("The chart renders more than %d objects.", maxObjects))
+			return nil, many
 		}
 	}
 }

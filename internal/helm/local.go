@@ -39,13 +39,13 @@ func local(j *job, files fs.FS, source sourcev1.GitRepositorySpec, want sourcev1
 	} else {
 		j.Chart.Files, err = t.files(at)
 		j.Beside = map[string]bundle{}
-		for repository, beside := range besides(j.Chart.Files) {
+		for dependency, beside := range besides(j.Chart.Files) {
 			found, dirErr := t.files(within(at, beside))
 			if errors.Is(dirErr, fs.ErrNotExist) {
 				continue // it may be in the folder charts
 			}
 			err = errors.Join(err, dirErr)
-			j.Beside[repository] = bundle{Files: found}
+			j.Beside[dependency] = bundle{Files: found}
 		}
 	}
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -33,7 +32,7 @@ type Renderer struct {
 
 // NewRenderer makes a Renderer that shares the limits of charts. The program has to call Work first in main.
 func NewRenderer(charts *Charts) *Renderer {
-	return &Renderer{charts: charts, shelf: newShelf(charts.now), workers: &workers{busy: make(chan struct{}, maxWorkers)}}
+	return &Renderer{charts: charts, shelf: newShelf(charts.now), workers: &workers{busy: make(chan struct{}, maxWorkers), limit: renderTimeout}}
 }
 
 // Expand renders a release as an upgrade where Release.Installed says that one is there, and else as an installation.
@@ -187,20 +186,23 @@ func within(parts ...string) string {
 	return cmp.Or(strings.TrimPrefix(path.Join(append([]string{"/"}, parts...)...), "/"), ".")
 }
 
-// besides are the dependencies of a chart in a directory that lie elsewhere in its repository, by what they are called
-// there: "file://../common".
+// besides are the directories of dependencies of a chart in a directory, seen from there, by repository and name.
 func besides(files map[string][]byte) map[string]string {
 	found := map[string]string{}
 	for _, name := range []string{"Chart.yaml", "requirements.yaml", "Chart.lock", "requirements.lock"} {
 		var of struct {
-			Dependencies []*chart.Dependency `json:"dependencies"`
+			Dependencies []chart.Dependency `json:"dependencies"`
 		}
 		if yaml.Unmarshal(files[name], &of) != nil {
 			continue // Helm says so
 		}
-		for _, d := range slices.DeleteFunc(of.Dependencies, func(d *chart.Dependency) bool { return d == nil || d.Repository == "" }) {
-			if u, err := url.Parse(d.Repository); err == nil && (u.Scheme == "file" || u.Scheme == "") {
-				found[d.Repository] = path.Join(u.Host, u.Path)
+		for _, d := range of.Dependencies {
+			switch u, err := url.Parse(d.Repository); {
+			case err != nil || u.Scheme != "file" && u.Scheme != "":
+			case d.Repository == "":
+				found[" "+d.Name] = path.Join("charts", d.Name)
+			default: // "file://../common"
+				found[d.Repository+" "+d.Name] = path.Join(u.Host, u.Path)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ const (
 	// workArgument makes a worker of a program. It has the form of a flag, so that a program that does not know it ends.
 	workArgument = "--render-charts"
 
-	renderTimeout = 10 * time.Second // one chart
+	renderTimeout = 20 * time.Second // one chart; the largest public ones take 2 s
 	maxMemory     = 384 << 20        // bytes that a worker may take
 	softMemory    = 256 << 20        // from there on it collects garbage all the time
 	lookEvery     = 5 * time.Millisecond
@@ -48,15 +48,15 @@ func Work() bool {
 	}
 	log.SetOutput(io.Discard) // Helm warns through it
 	debug.SetMemoryLimit(softMemory)
-	var since atomic.Int64 // when the job began; zero: there is none
-	go watch(&since)
+	var end atomic.Int64 // of the job; zero: there is none
+	go watch(&end)
 	in := bufio.NewReader(os.Stdin)
 	for {
 		var j job
 		if receive(in, &j) != nil {
 			return true // nobody is there any more
 		}
-		since.Store(time.Now().UnixNano())
+		end.Store(time.Now().Add(j.Limit).UnixNano())
 		err := send(os.Stdout, expand(j))
 		if errors.Is(err, errLarge) {
 			err = send(os.Stdout, outcome{Refused: fmt.Sprintf("The chart renders more than %d MB.", maxMessage>>20)})
@@ -64,19 +64,19 @@ func Work() bool {
 		if err != nil {
 			return true
 		}
-		since.Store(0)
+		end.Store(0)
 		debug.FreeOSMemory()
 	}
 }
 
 // watch ends the process when it takes too much.
-func watch(since *atomic.Int64) {
+func watch(end *atomic.Int64) {
 	taken := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	for range time.Tick(lookEvery) {
 		if metrics.Read(taken); taken[0].Value.Uint64()-taken[1].Value.Uint64() > maxMemory {
 			os.Exit(exitMemory)
 		}
-		if began := since.Load(); began != 0 && time.Since(time.Unix(0, began)) > renderTimeout {
+		if end := end.Load(); end != 0 && time.Now().UnixNano() > end {
 			os.Exit(exitTime)
 		}
 	}
@@ -115,7 +115,8 @@ func receive(from io.Reader, message any) error {
 
 // workers are processes that render. One that has finished is kept for a while, since a report renders many charts.
 type workers struct {
-	busy chan struct{} // an entry for each that is at work
+	busy  chan struct{} // an entry for each that is at work
+	limit time.Duration // of a job
 
 	mu   sync.Mutex
 	idle []*worker
@@ -142,6 +143,7 @@ func (w *workers) do(ctx context.Context, j job) (outcome, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = one.process.Process.Kill() }) // it may have ended by itself
 	var o outcome
+	j.Limit = w.limit
 	err = send(one.in, j)
 	if err == nil {
 		err = receive(one.out, &o)
@@ -162,7 +164,7 @@ func (w *workers) do(ctx context.Context, j job) (outcome, error) {
 	case ended == exitMemory:
 		return outcome{Refused: fmt.Sprintf("Rendering the chart takes more than %d MB of memory.", maxMemory>>20)}, nil
 	case ended == exitTime:
-		return outcome{Refused: fmt.Sprintf("Rendering the chart takes longer than %s.", renderTimeout)}, nil
+		return outcome{Refused: fmt.Sprintf("Rendering the chart takes longer than %s.", w.limit)}, nil
 	case ended == 2: // Go's own: a stack that is too deep, say
 		return outcome{Refused: "Helm cannot render the chart: it crashed."}, nil
 	}
