@@ -42,7 +42,7 @@ test: testenv build ## run all tests, the fast ones first
 test-short: build ## run the tests that need no cluster
 	go test -short ./...
 
-soak: testenv build ## run what takes long: race detector, fuzzing (FUZZTIME=1m a target), clusters several times
+soak: testenv build ## run what takes long: race detector, fuzzing (FUZZTIME=1m a target), clusters several times, all measures of the source
 	go test -race -short ./...
 	@set -e; grep -rl --include=*_test.go '^func Fuzz' internal blueprints | xargs -n1 dirname | sort -u | while read -r dir; do \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
@@ -50,6 +50,7 @@ soak: testenv build ## run what takes long: race detector, fuzzing (FUZZTIME=1m 
 	  done; \
 	done
 	go test -count=3 -p 1 -timeout 60m $(CLUSTERS)
+	$(MAKE) measure ARGS=-full
 
 bench: testenv build ## measure, and print a table
 	@go run ./internal/bench
