@@ -19,7 +19,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 	helmv2 "github.com/fluxcd/helm-controller/api/v2"
-	values "github.com/fluxcd/pkg/chartutil"
+	fluxchart "github.com/fluxcd/pkg/chartutil"
 	"github.com/go-logr/logr"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -42,7 +42,8 @@ import (
 )
 
 const (
-	maxObjects  = 5000
+	maxObjects  = 3000
+	maxValues   = 500_000  // in all objects
 	maxManifest = 16 << 20 // bytes of all that a chart renders
 	// recentKubernetes is what a chart is told where nobody knows: the version that Flux 2.7's Helm is built with.
 	recentKubernetes = "v1.34.0"
@@ -127,7 +128,7 @@ func (o *outcome) expand(j job) error {
 	if err := json.Unmarshal(raw, &hr); err != nil {
 		return refusal("The HelmRelease is not as its custom resource wants it: " + oneLine(err) + ".")
 	}
-	merged, err := values.ChartValuesFromReferences(context.Background(), logr.Discard(), known{maps: j.Maps}, hr.Namespace, hr.GetValues(), hr.Spec.ValuesFrom...)
+	merged, err := fluxchart.ChartValuesFromReferences(context.Background(), logr.Discard(), known{maps: j.Maps}, hr.Namespace, hr.GetValues(), hr.Spec.ValuesFrom...)
 	if err != nil {
 		return refusal("The values cannot be put together: " + oneLine(err) + ".")
 	}
@@ -227,7 +228,38 @@ func (o *outcome) expand(j job) error {
 		}
 	}
 	settle(o, with.Namespace)
+	return o.weigh()
+}
+
+// weigh refuses what is too much for those who compare it.
+func (o *outcome) weigh() error {
+	all := slices.Concat(o.Objects, o.Hooks, o.CRDs)
+	if len(all) > maxObjects {
+		return many
+	}
+	n := 0
+	for _, object := range all {
+		if n += values(object); n > maxValues {
+			return refusal(fmt.Sprintf("The chart renders more than %d values.", maxValues))
+		}
+	}
 	return nil
+}
+
+// values counts them, with the maps and lists that they are in.
+func values(v any) int {
+	n := 1
+	switch v := v.(type) {
+	case map[string]any:
+		for _, item := range v {
+			n += values(item)
+		}
+	case []any:
+		for _, item := range v {
+			n += values(item)
+		}
+	}
+	return n
 }
 
 // action is how the release is installed, or upgraded where it is there.
@@ -379,7 +411,7 @@ func overlay(c *chart.Chart, j job) error {
 		case j.Given != nil:
 			raw, there = j.Given[file]
 		case name == chartutil.ValuesfileName:
-			merged = values.MergeMaps(merged, c.Values)
+			merged = fluxchart.MergeMaps(merged, c.Values)
 			continue
 		default:
 			i := slices.IndexFunc(c.Files, func(f *chart.File) bool { return f.Name == name })
@@ -397,7 +429,7 @@ func overlay(c *chart.Chart, j job) error {
 		if err := yaml.Unmarshal(raw, &one); err != nil {
 			return refusal(fmt.Sprintf("The file %s that spec.valuesFiles names cannot be read: %s.", file, oneLine(err)))
 		}
-		merged = values.MergeMaps(merged, one)
+		merged = fluxchart.MergeMaps(merged, one)
 	}
 	// As YAML and back, as the packed chart has them.
 	raw, err := yaml.Marshal(merged)

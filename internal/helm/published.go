@@ -24,6 +24,7 @@ import (
 )
 
 const (
+	maxRange = 256     // characters; what is longer takes long to hold versions against
 	maxImage = 4 << 20 // bytes of an OCI manifest, the usual limit of registries
 	// resolvedFor is how long a version that was found for a range or a tag is kept: for one report, which asks for it
 	// several times.
@@ -173,8 +174,8 @@ func later(a, b entry) bool {
 // newConstraint reads a range; an empty one is any version that is no pre-release.
 func newConstraint(version string) (*semver.Constraints, error) {
 	constraint, err := semver.NewConstraint(cmp.Or(version, "*"))
-	if err != nil {
-		return nil, refusal(fmt.Sprintf("%q is neither a version nor a range.", version))
+	if err != nil || len(version) > maxRange {
+		return nil, refusal(fmt.Sprintf("%.*q is neither a version nor a range.", maxRange, version))
 	}
 	return constraint, nil
 }

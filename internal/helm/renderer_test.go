@@ -112,3 +112,15 @@ func TestAChartOfARepository(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkExpand(b *testing.B) {
+	r := NewRenderer(New(time.Now))
+	release := render.Release{Object: object(b, fromGit), Source: object(b, gitRepository), Files: files(chartOf(map[string]string{
+		"a.yaml": "{{ range until 20 }}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a{{ . }}}\nspec: {replicas: 2, template: {spec: {containers: [{name: a, image: a}]}}}\n{{ end }}",
+	}))}
+	for b.Loop() {
+		if _, err := r.Expand(b.Context(), release); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -197,7 +198,34 @@ func TestTruth(t *testing.T) {
 	for _, name := range names {
 		t.Run("install "+name, func(t *testing.T) { w.compare(t, name, 0) })
 	}
-	// And again as an upgrade: every chart that says so, says another revision.
+	// And again as an upgrade: every chart that says so, says another revision. That of operator brings another CRD and
+	// changes the one that is there.
+	next := maps.Clone(published["operator"])
+	next["Chart.yaml"] = strings.Replace(next["Chart.yaml"], "0.3.0", "0.4.0", 1)
+	const crds = "crds/crds.yaml"
+	next["crds/gadgets.yaml"] = strings.NewReplacer("widget", "gadget", "Widget", "Gadget").Replace(next[crds])
+	next[crds] = strings.Replace(next[crds], `own: "yes"`, `own: "no"`, 1)
+	s.publish(t, "operator", "0.4.0", packed(t, "operator", next))
+	var operator helmv2.HelmRelease
+	if err := w.Get(t.Context(), ctrl.ObjectKey{Namespace: "shop", Name: "operator"}, &operator); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Patch(t.Context(), &operator, ctrl.RawPatch("application/merge-patch+json", []byte(`{"spec": {"chart": {"spec": {"version": "0.4.0"}}}}`))); err != nil {
+		t.Fatal(err)
+	}
+	w.ready("operator", 2)
+	t.Run("upgrade of CRDs", func(t *testing.T) {
+		got, err := w.renderer.Expand(t.Context(), w.release(t, "operator", 1))
+		if err != nil || len(got.CRDs) != 2 || got.Version != "0.4.0" {
+			t.Fatalf("%d CRDs of %s, %v", len(got.CRDs), got.Version, err)
+		}
+		for _, crd := range got.CRDs {
+			live := w.read(t, "apiextensions.k8s.io/v1", crd.Kind, "", crd.Name)
+			if own := (&unstructured.Unstructured{Object: live.Fields}).GetLabels()["own"]; own != "yes" { // the old one, and the new one that is made of it
+				t.Errorf("%s is %q", crd.Name, own)
+			}
+		}
+	})
 	for _, name := range names {
 		var hr helmv2.HelmRelease
 		if err := w.Get(t.Context(), ctrl.ObjectKey{Namespace: "shop", Name: name}, &hr); err != nil {
@@ -209,8 +237,12 @@ func TestTruth(t *testing.T) {
 		}
 	}
 	for _, name := range names {
-		w.ready(name, 2)
-		t.Run("upgrade "+name, func(t *testing.T) { w.compare(t, name, 1) })
+		revision := 2
+		if name == "operator" {
+			revision = 3
+		}
+		w.ready(name, revision)
+		t.Run("upgrade "+name, func(t *testing.T) { w.compare(t, name, revision-1) })
 	}
 }
 
@@ -402,7 +434,7 @@ func (w *world) compare(t *testing.T, name string, installed int) {
 		t.Errorf("hooks: %s", diff)
 	}
 	live := got.Objects
-	if hr.GetInstall().CRDs != helmv2.Skip {
+	if installed == 0 && hr.GetInstall().CRDs != helmv2.Skip {
 		live = append(slices.Clone(live), got.CRDs...)
 	}
 	for _, o := range live {

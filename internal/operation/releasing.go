@@ -453,13 +453,14 @@ func hookNames(i *install) (all []string) {
 	return append(all, "none")[:max(1, len(all))]
 }
 
-// definitions looks into the CRDs of a chart. Helm creates them with the release, and helm-controller changes them no more
-// unless spec.upgrade.crds says so: https://fluxcd.io/flux/components/helm/helmreleases/#controlling-the-lifecycle-of-custom-resource-definitions
+// definitions looks into the CRDs of a chart. helm-controller creates those that are missing, with an upgrade too, and changes
+// none that is there unless spec.upgrade.crds says so (internal/action/crds.go of helm-controller 1.4.3; the description of
+// the field says otherwise): https://fluxcd.io/flux/components/helm/helmreleases/#controlling-the-lifecycle-of-custom-resource-definitions
 func (r *releasing) definitions(base, head *install, remote bool) {
 	had := map[id]version{}
 	phase, policy := "install", "Create"
 	if base != nil {
-		had, phase, policy = byID(base.crds), "upgrade", "Skip"
+		had, phase = byID(base.crds), "upgrade"
 	}
 	spec, _ := head.release.Fields["spec"].(map[string]any)
 	of, _ := spec[phase].(map[string]any)
