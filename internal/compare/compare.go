@@ -81,7 +81,7 @@ const remark = " (changed)"
 func Texts(x, y string) (before, after string) {
 	a, b := strings.SplitAfter(x, "\n"), strings.SplitAfter(y, "\n")
 	if len(a) == 1 && len(b) == 1 {
-		before, after = maskLine(x), maskLine(y)
+		before, after = Text(x), Text(y)
 		if before == after {
 			after += remark
 		}

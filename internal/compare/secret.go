@@ -19,6 +19,7 @@ const secretWord = `(?i:passw(?:or)?d|passphrase|passcode|htpasswd|secret|token|
 	`|(?:api|access|private|signing|encryption|account|shared|session|master|storage|license)[-_.]?key)`
 
 var (
+	strongWords = regexp.MustCompile(secretWord)
 	secretWords = regexp.MustCompile(secretWord + `|(?i:(?:^|[-_.])(?:pwd|auth|authorization|cookie)$)`)
 	// harmless ends, or begins, names of fields that say where a secret is or how it is used, not what it is.
 	harmless = regexp.MustCompile(`(?i:name|namespace|ref|refs|file|path|type|policy|enabled|seconds|ttl|timeout|interval|duration|length)$|^existing|(?i:pullsecrets?)$`)
@@ -54,7 +55,7 @@ func fieldIsSecret(kind string, sealed bool, path string, within bool, key strin
 		return false
 	case sealed && path == "":
 		return true
-	case key == lastApplied:
+	case key == lastApplied, m["kind"] == "Secret" && slices.Contains(dataFields["Secret"], key):
 		return true
 	}
 	at := key
@@ -77,14 +78,24 @@ func fieldIsSecret(kind string, sealed bool, path string, within bool, key strin
 		return itemIsSecret(m)
 	case !SecretName(key):
 		return false
+	case container(v) && !strongWords.MatchString(key):
+		return false // auth: {rootPassword: …, existingSecret: …}
 	}
 	return !reference(v)
+}
+
+func container(v any) bool {
+	switch v.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
 }
 
 // itemIsSecret says that a list item such as an environment variable is named like a secret.
 func itemIsSecret(m map[string]any) bool {
 	for _, key := range []string{"name", "key", "path"} {
-		if name, ok := m[key].(string); ok && SecretName(name[strings.LastIndexAny(name, "./")+1:]) {
+		if name, ok := m[key].(string); ok && namesSecret(name) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -12,8 +13,14 @@ var (
 	// flowValue is a value inside of braces.
 	flowValue = regexp.MustCompile(`^(?:\\"(?:[^"\\]|\\[^"])*\\"|"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^{}\[\],]*)`)
 	truth     = regexp.MustCompile(`^(?:true|false|null)\b`)
-	// itemName begins an item of a container's env, whose value is the next line.
-	itemName  = regexp.MustCompile(`^[\s-]*["']?(?:name|key)["']?\s*:\s*["']?([^\s"']*)["']?\s*$`)
+	// itemName is the line of an item that names it: of a container's env, of a patch. Its value is the line above or below.
+	itemName = regexp.MustCompile(`^[\s-]*["']?(?:name|key|path)["']?\s*:\s*["']?([^\s"']*)["']?,?\s*$`)
+	// secretKind is a line of a Secret, and dataField what it holds.
+	secretKind = regexp.MustCompile(`^[\s-]*["']?kind["']?\s*:\s*["']?(?:Secret|SealedSecret)["']?,?\s*$`)
+	dataField  = regexp.MustCompile(`^[\s-]*["']?(?:data|stringData|binaryData|encryptedData)["']?\s*:`)
+	// flowName and flowItem are the same within a line.
+	flowName  = regexp.MustCompile(`["']?\b(?:name|key|path)\\?["']?\s*:\s*\\?["']?([^\s"',{}\\]+)`)
+	flowItem  = regexp.MustCompile(`(\\?["']?\bvalue\\?["']?\s*:\s*)(?:\\"(?:[^"\\]|\\[^"])*\\"|"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s{}\[\],]+)`)
 	itemValue = regexp.MustCompile(`^([\s-]*["']?value["']?\s*:\s+)\S.*$`)
 	// property is a line of a properties, TOML, INI or shell file.
 	property = regexp.MustCompile(`^(\s*(?:export\s+|[-#;]\s*)?["']?([\w.\-/\[\]]+)["']?\s*=\s*)(\S.*)$`)
@@ -35,7 +42,8 @@ var (
 // Text masks what is secret in a text of any kind, by its form and by the names beside it.
 func Text(s string) string {
 	if !strings.Contains(s, "\n") {
-		return maskLine(s)
+		shown, _ := maskedValues(maskLine(s))
+		return shown
 	}
 	return strings.Join(Lines(strings.SplitAfter(s, "\n")), "")
 }
@@ -51,8 +59,18 @@ func maskLine(s string) string {
 	} {
 		s = m.form.ReplaceAllString(s, m.with)
 	}
+	if strings.Contains(s, "value") {
+		for _, m := range flowName.FindAllStringSubmatch(s, -1) {
+			if namesSecret(m[1]) {
+				return flowItem.ReplaceAllString(s, "${1}"+Masked)
+			}
+		}
+	}
 	return s
 }
+
+// namesSecret says that an item of this name, or path, holds a secret.
+func namesSecret(name string) bool { return SecretName(name[strings.LastIndexAny(name, "./")+1:]) }
 
 // Lines masks the lines of a text of several, which keep their ends: YAML, JSON, properties and other files. Lines that are
 // indented below the key of a secret are part of it.
@@ -60,6 +78,7 @@ func Lines(lines []string) []string {
 	out := make([]string, len(lines))
 	below, item := -1, false // the column of a secret's key that goes on; whether the line before names a secret
 	inKey := false           // of PEM
+	holds := slices.ContainsFunc(lines, func(l string) bool { return secretKind.MatchString(strings.TrimRight(l, "\r\n")) })
 	for i, l := range lines {
 		text := strings.TrimRight(l, "\r\n")
 		end := l[len(text):]
@@ -91,11 +110,21 @@ func Lines(lines []string) []string {
 		if item {
 			shown = itemValue.ReplaceAllString(shown, "${1}"+Masked)
 		}
-		if content != "" && below < 0 {
+		switch m := dataField.FindStringIndex(text); {
+		case holds && m != nil:
+			shown, below = text[:m[1]], indent
+			if rest := strings.TrimSpace(text[m[1]:]); rest != "" && !strings.HasPrefix(rest, "#") {
+				shown += " " + Masked
+			}
+		case content != "" && below < 0:
 			shown, below = maskedValues(shown)
 		}
+		out[i] = shown + end
 		m := itemName.FindStringSubmatch(text)
-		out[i], item = shown+end, m != nil && SecretName(m[1])
+		item = m != nil && namesSecret(m[1])
+		if item && i > 0 && indent > 0 { // of the same item
+			out[i-1] = itemValue.ReplaceAllString(strings.TrimRight(out[i-1], "\r\n"), "${1}"+Masked) + lines[i-1][len(strings.TrimRight(lines[i-1], "\r\n")):]
+		}
 	}
 	return out
 }

@@ -115,7 +115,7 @@ func (o *Object) flag(p Pair) {
 		if !p.Immutable {
 			o.add(Unready)
 		}
-		o.Reason = p.Refused
+		o.Reason = compare.Text(p.Refused)
 	}
 }
 
