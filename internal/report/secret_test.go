@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -12,69 +14,17 @@ import (
 	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
-// places are where secrets stand in manifests, as §; §64 is in base64.
-var places = map[string]string{
-	"data":                     "kind: Secret\ndata: {dsn: §64}",
-	"stringData":               "kind: Secret\nstringData: {dsn: '§'}",
-	"in a longer value":        "kind: Secret\nstringData: {app.conf: 'a=1, b=§, c=2'}",
-	"binaryData":               "kind: Secret\nbinaryData: {x: §64}",
-	"last applied":             "kind: ConfigMap\nmetadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{\"kind\":\"A\",\"spec\":{\"x\":\"§\"}}'}}",
-	"last applied of a Secret": "kind: Secret\nmetadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{\"data\":{\"x\":\"§64\"}}'}}",
-	"variable":                 pod + "containers: [{name: a, env: [{name: DB_PASSWORD, value: '§'}]}]}}}",
-	"variable of another name": pod + "containers: [{name: a, env: [{name: DATABASE_URL, value: 'postgres://app:§@db:5432/app'}]}]}}}",
-	"variable with an API key": pod + "containers: [{name: a, env: [{name: STRIPE_APIKEY, value: '§'}]}]}}}",
-	"argument":                 pod + "containers: [{name: a, args: [-v, '--db-password=§']}]}}}",
-	"next argument":            pod + "containers: [{name: a, args: [--token, '§', x]}]}}}",
-	"command of a shell":       pod + "containers: [{name: a, command: [sh, -c, 'export PGPASSWORD=§ && psql --password §']}]}}}",
-	"annotation":               "kind: A\nmetadata: {name: a, annotations: {acme.io/api-token: '§'}}",
-	"label":                    "kind: A\nmetadata: {name: a, labels: {session-key: '§'}}",
-	"values":                   "kind: HelmRelease\nspec: {values: {db: {adminPassword: '§'}}}",
-	"values below a name":      "kind: HelmRelease\nspec: {values: {credentials: {user: x, a: {b: ['§']}}}}",
-	"values of a list":         "kind: HelmRelease\nspec: {values: {apiTokens: [a, '§']}}",
-	"values of variables":      "kind: HelmRelease\nspec: {values: {extraEnv: [{name: CLIENT_SECRET, value: '§'}]}}",
-	"values of a chart's keys": "kind: HelmRelease\nspec: {values: {auth: {rootPassword: '§', existingSecret: db}}}",
-	"values in a block":        "kind: HelmRelease\nspec: {values: {config: \"a: 1\\npassword: §\\n\"}}",
-	"numbers":                  "kind: HelmRelease\nspec: {values: {password: 8714§#}}",
-	"key of a ConfigMap":       "kind: ConfigMap\ndata: {db_password: '§'}",
-	"properties":               "kind: ConfigMap\ndata: {a.properties: \"db.user=x\\ndb.password = §\\nurl=jdbc:mysql://u:§@h/d\\n\"}",
-	"properties, in one line":  "kind: ConfigMap\ndata: {a.properties: 'db.password=§'}",
-	"shell":                    "kind: ConfigMap\ndata: {env.sh: \"#!/bin/sh\\nexport API_TOKEN='§'\\ncurl -H \\\"Authorization: Bearer §\\\" x\\n\"}",
-	"TOML":                     "kind: ConfigMap\ndata: {a.toml: \"[db]\\npassword = \\\"§\\\"\\n\"}",
-	"XML":                      "kind: ConfigMap\ndata: {a.xml: \"<a>\\n<password>§</password>\\n</a>\\n\"}",
-	"YAML in it":               "kind: ConfigMap\ndata: {values.yaml: \"a: 1\\nb:\\n  clientSecret: §\\n\"}",
-	"YAML in a list":           "kind: ConfigMap\ndata: {a.yaml: \"- a: 1\\n  token: §\\n\"}",
-	"a block of YAML":          "kind: ConfigMap\ndata: {a.txt: \"x\\npassword: |\\n  one\\n  §\\nb: {\\n\"}",
-	"JSON in it":               "kind: ConfigMap\ndata: {a.json: '{\"a\":{\"secret\":\"§\"}}'}",
-	"JSON lines":               "kind: ConfigMap\ndata: {a.json: \"{\\n  \\\"apiKey\\\": \\\"§\\\",\\n  broken\\n}\\n\"}",
-	"JSON in a line of YAML":   "kind: ConfigMap\ndata: {a.yaml: \"x: '{\\\"password\\\":\\\"§\\\"}'\\n\"}",
-	"docker":                   "kind: ConfigMap\ndata: {config.json: '{\"auths\":{\"ghcr.io\":{\"auth\":\"§64\",\"password\":\"§\"}}}'}",
-	"a key":                    "kind: ConfigMap\ndata: {a.txt: \"x\\n-----BEGIN RSA PRIVATE KEY-----\\n§64\\n§64\\n-----END RSA PRIVATE KEY-----\\ny\\n\"}",
-	"a key in a value":         "kind: HelmRelease\nspec: {values: {tls: {pem: \"-----BEGIN EC PRIVATE KEY-----\\n§64\\n-----END EC PRIVATE KEY-----\\n\"}}}",
-	"a connection":             "kind: ConfigMap\ndata: {conn: 'Server=db;User Id=sa;Password=§;Encrypt=true'}",
-	"Go's MySQL":               "kind: ConfigMap\ndata: {dsn: 'app:§@tcp(db:3306)/app'}",
-	"AMQP":                     "kind: ConfigMap\ndata: {url: 'amqp://user:§@mq/vhost'}",
-	"Redis without a user":     "kind: ConfigMap\ndata: {url: 'redis://:§@cache:6379/0'}",
-	"token as the user":        "kind: GitRepository\nspec: {url: 'https://§@github.com/acme/fleet'}",
-	"address of a hook":        "kind: Provider\nspec: {address: 'https://hooks.slack.com/services/T0/B0/§'}",
-	"query":                    "kind: ConfigMap\ndata: {url: 'https://x.example/a?user=b&access_token=§&c=d'}",
-	"htpasswd":                 "kind: ConfigMap\ndata: {htpasswd: 'admin:§'}",
-	"kubeconfig":               "kind: ConfigMap\ndata: {kubeconfig: \"users:\\n- name: a\\n  user:\\n    token: §\\n\"}",
-	"of unknown kinds":         "kind: Database\nspec: {credentials: {password: '§'}}",
-	"sealed":                   "kind: SealedSecret\nspec: {encryptedData: {x: §64}}",
-	"variable of Flux":         "kind: Kustomization\nspec: {postBuild: {substitute: {DB_PASSWORD: '§'}}}",
-	"a patch":                  "kind: Kustomization\nspec: {patches: [{patch: \"kind: Secret\\nmetadata:\\n  name: a\\nstringData:\\n  password: §\\n\"}]}",
-	"JSON patch":               "kind: Kustomization\nspec: {patches: [{patch: \"- op: replace\\n  path: /spec/values/password\\n  value: §\\n\"}]}",
-	"INI":                      "kind: ConfigMap\ndata: {a.ini: \"[db]\\nuser: x\\n; old\\nsecret_key=§\\n\"}",
-	"basic":                    "kind: Ingress\nmetadata: {name: a, annotations: {x: 'proxy_set_header Authorization \"Basic §64\";'}}",
-	"a list of texts":          "kind: A\nspec: {env: ['A=b', 'DB_PASSWORD=§']}",
-	"within a list of objects": "kind: A\nspec: {users: [{name: a, password: '§'}, {name: b, password: '§'}]}",
-	"a Secret among values":    "kind: HelmRelease\nspec: {values: {extraObjects: [{kind: Secret, data: {x: §64}}]}}",
-	"a Secret in a text":       "kind: HelmRelease\nspec: {values: {extra: \"kind: Secret\\nstringData:\\n  x: §\\n\"}}",
-	"Secrets in a text":        "kind: ConfigMap\ndata: {all.yaml: \"kind: Secret\\nstringData:\\n  x: §\\n---\\nkind: Secret\\ndata: {x: §64}\\n\"}",
-	"an item in a line":        "kind: ConfigMap\ndata: {a.txt: \"{\\nenv: [{name: DB_PASSWORD, value: §}]\\n\"}",
-	"value above its name":     "kind: ConfigMap\ndata: {a.txt: \"x: {\\n- value: §\\n  name: DB_PASSWORD\\n\"}",
-	"a key that names it":      "kind: A\nspec: {params: [{key: admin_password, value: '§'}]}",
-}
+// places are where secrets stand in manifests, as §; §64 is in base64, and §# as digits.
+var places = sync.OnceValue(func() (all map[string]string) {
+	raw, err := os.ReadFile("testdata/secrets.yaml")
+	if err == nil {
+		err = yaml.Unmarshal(raw, &all)
+	}
+	if err != nil || len(all) < 50 {
+		panic(fmt.Sprintf("%d places: %v", len(all), err))
+	}
+	return all
+})
 
 // put gives a manifest with a secret in its places, and both the value and its base64.
 func put(place, secret string) string {
@@ -119,7 +69,7 @@ func compared(t testing.TB, place, one, other string) map[string]Object {
 
 func TestSecretsAreMasked(t *testing.T) {
 	const one, other = "hunter2Kx9Qz", "zQ81correctHorse"
-	for name, place := range places {
+	for name, place := range places() {
 		t.Run(name, func(t *testing.T) {
 			for how, o := range compared(t, place, one, other) {
 				shown := shows(t, o)
@@ -192,14 +142,14 @@ func TestNoSeededSecretIsShown(t *testing.T) {
 	for range 100 {
 		secrets = append(secrets, secretOf(r))
 	}
-	for name := range places {
+	for name := range places() {
 		names = append(names, name)
 	}
 	told := map[string]bool{}
 	for n := range 1000 {
 		one, other := secrets[n%100], secrets[r.IntN(100)]
-		place := places[names[r.IntN(len(names))]]
-		more := places[names[r.IntN(len(names))]]
+		place := places()[names[r.IntN(len(names))]]
+		more := places()[names[r.IntN(len(names))]]
 		mixed := mix(t, r, place, more)
 		for how, o := range compared(t, mixed, one, other) {
 			shown := shows(t, o)
@@ -244,7 +194,7 @@ func mix(t testing.TB, r *rand.Rand, place, more string) string {
 }
 
 func FuzzCompare(f *testing.F) {
-	for _, place := range places {
+	for _, place := range places() {
 		f.Add(put(place, "a"), put(place, "b"), true)
 	}
 	f.Add("a: [1, 2, 3]", "a: [3, {b: c}, 2]", false)
