@@ -491,8 +491,12 @@ func (r *releasing) secret(ctx context.Context, o gitops.Object, side, sentinels
 		return render.Object{}, false
 	}
 	data := map[string]any{}
+	words := r.stand[sentinels]
+	if words.Shape == render.Digits {
+		words.Shape = render.Letters
+	}
 	for _, name := range names {
-		stand := func(leaf string) string { return r.stand[sentinels].For(o.Namespace, o.Name, name, leaf) }
+		stand := func(leaf string) string { return words.For(o.Namespace, o.Name, name, leaf) }
 		text := stand("")
 		if paths := leaves[name]; len(paths) > 0 {
 			text = document(paths, stand)

@@ -24,6 +24,9 @@ type Shape string
 const (
 	Words  Shape = "words"
 	Digits Shape = "digits" // a text of digits, which is a number too where it stands unquoted
+	// Letters stand for Digits where a text of digits would be read as a number, as Helm does with what a targetPath sets: a
+	// chart that encodes it, or hashes it, takes texts alone.
+	Letters Shape = "letters"
 )
 
 // shapes differ in each character, and in each of what base64 makes of them. Words are short of the letters that make a text
@@ -32,8 +35,9 @@ var shapes = map[Shape]struct {
 	alphabet string
 	length   int
 }{
-	Words:  {"bcdghjkm", 16},
-	Digits: {"123456789", 12},
+	Words:   {"bcdghjkm", 16},
+	Digits:  {"123456789", 12},
+	Letters: {"pquvy", 14},
 }
 
 // For is the sentinel of a value, by the names that lead to it.

@@ -19,14 +19,8 @@ func TestSentinelsDifferEverywhere(t *testing.T) {
 		if len(one) == len(other) {
 			t.Fatalf("%s and %s are of one length", one, other)
 		}
-		for _, code := range []func(string) string{func(s string) string { return s }, func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }} {
-			a, b := code(one), code(other)
-			for at := range min(len(a), len(b)) {
-				if a[at] == b[at] {
-					t.Fatalf("%s and %s have the same at %d", a, b, at)
-				}
-			}
-		}
+		differEverywhere(t, one, other)
+		differEverywhere(t, one, render.Sentinels{Key: "key", Shape: render.Letters}.For(name))
 		var text, number any
 		if err := yaml.Unmarshal([]byte(one), &text); err != nil {
 			t.Fatal(err)
@@ -44,6 +38,19 @@ func TestSentinelsDifferEverywhere(t *testing.T) {
 	}
 	if key := (render.Sentinels{Key: "another", Shape: render.Words}); key.For("a") == (render.Sentinels{Key: "key", Shape: render.Words}).For("a") || key.For("a", "b") == key.For("ab") {
 		t.Error("sentinels can be guessed")
+	}
+}
+
+// differEverywhere holds two texts against each other, plain and in base64.
+func differEverywhere(t *testing.T, one, other string) {
+	t.Helper()
+	for _, code := range []func(string) string{func(s string) string { return s }, func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }} {
+		a, b := code(one), code(other)
+		for at := range min(len(a), len(b)) {
+			if a[at] == b[at] {
+				t.Fatalf("%s and %s have the same at %d", a, b, at)
+			}
+		}
 	}
 }
 
