@@ -9,8 +9,6 @@ import (
 
 	"github.com/fluxcd/pkg/sourceignore"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
-
-	"github.com/ferry-chatops/ferry/internal/render"
 )
 
 const (
@@ -20,12 +18,12 @@ const (
 	maxFiles    = 5000
 )
 
-// local takes a chart from the files of a GitRepository, as far as Flux sees them.
+// local takes a chart from the files of a GitRepository.
 func local(j *job, files fs.FS, source sourcev1.GitRepositorySpec, want sourcev1.HelmChartSpec) error {
 	if files == nil {
 		return refusal("The files of its GitRepository are not at hand.")
 	}
-	t := tree{FS: render.Artifact(files)}
+	t := tree{FS: files}
 	if source.Ignore != nil {
 		t.ignore = sourceignore.NewMatcher(sourceignore.ReadPatterns(strings.NewReader(*source.Ignore), nil)).Match
 	}

@@ -332,7 +332,7 @@ func (w *world) read(t *testing.T, version, kind, namespace, name string) render
 func (w *world) release(t *testing.T, name string, installed int) render.Release {
 	const group = "source.toolkit.fluxcd.io/v1"
 	r := render.Release{
-		Object: w.read(t, "helm.toolkit.fluxcd.io/v2", "HelmRelease", "shop", name), Files: files(w.files),
+		Object: w.read(t, "helm.toolkit.fluxcd.io/v2", "HelmRelease", "shop", name), Files: render.Artifact(files(w.files)),
 		Installed: installed, Kubernetes: w.kubernetes, APIs: w.apis,
 	}
 	var hr helmv2.HelmRelease

@@ -17,7 +17,7 @@ type Release struct {
 	// Maps are the ConfigMaps and Secrets that spec.valuesFrom names, as far as they are known. Values of Secrets in it stand
 	// for the real ones, which no renderer gets to see.
 	Maps []Object
-	// Files are those of the commit of a GitRepository; nil for other sources.
+	// Files are those of the commit of a GitRepository, as Artifact shows them; nil for other sources.
 	Files fs.FS
 	// Credential is for the source's own address and for no other.
 	Credential *Credential
