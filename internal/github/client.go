@@ -35,6 +35,7 @@ const (
 	keepViewer     = 5 * time.Minute  // a login is changed once in years
 	requestTimeout = 30 * time.Second // one request with its answer
 	headerTimeout  = 20 * time.Second
+	maxHeader      = 64 << 10 // bytes; GitHub's have about 3 KB, of which some are kept
 	maxBody        = 32 << 20 // bytes of an answer; a page of 100 pull requests has about 2 MB
 	maxRedirects   = 3
 	commandCache   = 16 << 20 // bytes of answers that commands keep
@@ -100,7 +101,7 @@ func New(config Config, log *slog.Logger) (*Client, error) {
 // network is the bottom of all requests.
 func network() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.ResponseHeaderTimeout = headerTimeout
+	t.ResponseHeaderTimeout, t.MaxResponseHeaderBytes = headerTimeout, maxHeader
 	t.MaxIdleConnsPerHost = concurrent // or those above two would be opened again and again
 	return bounded{t}
 }

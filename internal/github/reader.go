@@ -326,7 +326,9 @@ func (r *Reader) Files(ctx context.Context, repository string, number int) ([]wa
 				Filename string
 				Previous string `json:"previous_filename"`
 			}) {
-				files = append(files, watch.File{Name: f.Filename, Previous: f.Previous})
+				if len(files) < maxFiles { // what lists more is not GitHub
+					files = append(files, watch.File{Name: f.Filename, Previous: f.Previous})
+				}
 			})
 		})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -484,4 +485,29 @@ func TestATokenIsNotAskedForByEachPoll(t *testing.T) {
 			t.Errorf("asked %d times, answers %v", asked, after)
 		}
 	})
+}
+
+// TestMoreFilesThanGitHubLists are not kept, however many an answer has.
+func TestMoreFilesThanGitHubLists(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		o := &origin{answer: say(200, "[{}"+strings.Repeat(`,{"filename":"f"}`, 10*maxFiles)+"]")}
+		files, all, err := readerOf(t, o, Account{Token: (&turning{value: token}).token}).Files(t.Context(), "acme/fleet", 7)
+		if len(files) != maxFiles || all || err != nil {
+			t.Errorf("%d files, all %v, %v", len(files), all, err)
+		}
+	})
+}
+
+// TestLongHeadersAreRefused, since some of them are kept.
+func TestLongHeadersAreRefused(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"`+strings.Repeat("e", 2*maxHeader)+`"`)
+		_, _ = w.Write([]byte("[]"))
+	}))
+	defer server.Close()
+	resp, err := (&http.Client{Transport: network()}).Get(server.URL)
+	if err == nil {
+		_ = resp.Body.Close()
+		t.Error("the header was read")
+	}
 }

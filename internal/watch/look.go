@@ -36,9 +36,13 @@ type reading struct {
 	complete  bool // every open pull request was read
 }
 
-func (r *reading) add(p Page) {
+// add takes a page. Bare says of which pull requests GitHub's own description is not needed: there may be thousands.
+func (r *reading) add(p Page, bare func(*PullRequest) bool) {
 	for i := range p.Pulls {
 		pull := &p.Pulls[i]
+		if bare(pull) {
+			pull.Raw = nil
+		}
 		// One that moves while pages are read can be in two.
 		if was := r.pulls[pull.Number]; was == nil || pull.Updated.After(was.Updated) {
 			r.pulls[pull.Number] = pull
@@ -47,9 +51,15 @@ func (r *reading) add(p Page) {
 	r.pages++
 }
 
-// read asks for what changed since a time, and with complete for all that is open as well. Known are the numbers of those that
-// were open; those which are not any more are looked for among the closed ones.
-func (w *Watcher) read(ctx context.Context, s *watched, since time.Time, first, complete, fresh bool, known []int) (*reading, error) {
+// read asks for what changed since what was known of the repository, and with complete for all that is open as well. Those
+// that were open, and are not any more, are looked for among the closed ones. Nothing known is a first look.
+func (w *Watcher) read(ctx context.Context, s *watched, known *record, complete, fresh bool) (*reading, error) {
+	first := !known.seen()
+	since := known.Cursor.Add(-lag)
+	bare := func(p *PullRequest) bool { // no event is about it
+		before := known.pull(p.Number)
+		return first && s.before == 0 || !first && before != nil && before.same(printOf(p))
+	}
 	page, err := w.pulls(ctx, Request{Repository: s.name, Fresh: fresh || complete})
 	if err != nil {
 		return nil, err
@@ -58,7 +68,7 @@ func (w *Watcher) read(ctx context.Context, s *watched, since time.Time, first, 
 	if page.Unchanged {
 		return r, nil
 	}
-	r.add(page)
+	r.add(page, bare)
 	for _, p := range page.Pulls {
 		if p.Updated.After(r.newest) {
 			r.newest = p.Updated
@@ -81,7 +91,7 @@ func (w *Watcher) read(ctx context.Context, s *watched, since time.Time, first, 
 			if page, err = w.pulls(ctx, Request{Repository: s.name, Next: page.Next, Fresh: true}); err != nil {
 				return err
 			}
-			r.add(page)
+			r.add(page, bare)
 		}
 		return nil
 	}
@@ -100,13 +110,18 @@ func (w *Watcher) read(ctx context.Context, s *watched, since time.Time, first, 
 			return nil, err
 		}
 		request.Next = page.Next
-		r.add(page)
+		r.add(page, bare)
 		for _, p := range page.Pulls {
 			open[p.Number] = true
 		}
 	}
 	r.complete = page.Next == ""
-	gone := slices.DeleteFunc(known, func(n int) bool { return open[n] })
+	var gone []int
+	for _, p := range known.Pulls {
+		if p.State == stateOpen && !open[p.Number] {
+			gone = append(gone, p.Number)
+		}
+	}
 	page, err = closed, nil
 	cut := r.cut
 	err = follow(func(*PullRequest) bool {
@@ -129,21 +144,15 @@ func (w *Watcher) pulls(ctx context.Context, request Request) (Page, error) {
 func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	now := w.ports.Now()
 	r := w.state.get(s.name)
-	first := r == nil || !r.seen()
-	var generation uint64
-	since, known := time.Time{}, []int(nil)
-	if r != nil {
-		generation, since = r.Generation, r.Cursor.Add(-lag)
-		for _, p := range r.Pulls {
-			if p.State == stateOpen {
-				known = append(known, p.Number)
-			}
-		}
+	unknown := r == nil
+	if unknown {
+		r = &record{Name: s.name}
 	}
+	first, generation := !r.seen(), r.Generation
 	complete := first || s.complete || now.Sub(r.Complete) > s.completeAfter && now.Sub(s.completed) > s.completeAfter
 	again := !s.again.IsZero() && !now.Before(s.again)
 	fresh := s.fresh || len(s.ties) > 0 || again
-	got, err := w.read(ctx, s, since, first, complete, fresh, known)
+	got, err := w.read(ctx, s, r, complete, fresh)
 	if err != nil {
 		return 0, err
 	}
@@ -156,12 +165,9 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	if got.unchanged {
 		return got.page.Interval, nil
 	}
-	if r == nil {
-		if w.state.rename(got.page.Repository, s.name, w.configured) {
-			s.fresh, s.hurry = true, true
-			return got.page.Interval, nil
-		}
-		r = &record{Name: s.name}
+	if unknown && w.state.rename(got.page.Repository, s.name, w.configured) {
+		s.fresh, s.hurry = true, true
+		return got.page.Interval, nil
 	}
 	if id := got.page.Repository; r.ID != 0 && id != 0 && id != r.ID {
 		w.ports.Log.Warn("another repository has this name now, so it is seen for the first time", "repository", s.name)

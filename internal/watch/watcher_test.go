@@ -543,3 +543,40 @@ func TestWhatCouldNotBeFoundOutIsSaid(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatNoEventIsAboutIsNotKept while a large repository is read: GitHub's own description has 20 KB for each.
+func TestWhatNoEventIsAboutIsNotKept(t *testing.T) {
+	in(t, func(w *world) {
+		for n := range 25 {
+			w.github.change("acme/a", n+1, func(*PullRequest) {})
+		}
+		w.start("slack")
+		pass(time.Minute)
+		w.stop()
+		known := w.watcher.state.get("acme/a")
+		s := w.watcher.byName["acme/a"]
+		for what, test := range map[string]struct {
+			known  *record
+			before time.Duration
+			kept   int
+		}{
+			"a first look": {&record{}, 0, 0}, "one that replays": {&record{}, time.Hour, 25}, "nothing new": {known, 0, 0},
+			"a new one": {&record{Cursor: known.Cursor, Pulls: known.Pulls[1:]}, 0, 1},
+		} {
+			s.before = test.before
+			got, err := w.watcher.read(w.Context(), s, test.known, true, true)
+			if err != nil || len(got.pulls) != 25 {
+				t.Fatalf("%s: %+v, %v", what, got, err)
+			}
+			kept := 0
+			for _, p := range got.pulls {
+				if p.Raw != nil {
+					kept++
+				}
+			}
+			if kept != test.kept {
+				t.Errorf("%s: %d descriptions kept, want %d", what, kept, test.kept)
+			}
+		}
+	})
+}

@@ -356,6 +356,23 @@ type Templates struct {
 type ButtonTemplate struct {
 	Name, Style  string
 	Command, URL *blueprint.Text
+	// Host is how the host of the URL ends whatever is put into it: a branch that is called evil.example/ leads nowhere else.
+	Host string
+}
+
+var (
+	action    = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	authority = regexp.MustCompile(`^https://([^/?#]*)`)
+)
+
+// host is how the host of an address ends, as far as the template itself says.
+func (t Template) host() string {
+	const filled = "\x00"
+	found := authority.FindStringSubmatch(action.ReplaceAllString(strings.TrimSpace(string(t)), filled))
+	if found == nil {
+		return "" // it comes from GitHub's own fields
+	}
+	return found[1][strings.LastIndex(found[1], filled)+1:]
 }
 
 // Templates reads the templates.
@@ -369,6 +386,7 @@ func (n NotificationTemplate) Templates() (t Templates, err error) {
 		button := ButtonTemplate{Name: b.DisplayName, Style: string(b.Style)}
 		if b.URL != "" {
 			button.URL, err = b.URL.text()
+			button.Host = b.URL.host()
 		} else {
 			button.Command, err = b.CommandTpl.command()
 		}

@@ -61,8 +61,8 @@ func (s *Sources) pull(ctx context.Context, w *watching, r rule, e watch.Event) 
 		button := chatops.Button{Name: b.Name, Style: b.Style}
 		if b.URL != nil {
 			button.URL, err = b.URL.Execute(dot)
-			if err == nil && !isHTTPS(button.URL) {
-				err = errors.New("no https address")
+			if err == nil && !isHTTPS(button.URL, b.Host) {
+				err = errors.New("no https address, or another host than the template's")
 			}
 		} else {
 			button.Command, err = b.Command.Execute(dot)
@@ -83,9 +83,9 @@ func (s *Sources) pull(ctx context.Context, w *watching, r rule, e watch.Event) 
 	return p
 }
 
-func isHTTPS(address string) bool {
+func isHTTPS(address, host string) bool {
 	u, err := url.Parse(address)
-	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && !strings.ContainsAny(address, " <>\"|`\\")
+	return err == nil && strings.HasSuffix(u.Host, host) && u.Scheme == "https" && u.Host != "" && u.User == nil && !strings.ContainsAny(address, " <>\"|`\\")
 }
 
 // levels are what PagerDuty's sink reads: whatever has none is an alert there.

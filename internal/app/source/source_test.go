@@ -283,6 +283,33 @@ func TestTemplatesOfTheConfiguration(t *testing.T) {
 	has(t, shown, "Flux Diff: `flux diff ks podinfo --github-ref https://github.com/acme/fleet/pull/7`", "Docs: https://wiki.example/7")
 }
 
+// TestAPullRequestDoesNotChooseWhereAButtonLeads, whatever its branch is called.
+func TestAPullRequestDoesNotChooseWhereAButtonLeads(t *testing.T) {
+	s, _ := begin(t, newPulls())
+	raw := []byte(`{"number": 7, "html_url": "https://github.com/acme/fleet/pull/7", "title": "a@evil.example", "head": {"ref": "evil.example/x"}}`)
+	for url, want := range map[config.Template]string{
+		"https://{{ .Head.Ref }}.preview.example/":                      "",
+		"https://{{ .Title }}.preview.example/":                         "",
+		"https://pr-{{ .Number }}.preview.example/{{ .Head.Ref }}":      "https://pr-7.preview.example/evil.example/x",
+		"https://wiki.example/{{ .Number }}?q={{ .Head.Ref }}":          "https://wiki.example/7?q=evil.example/x",
+		"https://wiki.example{{ if .Number }}/{{ .Head.Ref }}{{ end }}": "https://wiki.example/evil.example/x",
+		"{{ .HTMLURL }}/files":                                          "https://github.com/acme/fleet/pull/7/files",
+	} {
+		templates, err := config.NotificationTemplate{ExtraButtons: []config.ExtraButton{{DisplayName: "Go", URL: url}}}.Templates()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := s.pull(t.Context(), &watching{reacher: &reacher{}}, rule{Templates: templates}, watch.Event{PullRequest: &watch.PullRequest{Raw: raw}})
+		got := ""
+		if len(p.Buttons) > 0 {
+			got = p.Buttons[0].URL
+		}
+		if got != want || (len(p.Notes) > 0) != (want == "") {
+			t.Errorf("%s: %q, %q", url, got, p.Notes)
+		}
+	}
+}
+
 func TestFaultsAreToldOnceAndTheRestIsFollowed(t *testing.T) {
 	hub := newPulls()
 	configs := quick(t, "repositories: [{name: not a name}, {name: acme/fleet}]")
