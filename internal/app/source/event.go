@@ -129,8 +129,8 @@ func rawEvent(e watch.Event) json.RawMessage {
 }
 
 // raw is a notice as data.
-func raw(r *gitops.Refusal) json.RawMessage {
-	out, err := json.Marshal(map[string]any{"Level": "error", "Kind": watch.Problem, "Title": r.Headline(), "Reason": r.Reason, "Details": r.Details})
+func raw(kind watch.Kind, r *gitops.Refusal) json.RawMessage {
+	out, err := json.Marshal(map[string]any{"Level": level(watch.Event{Kind: kind}), "Kind": kind, "Title": r.Headline(), "Reason": r.Reason, "Details": r.Details})
 	if err != nil {
 		return nil
 	}

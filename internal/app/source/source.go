@@ -110,26 +110,33 @@ func New(version string, log *slog.Logger) (*Sources, error) {
 // Close removes what git left on disk.
 func (s *Sources) Close() error { return s.trees.Close() }
 
+// interactiveStream is the one for platforms with buttons.
+const interactiveStream = "interactive"
+
+// stateEvery is how often a stream looks whether anything can be put on record.
+const stateEvery = 30 * time.Second
+
 // Follow hands the events of one stream to send, until ctx ends.
 func (s *Sources) Follow(ctx context.Context, in plugin.Input, send plugin.Send) {
 	w := s.enter(in)
 	defer s.leave(in, w)
 	stream := "text"
 	if in.Interactive {
-		stream = "interactive"
+		stream = interactiveStream
 	}
 	w.state.forget(ctx, w.notices)
 	notices := w.notices
+	kept := true
 	if w.make != nil {
 		if unwritable := w.state.unwritable(ctx); unwritable != nil {
-			notices = append(slices.Clone(notices), unwritable)
+			notices, kept = append(slices.Clone(notices), unwritable), false
 		}
 	}
 	for _, notice := range notices {
 		if w.state.told(ctx, stream, notice.Error()) {
 			continue
 		}
-		if !send(ctx, plugin.Event{Message: s.chat.Announce(nil, notice, in.Interactive), Raw: raw(notice)}) {
+		if !send(ctx, plugin.Event{Message: s.chat.Announce(nil, notice, in.Interactive), Raw: raw(watch.Problem, notice)}) {
 			return
 		}
 		w.state.tell(ctx, stream, notice.Error())
@@ -138,26 +145,46 @@ func (s *Sources) Follow(ctx context.Context, in plugin.Input, send plugin.Send)
 		<-ctx.Done()
 		return
 	}
-	for {
+	tell := func(e plugin.Event) bool { return send(ctx, e) }
+	for ctx.Err() == nil {
 		watcher, renewed := w.renewal()
-		s.deliver(ctx, w, watcher.Subscribe(ctx, stream), renewed, in.Interactive, send)
-		if ctx.Err() != nil {
-			return
-		}
+		kept = s.deliver(ctx, w, watcher, stream, renewed, kept, tell)
 	}
 }
 
-// deliver hands over what a watcher has, until ctx ends or another watcher has taken its place.
-func (s *Sources) deliver(ctx context.Context, w *watching, deliveries <-chan watch.Delivery, renewed <-chan struct{}, interactive bool, send plugin.Send) {
-	for {
+// deliver hands over what a watcher has, until ctx ends or another watcher has taken its place. What cannot be put on record
+// cannot be told by way of it, so that is told here, and its end: kept says what the stream knows, before and after.
+func (s *Sources) deliver(ctx context.Context, w *watching, watcher *watch.Watcher, stream string, renewed <-chan struct{}, kept bool, tell func(plugin.Event) bool) bool {
+	interactive := stream == interactiveStream
+	deliveries := watcher.Subscribe(ctx, stream)
+	looks := time.NewTicker(time.Duration(float64(stateEvery) / cmp.Or(w.config.Budget.Factor, 1)))
+	defer looks.Stop()
+	for others := 0; ; {
 		select {
 		case <-ctx.Done():
-			return
+			return kept
 		case <-renewed:
-			return
+			return kept
+		case <-looks.C:
+			trouble := watcher.Status().State
+			if (trouble == nil) == kept {
+				others = 0
+				continue
+			}
+			if others++; others < 2 { // it may pass
+				continue
+			}
+			kind, notice := watch.Solved, &gitops.Refusal{Code: gitops.Config, Title: "ferry can keep what it sees again", Reason: "What happened in the meantime is told now."}
+			if trouble != nil {
+				kind, notice = watch.Problem, forgetful(trouble)
+			}
+			if !tell(plugin.Event{Message: s.chat.Announce(nil, notice, interactive), Raw: raw(kind, notice)}) {
+				return kept
+			}
+			kept = trouble == nil
 		case d := <-deliveries:
-			if !send(ctx, s.event(ctx, w, d.Event, interactive)) {
-				return
+			if !tell(s.event(ctx, w, d.Event, interactive)) {
+				return kept
 			}
 			d.Done()
 		}

@@ -65,6 +65,11 @@ func (s *state) unwritable(ctx context.Context) *gitops.Refusal {
 	if err == nil || ctx.Err() != nil {
 		return nil
 	}
+	return forgetful(err)
+}
+
+// forgetful words for people why nothing can be put on record.
+func forgetful(err error) *gitops.Refusal {
 	refusal := &gitops.Refusal{Code: gitops.Config, Title: "ferry cannot keep what it saw", Reason: "Nothing is told before it can, so that nothing is told twice or lost: " + err.Error() + "."}
 	if known, ok := errors.AsType[*gitops.Refusal](err); ok {
 		refusal.Code, refusal.Snippet = known.Code, known.Snippet
