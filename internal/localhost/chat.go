@@ -297,7 +297,7 @@ func (m *model) overhear() tea.Cmd {
 			text = m.exchangeText() + "\n"
 			m.live = false
 		}
-		return m.leave(text + event.fit(m.chat.Styled, m.width).text + "\n")
+		return m.leave(text + event.unasked(m.chat.Styled, m.width) + "\n")
 	default:
 		return nil
 	}

@@ -19,7 +19,7 @@ const restartPause = time.Second
 
 // Events are what ferry's source plugin says.
 type Events struct {
-	// C has the messages, written for a platform without buttons. It is never closed.
+	// C has the messages. It is never closed.
 	C <-chan Answer
 
 	stop context.CancelFunc
@@ -27,7 +27,7 @@ type Events struct {
 }
 
 // Follow finds the source plugin, starts it as Botkube does, and gives what it says. A plugin that ends is started again,
-// as there. Of the options, those of a question do not count; Configs are the source's. The caller closes the Events.
+// as there. Of the options, those of a question do not count, but for TextOnly; Configs are the source's. The caller closes the Events.
 func Follow(ctx context.Context, options Options, name string) (*Events, error) {
 	cache, err := os.MkdirTemp("", "ferry-plugin-")
 	if err != nil {
@@ -76,7 +76,7 @@ func follow(ctx context.Context, options Options, binary, name string, messages 
 		return errors.New("the plugin does not speak gRPC")
 	}
 	// Botkube's own client would write to the terminal when the stream ends.
-	request := &source.StreamRequest{Context: &source.StreamContext{KubeConfig: options.Kubeconfig, SourceContext: &source.SourceContext{SourceName: name}}}
+	request := &source.StreamRequest{Context: &source.StreamContext{KubeConfig: options.Kubeconfig, SourceContext: &source.SourceContext{SourceName: name, IsInteractivitySupported: !options.TextOnly}}}
 	for _, config := range options.Configs {
 		request.Configs = append(request.Configs, &source.Config{RawYAML: config})
 	}
@@ -97,7 +97,7 @@ func follow(ctx context.Context, options Options, binary, name string, messages 
 			continue
 		}
 		select {
-		case messages <- Answer{Messages: []api.Message{event.Message}, TextOnly: true}:
+		case messages <- Answer{Messages: []api.Message{event.Message}, TextOnly: options.TextOnly}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

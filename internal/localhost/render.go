@@ -59,6 +59,13 @@ func (a Answer) Page(styled bool, width int) string {
 	return r.text()
 }
 
+// unasked shows what nobody asked for like Page. Numbers are those of the last answer, so its choices have none.
+func (a Answer) unasked(styled bool, width int) string {
+	r := renderer{styled: styled, slack: !a.TextOnly, width: width, typed: true, unasked: true}
+	r.messages(a.Messages)
+	return r.text()
+}
+
 // A choice is what a number stands for: a line as it would be typed, or a select with the options that it has.
 type choice struct {
 	name    string
@@ -87,6 +94,7 @@ type renderer struct {
 	refused bool
 	beside  bool // buttons are side by side and selects closed
 	typed   bool // what to type is beside each choice
+	unasked bool // choices have no numbers
 
 	out     strings.Builder
 	choices []choice
@@ -342,6 +350,9 @@ func (r *renderer) inputs(inputs api.LabelInputs) {
 func (r *renderer) choice(style lipgloss.Style, c choice) {
 	r.choices = append(r.choices, c)
 	number := fmt.Sprintf("[%d]", len(r.choices))
+	if r.unasked {
+		number = strings.TrimSpace(bullet)
+	}
 	switch {
 	case r.beside:
 		name := oneLine(c.name)

@@ -204,3 +204,17 @@ func TestEndOfTextIsOneLine(t *testing.T) {
 		t.Errorf("an empty message is %q", text)
 	}
 }
+
+// TestWhatNobodyAskedForTakesNoNumbers: they are those of the answer before it.
+func TestWhatNobodyAskedForTakesNoNumbers(t *testing.T) {
+	event := Answer{Messages: []api.Message{{Sections: []api.Section{{
+		Base:    api.Base{Header: "acme/fleet #1 opened", Description: "Run 4 replicas"},
+		Buttons: api.Buttons{{Name: "View", URL: "https://github.com/acme/fleet/pull/1"}, {Name: "Flux Diff", Command: api.MessageBotNamePlaceholder + " flux diff ks podinfo"}},
+	}}}}}
+	want := "acme/fleet #1 opened\nRun 4 replicas\nView: https://github.com/acme/fleet/pull/1\n• Flux Diff   flux diff ks podinfo\n"
+	for _, styled := range []bool{false, true} {
+		if diff := cmp.Diff(want, escapes.ReplaceAllString(event.unasked(styled, 80), "")); diff != "" {
+			t.Errorf("styled %v: %s", styled, diff)
+		}
+	}
+}

@@ -49,8 +49,7 @@ func (s *Session) Run(ctx context.Context) error {
 			if s.Prompt {
 				fmt.Fprintln(s.Out)
 			}
-			text, _ := event.Render(s.Styled)
-			fmt.Fprintln(s.Out, text)
+			fmt.Fprintln(s.Out, event.unasked(s.Styled, 0))
 		case line, ok := <-lines:
 			line = strings.TrimSpace(line)
 			switch {
