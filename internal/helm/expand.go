@@ -142,6 +142,9 @@ func (o *outcome) expand(j job) error {
 	if hr.GetUpgrade().PreserveValues && j.Installed > 0 {
 		o.Notes = append(o.Notes, "spec.upgrade.preserveValues keeps values of the releases before, which are not known here.")
 	}
+	if hr.GetInstall().CreateNamespace && hr.Spec.TargetNamespace != "" && j.Installed == 0 {
+		o.Notes = append(o.Notes, fmt.Sprintf("Helm also creates the namespace %s if there is none.", with.Namespace))
+	}
 	if len(c.CRDObjects()) > 0 && crds != helmv2.Skip { // helm-controller does it once for them and once for the rest
 		if err := chartutil.ProcessDependenciesWithMerge(c, given); err != nil {
 			return err

@@ -368,3 +368,20 @@ func TestRenderingEndsWithItsContext(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestAWorkerThatIsGone is replaced: a system short of memory ends such processes.
+func TestAWorkerThatIsGone(t *testing.T) {
+	r := NewRenderer(New(time.Now))
+	cm := map[string]string{"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"}
+	for i := range 2 {
+		if got, err := rendered(t, r, cm); err != nil || len(got.Objects) != 1 {
+			t.Fatalf("%d: %v, %v", i, got, err)
+		}
+		if len(r.workers.idle) != 1 {
+			t.Fatalf("%d idle", len(r.workers.idle))
+		}
+		if err := r.workers.idle[0].process.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -38,6 +38,9 @@ func NewRenderer(charts *Charts) *Renderer {
 // Expand renders a release as an upgrade where Release.Installed says that one is there, and else as an installation.
 func (r *Renderer) Expand(ctx context.Context, of render.Release) (render.Expansion, error) {
 	j, err := r.job(ctx, of)
+	if ctx.Err() != nil {
+		return render.Expansion{}, ctx.Err()
+	}
 	if err != nil {
 		return render.Expansion{}, refuse(err)
 	}

@@ -46,6 +46,8 @@ func Work() bool {
 	if len(os.Args) != 2 || os.Args[1] != workArgument {
 		return false
 	}
+	out := os.Stdout
+	os.Stdout = os.Stderr     // for what libraries print
 	log.SetOutput(io.Discard) // Helm warns through it
 	debug.SetMemoryLimit(softMemory)
 	var end atomic.Int64 // of the job; zero: there is none
@@ -57,9 +59,9 @@ func Work() bool {
 			return true // nobody is there any more
 		}
 		end.Store(time.Now().Add(j.Limit).UnixNano())
-		err := send(os.Stdout, expand(j))
+		err := send(out, expand(j))
 		if errors.Is(err, errLarge) {
-			err = send(os.Stdout, outcome{Refused: fmt.Sprintf("The chart renders more than %d MB.", maxMessage>>20)})
+			err = send(out, outcome{Refused: fmt.Sprintf("The chart renders more than %d MB.", maxMessage>>20)})
 		}
 		if err != nil {
 			return true
@@ -91,7 +93,10 @@ func send(to io.Writer, message any) error {
 	if len(raw) > maxMessage {
 		return errLarge
 	}
-	_, err = to.Write(append(binary.BigEndian.AppendUint64(nil, uint64(len(raw))), raw...))
+	if _, err := to.Write(binary.BigEndian.AppendUint64(nil, uint64(len(raw)))); err != nil {
+		return err
+	}
+	_, err = to.Write(raw)
 	return err
 }
 
@@ -126,10 +131,10 @@ type worker struct {
 	process *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
-	leave   *time.Timer // while idle
+	leave   *time.Timer // when it has been idle for long; nil: it has done nothing yet
 }
 
-// do has a job done.
+// do has a job done. A worker that was ended from outside while it was idle is replaced.
 func (w *workers) do(ctx context.Context, j job) (outcome, error) {
 	select {
 	case w.busy <- struct{}{}:
@@ -137,38 +142,48 @@ func (w *workers) do(ctx context.Context, j job) (outcome, error) {
 	case <-ctx.Done():
 		return outcome{}, ctx.Err()
 	}
-	one, err := w.take()
-	if err != nil {
-		return outcome{}, fmt.Errorf("start a process that renders charts: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = one.process.Process.Kill() }) // it may have ended by itself
-	var o outcome
 	j.Limit = w.limit
-	err = send(one.in, j)
-	if err == nil {
-		err = receive(one.out, &o)
+	for {
+		one, err := w.take()
+		if err != nil {
+			return outcome{}, fmt.Errorf("start a process that renders charts: %w", err)
+		}
+		o, err := one.do(ctx, j)
+		if err == nil {
+			w.put(one)
+			return o, nil
+		}
+		if errors.Is(err, errLarge) {
+			_ = one.process.Process.Kill() // it may still be writing
+		}
+		ended := one.end()
+		switch {
+		case ctx.Err() != nil:
+			return outcome{}, ctx.Err()
+		case errors.Is(err, errLarge):
+			return outcome{Refused: fmt.Sprintf("The chart, or what it renders, is larger than %d MB.", maxMessage>>20)}, nil
+		case ended == exitMemory:
+			return outcome{Refused: fmt.Sprintf("Rendering the chart takes more than %d MB of memory.", maxMemory>>20)}, nil
+		case ended == exitTime:
+			return outcome{Refused: fmt.Sprintf("Rendering the chart takes longer than %s.", w.limit)}, nil
+		case ended == 2: // Go's own: a stack that is too deep, say
+			return outcome{Refused: "Helm cannot render the chart: it crashed."}, nil
+		case one.leave == nil: // a new one
+			return outcome{}, fmt.Errorf("render in a process of its own (exit code %d): %w", ended, err)
+		}
 	}
-	if stop() && err == nil {
-		w.put(one)
-		return o, nil
+}
+
+// do has a job done by one worker, which cannot be used any more after an error.
+func (w *worker) do(ctx context.Context, j job) (o outcome, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = w.process.Process.Kill() }) // it may have ended by itself
+	if err = send(w.in, j); err == nil {
+		err = receive(w.out, &o)
 	}
-	if errors.Is(err, errLarge) {
-		_ = one.process.Process.Kill() // it may still be writing
-	}
-	ended := one.end()
-	switch {
-	case ctx.Err() != nil:
+	if !stop() {
 		return outcome{}, ctx.Err()
-	case errors.Is(err, errLarge):
-		return outcome{Refused: fmt.Sprintf("The chart, or what it renders, is larger than %d MB.", maxMessage>>20)}, nil
-	case ended == exitMemory:
-		return outcome{Refused: fmt.Sprintf("Rendering the chart takes more than %d MB of memory.", maxMemory>>20)}, nil
-	case ended == exitTime:
-		return outcome{Refused: fmt.Sprintf("Rendering the chart takes longer than %s.", w.limit)}, nil
-	case ended == 2: // Go's own: a stack that is too deep, say
-		return outcome{Refused: "Helm cannot render the chart: it crashed."}, nil
 	}
-	return outcome{}, fmt.Errorf("render in a process of its own (exit code %d): %w", ended, err)
+	return o, err
 }
 
 // take gives an idle worker, or starts one.
