@@ -42,6 +42,7 @@ var checked = map[string]bool{
 	"operation.Listing.Environments": true, "operation.Listing.Application": true,
 	"operation.ListRow.Name": true, "operation.ListRow.Namespace": true, "operation.ListRow.Kind": true,
 	"operation.Checkup.Environments": true, "operation.Difference.Environment": true, "operation.Comparison.Other": true, "operation.Suggestion": true,
+	"operation.Making.Head": true, "operation.Making.Line": true,
 	"report.Report.Repository": true, "report.Report.Branch": true, "report.Report.Head": true, "report.Environment.Environment": true, "report.Card.Environment": true,
 	"promotion.Card.Confirm": true, "promotion.Outcome.Next": true,
 }

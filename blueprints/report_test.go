@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/operation"
 	"github.com/ferry-chatops/ferry/internal/report"
 )
 
@@ -88,7 +89,9 @@ func diffs() []sample {
 		Changes: []report.Change{{Path: hostile, Before: hostile, After: "a\n" + hostile}, {Path: "x", Before: "80%", After: "`90%` ``` &<>"}}}
 	bad.Environments = []report.Environment{{Environment: "prod", Objects: []report.Object{strange}, Notes: []string{hostile}}, {Environment: "eu", Error: hostile}}
 
+	making := operation.Making{What: "acme/fleet #7", Head: small.Head, For: 31 * time.Second, Line: "diff pr 7 --repo acme/fleet"}
 	return []sample{
+		{"making-small", making, true}, {"making-branch", operation.Making{What: "acme/fleet update", Head: small.Head, Line: "diff pr update"}, true}, {"making-hostile", operation.Making{What: hostile, Head: small.Head, Line: making.Line}, true},
 		{"report-small", report.Card{Report: small}, true}, {"report-usual", report.Card{Report: usual}, true}, {"report-empty", report.Card{Report: branch}, true},
 		{"report-hostile", report.Card{Report: bad}, true}, {"report-forty", report.Card{Report: forty}, true}, {"report-huge", report.Card{Report: huge}, false}, {"report-long", report.Card{Report: long}, false},
 		{"details-small", report.Card{Report: small, Environment: "stage", Page: 1}, true}, {"details-usual", report.Card{Report: usual, Environment: "prod", Page: 1}, true},

@@ -29,6 +29,7 @@ type Core struct {
 	Clusters   operation.Clusters
 	GitHub     operation.GitHub
 	Sources    operation.Reports
+	Reviews    *operation.Desk
 	Blueprints func(context.Context) *blueprint.Set // the operator's; nil where there are none
 }
 
@@ -51,8 +52,9 @@ type Question struct {
 
 // Deadlines, because the host has none and a hung command keeps one of its ten workers.
 const (
-	readTime  = 30 * time.Second
-	writeTime = 60 * time.Second // beside the time that a change's answer waits for its end
+	readTime   = 30 * time.Second
+	reviewTime = 30 * time.Second // beside the time that the answer waits for the report
+	writeTime  = 60 * time.Second // beside the time that a change's answer waits for its end
 )
 
 // Respond answers a question, always with at least one message.
@@ -72,9 +74,17 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 		blueprint, data = "refusal", c.refusal(ctx, err, verb)
 	}
 	replaces := ""
-	if s, ok := request.(gitops.Status); ok && err == nil && s.Refresh { // a refusal leaves what was known
-		s.Refresh = false
-		replaces = gitops.Line(s)
+	switch r := request.(type) { // a refusal leaves what was known
+	case gitops.Status:
+		if err == nil && r.Refresh {
+			r.Refresh = false
+			replaces = gitops.Line(r)
+		}
+	case gitops.Review:
+		if err == nil && r.Refresh {
+			r.Refresh = false
+			replaces = gitops.Line(r)
+		}
 	}
 	if found, ok := data.(operation.Checkup); ok {
 		c.unworded(found, verb)
@@ -100,6 +110,8 @@ func answer(ctx context.Context, request gitops.Request, by string, open func() 
 		deadline = writeTime + core.Promotions.Wait(r.Environment)
 	case gitops.Rollback:
 		deadline = writeTime + core.Promotions.Wait(r.Environment)
+	case gitops.Review:
+		deadline = reviewTime + core.Reviews.Wait
 	}
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
@@ -125,7 +137,7 @@ func answer(ctx context.Context, request gitops.Request, by string, open func() 
 		data, err = operation.Sources(ctx, core.Sources, now())
 		return "sources", data, err
 	case gitops.Review:
-		return "", nil, &gitops.Refusal{Code: gitops.Config, Reason: "This ferry cannot tell yet what merging a pull request would do."}
+		return reviewed(core.Reviews.Answer(ctx, r))
 	case gitops.Check:
 		data, err = operation.Check(ctx, core.Clusters, core.Promotions, core.GitHub, r, by)
 		return "check", data, err
@@ -142,6 +154,19 @@ func result(r promotion.Result, err error) (string, any, error) {
 		return "card", *r.Card, nil
 	default:
 		return "outcome", *r.Outcome, nil
+	}
+}
+
+func reviewed(a operation.Answered, err error) (string, any, error) {
+	switch {
+	case err != nil:
+		return "", nil, err
+	case a.Making != nil:
+		return "making", *a.Making, nil
+	case a.Card.Environment != "":
+		return "details", *a.Card, nil
+	default:
+		return "report", *a.Card, nil
 	}
 }
 

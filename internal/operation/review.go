@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +23,10 @@ type Reviews struct {
 	Pulls  Pulls
 	Live   Live
 	Charts Charts
+	// Host is GitHub's, that links have to name.
+	Host string
+	// Also are the repositories that the configuration names.
+	Also []string
 	// Follows tells the repository and the branch that a source of an environment stands for; false for what is none.
 	Follows func(environment string, source gitops.Source) (repository, branch string, ok bool)
 	// Allowed are the addresses that charts may come from besides those that the clusters have them from: all below one.
@@ -40,27 +43,29 @@ type Charts = render.ChartRenderer
 // environmentTime is how long an environment may take: one that does not answer holds up no other.
 const environmentTime = 2 * time.Minute
 
-// Review makes the report. It refuses what cannot be found; what fails for one environment alone is in its place there.
+// Review finds what is to be merged and makes the report. It refuses what cannot be found; what fails for one environment
+// alone is in its place there.
 func (r *Reviews) Review(ctx context.Context, asked gitops.Review) (report.Report, error) {
-	names := r.Live.Environments()
-	if asked.Environment != "" {
-		if !slices.Contains(names, asked.Environment) {
-			return report.Report{}, &gitops.Refusal{Code: gitops.NotFound, Next: []string{"list"},
-				Reason: fmt.Sprintf("There is no environment %q. ferry knows %s.", asked.Environment, strings.Join(names, ", "))}
-		}
-		names = []string{asked.Environment}
-	}
-	pull, err := r.find(ctx, asked)
+	found, err := r.find(ctx, asked)
 	if err != nil {
 		return report.Report{}, err
 	}
+	made, err := r.of(ctx, found, asked.Environment)
+	made.Notes = append(found.remarks(asked), made.Notes...)
+	return made, err
+}
+
+// of makes the report of what was found, for one environment or for all.
+func (r *Reviews) of(ctx context.Context, pull found, environment string) (report.Report, error) {
+	names := r.Live.Environments()
+	if environment != "" {
+		names = []string{environment}
+	}
 	made := report.Report{Repository: pull.Repository, Number: pull.Number, Title: pull.Title, URL: pull.URL, Branch: pull.Branch, Head: pull.Head,
 		Base: pull.Base, BaseCommit: pull.BaseCommit, Made: r.Now(), Environments: []report.Environment{}}
-	if asked.Head != "" && asked.Head != pull.Head {
-		made.Notes = append(made.Notes, fmt.Sprintf("%s has moved from %s to %s since that was shown. This is about %[3]s.", pull.Branch, short(asked.Head), short(pull.Head)))
-	}
-	if pull.State == "closed" || pull.State == "merged" {
-		made.Notes = append(made.Notes, fmt.Sprintf("The pull request is %s.", pull.State))
+	if note := pull.unfollowed(environment); note != "" {
+		made.Notes = append(made.Notes, note)
+		return made, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -68,7 +73,7 @@ func (r *Reviews) Review(ctx context.Context, asked gitops.Review) (report.Repor
 	for i, name := range names {
 		seen[i] = r.see(ctx, name) // while the commits are fetched
 	}
-	merging, err := r.merge(ctx, pull)
+	merging, err := r.merge(ctx, pull.Pull)
 	if err != nil {
 		return report.Report{}, err
 	}
@@ -78,11 +83,11 @@ func (r *Reviews) Review(ctx context.Context, asked gitops.Review) (report.Repor
 		return made, nil
 	}
 	key := r.Key()
-	found := make([]*report.Environment, len(names))
+	changed := make([]*report.Environment, len(names))
 	for i, err := range Together(len(names), func(i int) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, environmentTime)
 		defer cancel()
-		found[i], err = r.environment(ctx, names[i], seen[i], pull, merging, key)
+		changed[i], err = r.environment(ctx, names[i], seen[i], pull.Pull, merging, key)
 		return err
 	}) {
 		switch {
@@ -91,52 +96,11 @@ func (r *Reviews) Review(ctx context.Context, asked gitops.Review) (report.Repor
 		case err != nil:
 			r.Log.Warn("environment of a review", "environment", names[i], "error", err)
 			made.Environments = append(made.Environments, report.Environment{Environment: names[i], Error: reason(err), Objects: []report.Object{}})
-		case found[i] != nil:
-			made.Environments = append(made.Environments, *found[i])
+		case changed[i] != nil:
+			made.Environments = append(made.Environments, *changed[i])
 		}
 	}
 	return made, nil
-}
-
-// find finds the pull request, in the only repository that environments follow if none is said.
-func (r *Reviews) find(ctx context.Context, asked gitops.Review) (Pull, error) {
-	repository := asked.Repository
-	if repository == "" {
-		followed, err := r.followed(ctx)
-		if err != nil {
-			return Pull{}, err
-		}
-		if len(followed) != 1 {
-			return Pull{}, &gitops.Refusal{Code: gitops.Ambiguous, Reason: "Say which repository with --repo OWNER/NAME.", Details: followed}
-		}
-		repository = followed[0]
-	}
-	if asked.Number > 0 {
-		return r.Pulls.Pull(ctx, repository, asked.Number)
-	}
-	return r.Pulls.Branch(ctx, repository, asked.Branch, "")
-}
-
-// followed are the repositories that environments follow, sorted.
-func (r *Reviews) followed(ctx context.Context) ([]string, error) {
-	names := r.Live.Environments()
-	all := make([][]gitops.Kustomization, len(names))
-	errs := Together(len(names), func(i int) (err error) {
-		all[i], err = r.Live.Kustomizations(ctx, names[i])
-		return err
-	})
-	repositories := map[string]string{}
-	for i, some := range all {
-		for _, k := range some {
-			if repository, _, ok := r.Follows(names[i], k.Source); ok {
-				repositories[strings.ToLower(repository)] = repository
-			}
-		}
-	}
-	if err := errors.Join(errs...); len(repositories) == 0 && err != nil {
-		return nil, err
-	}
-	return slices.Sorted(maps.Values(repositories)), nil
 }
 
 // A merging is what two trees hold: the base branch now, and with the pull request merged.

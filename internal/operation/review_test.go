@@ -219,7 +219,7 @@ func (w *world) review(t *testing.T) report.Environment {
 }
 
 func (w *world) reviews(c commits) *Reviews {
-	return &Reviews{Pulls: c, Live: w.cluster, Charts: w.charts, Now: func() time.Time { return time.Unix(0, 0) }, Key: func() string { return "key" }, Log: slog.New(slog.DiscardHandler),
+	return &Reviews{Pulls: c, Live: w.cluster, Charts: w.charts, Now: func() time.Time { return time.Unix(0, 0) }, Key: func() string { return "key" }, Log: slog.New(slog.DiscardHandler), Also: []string{"acme/fleet"},
 		Follows: func(_ string, s gitops.Source) (string, string, bool) {
 			repository, ok := strings.CutPrefix(s.URL, "https://github.com/")
 			return repository, s.Branch, ok

@@ -193,6 +193,16 @@ func (s *Service) origin(app gitops.Application, settings Settings) (place, erro
 	return place{repository: repository, name: name, branch: branch}, nil
 }
 
+// Follows gives the repository and the branch that a source stands for in an environment; the branch is empty where it
+// follows a tag or a commit. It is false for what is no repository on GitHub that ferry may use.
+func (s *Service) Follows(environment string, source gitops.Source) (repository, branch string, ok bool) {
+	settings, ok := s.of(environment)
+	if !ok {
+		return "", "", false
+	}
+	return s.follows(source, settings)
+}
+
 // follows gives the repository that a source is of, and its branch. A configured one counts where the source's URL is one
 // of another host: a mirror. A source of another repository on GitHub is not the configured one, and counts only where
 // that is named too.

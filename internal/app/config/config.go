@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -21,6 +22,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/app/fetch"
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/report"
 )
 
 // Config is the executor's configuration.
@@ -32,7 +34,19 @@ type Config struct {
 	StateDir     string        `json:"stateDir,omitempty" jsonschema:"an absolute path: where ferry's source keeps its state, if not in the home cluster"`
 	Blueprints   string        `json:"blueprints,omitempty" jsonschema:"messages in the place of ferry's own: the absolute path of a folder, git::https://HOST/REPOSITORY.git//FOLDER?ref=COMMIT, or https://HOST/FILE.tar.gz//FOLDER?checksum=sha256:SUM"`
 	Applications []Application `json:"applications,omitzero" jsonschema:"the fields that decide versions, where ferry finds several of an application or takes another; in the words of ferry where"`
+	Render       Render        `json:"render,omitzero" jsonschema:"what reports about pull requests may fetch"`
+	Report       Report        `json:"report,omitzero" jsonschema:"what reports about pull requests show"`
 	Access       *Access       `json:"access,omitempty" jsonschema:"who may promote and roll back; anybody in a bound channel where absent. Reading is for all"`
+}
+
+// Render says what a pull request's content may have ferry fetch.
+type Render struct {
+	AllowedSources []string `json:"allowedSources,omitzero" jsonschema:"addresses that charts may come from besides those that the clusters have them from: https://HOST/PATH or oci://HOST/PATH, and all below; fetched without credentials"`
+}
+
+// Report says what reports leave out.
+type Report struct {
+	Ignore []report.Rule `json:"ignore,omitzero" jsonschema:"fields whose changes are noise, besides those that ferry knows"`
 }
 
 // Access says who may change environments.
@@ -462,6 +476,15 @@ func (c Config) faults() (faults []string) {
 		if _, _, ok := gitops.SplitRepository(name); !ok {
 			fault(fmt.Sprintf("github.repositories[%d]", i), "write OWNER/NAME as on GitHub, without the address")
 		}
+	}
+	for i, address := range c.Render.AllowedSources {
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "https" && u.Scheme != "oci" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			fault(fmt.Sprintf("render.allowedSources[%d]", i), "write https://HOST/PATH or oci://HOST/PATH, without a user, query or fragment")
+		}
+	}
+	if _, err := report.Compile(c.Report.Ignore); err != nil {
+		faults = append(faults, "report.ignore"+err.Error())
 	}
 	c.GitHub.Auth.faults("github.auth", fault)
 	return faults

@@ -28,9 +28,11 @@ import (
 	"github.com/ferry-chatops/ferry/internal/git"
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/helm"
+	"github.com/ferry-chatops/ferry/internal/operation"
 	plugin "github.com/ferry-chatops/ferry/internal/plugin/executor"
 	"github.com/ferry-chatops/ferry/internal/plugin/hostlog"
 	"github.com/ferry-chatops/ferry/internal/promotion"
+	"github.com/ferry-chatops/ferry/internal/report"
 )
 
 // Serve answers the host until it ends the process. stderr is the process's own standard error. Started by itself to render
@@ -72,12 +74,13 @@ func about(version string) (plugin.About, error) {
 
 // A Responder answers lines, each with the configuration and the identity that came with it.
 type Responder struct {
-	chat   *chatops.Chat
-	log    *slog.Logger
-	trees  *git.Trees
-	charts *helm.Charts
-	claims promotion.Claims
-	shown  *overrides.Loader
+	chat     *chatops.Chat
+	log      *slog.Logger
+	trees    *git.Trees
+	charts   *helm.Charts
+	renderer *helm.Renderer
+	claims   promotion.Claims
+	shown    *overrides.Loader
 
 	mu    sync.Mutex
 	cores map[[sha256.Size]byte]chatops.Core
@@ -96,8 +99,9 @@ func New(log *slog.Logger) (*Responder, error) {
 	if err != nil {
 		return nil, err
 	}
+	charts := helm.New(time.Now)
 	return &Responder{
-		chat: &chatops.Chat{Blueprints: set, Log: log, Now: time.Now}, log: log, trees: trees, charts: helm.New(time.Now),
+		chat: &chatops.Chat{Blueprints: set, Log: log, Now: time.Now}, log: log, trees: trees, charts: charts, renderer: helm.NewRenderer(charts),
 		shown: overrides.New(set, trees.Tree, time.Now, log),
 		cores: map[[sha256.Size]byte]chatops.Core{},
 	}, nil
@@ -123,7 +127,7 @@ func (r *Responder) core(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if core, ok := r.cores[key]; ok {
 		return core, nil
 	}
-	core, err := r.open(kubeconfig, documents)
+	core, err := r.open(kubeconfig, documents, key)
 	if err != nil {
 		return chatops.Core{}, err
 	}
@@ -134,7 +138,8 @@ func (r *Responder) core(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	return core, nil
 }
 
-func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, error) {
+// open opens it. The key tells apart what different configurations and identities may see.
+func (r *Responder) open(kubeconfig []byte, documents [][]byte, key [sha256.Size]byte) (chatops.Core, error) {
 	c, err := config.Load(documents)
 	if err != nil {
 		return chatops.Core{}, err
@@ -159,6 +164,7 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 		Tree: func(ctx context.Context, remote, header, sha string) (fs.FS, error) {
 			return r.trees.Tree(ctx, remote, header, sha)
 		},
+		Merge: r.trees.Merge,
 	}, r.log)
 	if err != nil {
 		return chatops.Core{}, err
@@ -171,11 +177,34 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte) (chatops.Core, e
 	if c.Blueprints != "" {
 		shown = func(ctx context.Context) *blueprint.Set { return r.shown.Set(ctx, c.Blueprints) }
 	}
-	return chatops.Core{Fleet: fleet, Clusters: fleet, GitHub: hub, Sources: reports{fleet: fleet, namespace: c.Namespace, dir: c.StateDir}, Blueprints: shown, Promotions: &promotion.Service{
+	ignore, err := report.Compile(slices.Concat(report.Defaults, c.Report.Ignore))
+	if err != nil {
+		return chatops.Core{}, fmt.Errorf("read report.ignore: %w", err)
+	}
+	promotions := &promotion.Service{
 		Cluster: fleet, Repositories: hub, Charts: r.charts, Settings: settings(c), Also: c.GitHub.Repositories, Host: root.Host, Signed: root.Host == "github.com",
 		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
-	}}, nil
+	}
+	namespace := cmp.Or(c.Namespace, "ferry")
+	var kept operation.Kept = fleet.Kept(namespace)
+	if c.StateDir != "" {
+		kept = files{filepath.Join(c.StateDir, "reviews")}
+	}
+	return chatops.Core{
+		Fleet: fleet, Clusters: fleet, GitHub: hub, Sources: reports{fleet: fleet, namespace: namespace, dir: c.StateDir}, Blueprints: shown, Promotions: promotions,
+		Reviews: &operation.Desk{
+			Reviews: &operation.Reviews{
+				Pulls: hub, Live: fleet, Charts: r.renderer, Host: root.Host, Also: named(c), Follows: promotions.Follows,
+				Allowed: c.Render.AllowedSources, Ignore: ignore, Now: time.Now, Key: rand.Text, Log: r.log,
+			},
+			Kept: kept, Wait: reviewWait, Scope: hex.EncodeToString(key[:]),
+		},
+	}, nil
 }
+
+// reviewWait is how long the answer to diff pr waits for a report; it is asked for again after that. Ten answers that wait
+// keep the host from all others.
+const reviewWait = 30 * time.Second
 
 // reports are what sources wrote of themselves, in the home cluster or a directory.
 type reports struct {
@@ -186,7 +215,7 @@ type reports struct {
 // Reports reads them.
 func (r reports) Reports(ctx context.Context) ([][]byte, error) {
 	if r.dir == "" {
-		return r.fleet.Reports(ctx, cmp.Or(r.namespace, "ferry"), "report")
+		return r.fleet.Reports(ctx, r.namespace, "report")
 	}
 	files, err := filepath.Glob(filepath.Join(r.dir, "*", "report.json"))
 	if err != nil {
@@ -258,19 +287,24 @@ func namespaces(e config.Environment) []string {
 	return append(slices.Clone(e.Namespaces), e.Flux.Namespaces...)
 }
 
-// allowed lets ferry use the repositories that the configuration names, for environments or besides them; where an environment leaves it to Flux, any
+// named are the repositories that the configuration names, for environments or besides them.
+func named(c config.Config) (all []string) {
+	for _, s := range settings(c) {
+		if s.Repository != "" {
+			all = append(all, s.Repository)
+		}
+	}
+	return append(all, c.GitHub.Repositories...)
+}
+
+// allowed lets ferry use the repositories that the configuration names; where an environment leaves it to Flux, any
 // repository that its Flux objects follow. Only such names reach the client at all.
 func allowed(c config.Config) func(string) bool {
-	named := map[string]bool{}
-	discovered := false
-	for _, s := range settings(c) {
-		named[strings.ToLower(s.Repository)] = true
-		discovered = discovered || s.Repository == ""
+	all := named(c)
+	discovered := slices.ContainsFunc(settings(c), func(s promotion.Settings) bool { return s.Repository == "" })
+	return func(name string) bool {
+		return discovered || slices.ContainsFunc(all, func(one string) bool { return strings.EqualFold(one, name) })
 	}
-	for _, name := range c.GitHub.Repositories {
-		named[strings.ToLower(name)] = true
-	}
-	return func(name string) bool { return discovered || named[strings.ToLower(name)] }
 }
 
 // newID is a promotion's id: 64 random bits, short enough to read aloud.

@@ -105,6 +105,7 @@ var samples = sync.OnceValue(func() map[string][]any {
 		Environments: []report.Environment{{Environment: "prod", Objects: slices.Repeat([]report.Object{object}, 200), Drift: []report.Object{object}, Notes: []string{"A note."}}, {Environment: "eu", Error: "It does not answer."}}}
 	branch := report.Report{Repository: "acme/fleet", Branch: "update", Head: pull.Head.SHA, Base: "main", BaseCommit: pull.Head.SHA}
 	all["report"] = []any{report.Card{Report: merging}, report.Card{Report: branch}}
+	all["making"] = []any{operation.Making{What: "acme/fleet #7", Head: pull.Head.SHA, For: 31 * time.Second, Line: "diff pr 7 --repo acme/fleet"}, operation.Making{What: "acme/fleet update", Line: "diff pr update"}}
 	all["details"] = []any{report.Card{Report: merging, Environment: "prod", Page: 2}, report.Card{Report: branch, Environment: "prod"}}
 	for _, topic := range []string{"", "list", "promote"} {
 		if manual, err := command.Usage(topic); err == nil {
