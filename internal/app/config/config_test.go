@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/report"
 )
 
 const whole = `
@@ -461,6 +462,28 @@ func TestREADME(t *testing.T) {
 	for _, m := range regexp.MustCompile(`"([a-zA-Z]+)": \{`).FindAllStringSubmatch(text, -1) {
 		if key := m[1]; key != "properties" && key != "items" && !regexp.MustCompile(`\b`+key+`\b`).MatchString(section) {
 			t.Errorf("it says nothing of %s", key)
+		}
+	}
+}
+
+func TestReportsOfPullRequests(t *testing.T) {
+	const environment = "environments: [{name: prod}]\n"
+	got, err := Load(documents(environment + `render: {allowedSources: ["https://charts.example/stable", "oci://ghcr.io/acme"]}
+report: {ignore: [{kind: ConfigMap, path: data.build}]}`))
+	want := []report.Rule{{Kind: "ConfigMap", Path: "data.build"}}
+	if diff := cmp.Diff(want, got.Report.Ignore); diff != "" || err != nil || len(got.Render.AllowedSources) != 2 {
+		t.Errorf("%+v, %v, -want +got:\n%s", got.Render, err, diff)
+	}
+	for document, fault := range map[string]string{
+		`render: {allowedSources: ["http://charts.example"]}`:          "render.allowedSources[0]: write https://HOST/PATH or oci://HOST/PATH, without a user, query or fragment",
+		`render: {allowedSources: ["https://user:x@charts.example/"]}`: "render.allowedSources[0]: write https://HOST/PATH or oci://HOST/PATH, without a user, query or fragment",
+		`render: {allowedSources: [charts.example]}`:                   "render.allowedSources[0]: write https://HOST/PATH or oci://HOST/PATH, without a user, query or fragment",
+		`report: {ignore: [{kind: ConfigMap}]}`:                        "report.ignore[0].path: a field is needed, such as metadata.labels.chart",
+		`report: {ignore: [{field: data}]}`:                            `unknown field "report.ignore[0].field"`,
+	} {
+		_, err := Load(documents(environment + document))
+		if refusal, ok := errors.AsType[*gitops.Refusal](err); !ok || len(refusal.Details) != 1 || refusal.Details[0] != fault {
+			t.Errorf("%s: %v", document, err)
 		}
 	}
 }
