@@ -479,7 +479,7 @@ report: {ignore: [{kind: ConfigMap, path: data.build}]}`))
 		`render: {allowedSources: ["https://user:x@charts.example/"]}`: "render.allowedSources[0]: write https://HOST/PATH or oci://HOST/PATH, without a user, query or fragment",
 		`render: {allowedSources: [charts.example]}`:                   "render.allowedSources[0]: write https://HOST/PATH or oci://HOST/PATH, without a user, query or fragment",
 		`report: {ignore: [{kind: ConfigMap}]}`:                        "report.ignore[0].path: a field is needed, such as metadata.labels.chart",
-		`report: {ignore: [{field: data}]}`:                            `unknown field "report.ignore[0].field"`,
+		`report: {ignore: [{path: data, field: data}]}`:                `unknown field "report.ignore[0].field"`,
 	} {
 		_, err := Load(documents(environment + document))
 		if refusal, ok := errors.AsType[*gitops.Refusal](err); !ok || len(refusal.Details) != 1 || refusal.Details[0] != fault {
