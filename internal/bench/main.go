@@ -102,7 +102,10 @@ func run(ctx context.Context, out io.Writer) error {
 	if err := list(ctx, t, f); err != nil {
 		return err
 	}
-	return promote(ctx, t, f)
+	if err := promote(ctx, t, f); err != nil {
+		return err
+	}
+	return review(ctx, t, f)
 }
 
 func coldStart(ctx context.Context) (time.Duration, error) {

@@ -186,3 +186,6 @@ func find(t testing.TB) *tools.Set {
 
 // errNotYet is what a poll's condition says while it waits.
 var errNotYet = errors.New("not yet")
+
+// Tool is the path of one program, by its name in package tools.
+func (e *Env) Tool(name string) string { return e.tools.Path(name) }
