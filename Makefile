@@ -12,7 +12,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERS
 TOOL  := go tool -modfile=internal/tools/go.mod
 
 # Packages whose tests start clusters. They take the whole machine, so one runs after another.
-CLUSTERS := ./internal/testenv ./internal/testenv/fleet ./internal/helm ./internal/cluster ./internal/layout ./cmd/ferry
+CLUSTERS := ./internal/testenv ./internal/testenv/fleet ./internal/testenv/truth ./internal/helm ./internal/cluster ./internal/layout ./cmd/ferry
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-short testenv soak bench measure replay lint fix generate demo pictures release

@@ -34,8 +34,8 @@ const (
 // and take over the fields that kubectl left. That library is not used: it tells nothing of what is created or replaced, its
 // Diff leaves the last step out, and it brings kubectl along.
 func (t *trial) apply(ctx context.Context) error {
-	if why := t.skipped(); why != "" {
-		t.result.Skipped, t.result.After = why, t.result.Live
+	if t.skipped() {
+		t.result.After = t.result.Live
 		return nil
 	}
 	normalise(t.object)
@@ -54,25 +54,18 @@ func (t *trial) apply(ctx context.Context) error {
 		}
 		t.result.After = after
 		return nil
-	case t.without("patch", err, func() map[string]any { return t.laid() }):
+	case t.without("patch", err, t.laid):
 		return nil
 	case t.live != nil && replaceable(err) && (t.Force || marked(kustomizeForce, "enabled", t.object, t.live)):
 		return t.replace(ctx)
 	}
-	return t.refused(ctx, "patch", err)
+	return t.refused(ctx, "patch", err, t.laid)
 }
 
-// skipped says why kustomize-controller leaves the object as it is.
-func (t *trial) skipped() string {
-	switch {
-	case marked(kustomizeReconcile, "disabled", t.object, t.live):
-		return "It is marked " + kustomizeReconcile + ": disabled."
-	case marked(kustomizeSSA, "ignore", t.object, t.live):
-		return "It is marked " + kustomizeSSA + ": ignore."
-	case t.live != nil && marked(kustomizeSSA, "ifnotpresent", t.object):
-		return "It is marked " + kustomizeSSA + ": ifnotpresent, and is there."
-	}
-	return ""
+// skipped says that kustomize-controller leaves the object as it is.
+func (t *trial) skipped() bool {
+	return marked(kustomizeReconcile, "disabled", t.object, t.live) || marked(kustomizeSSA, "ignore", t.object, t.live) ||
+		t.live != nil && marked(kustomizeSSA, "ifnotpresent", t.object)
 }
 
 // marked says that one of the objects has a label or annotation with that value. Flux compares without regard for case.
@@ -99,6 +92,7 @@ func (t *trial) dryApply(ctx context.Context, object *unstructured.Unstructured)
 // replace finds out what the object would be when created anew. One of that name is there, so it is tried under another.
 func (t *trial) replace(ctx context.Context) error {
 	t.result.Replaced = true
+	unforeseen(t.object.Object, t.result.Live)
 	name := t.object.GetName()
 	other := t.object.DeepCopy()
 	other.SetName(name[:min(len(name), 40)] + "-as-new")

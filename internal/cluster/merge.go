@@ -55,7 +55,7 @@ func (t *trial) patch(ctx context.Context) error {
 	case t.without("patch", err, local):
 		return nil
 	}
-	return t.refused(ctx, "patch", err)
+	return t.refused(ctx, "patch", err, local)
 }
 
 // ours says that the live object belongs to the release already: Helm then takes it for what the release has of it.
@@ -75,7 +75,7 @@ func (t *trial) create(ctx context.Context) error {
 	case t.without("create", err, func() map[string]any { return t.object.Object }):
 		return nil
 	}
-	return t.refused(ctx, "create", err)
+	return t.refused(ctx, "create", err, func() map[string]any { return t.object.Object })
 }
 
 // put replaces the live object.
@@ -94,7 +94,7 @@ func (t *trial) put(ctx context.Context) error {
 	case t.without("update", err, func() map[string]any { return t.object.Object }):
 		return nil
 	}
-	return t.refused(ctx, "update", err)
+	return t.refused(ctx, "update", err, func() map[string]any { return t.object.Object })
 }
 
 // difference is the patch that Helm sends, and what it makes of the live object if the API server adds nothing.

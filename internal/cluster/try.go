@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -312,13 +313,14 @@ func (t *trial) without(verb string, err error, lay func() map[string]any) bool 
 	return true
 }
 
-// refused ends a trial whose dry run the API server refused.
-func (t *trial) refused(ctx context.Context, verb string, err error) error {
+// refused ends a trial whose dry run the API server refused. lay makes what was to become of it.
+func (t *trial) refused(ctx context.Context, verb string, err error, lay func() map[string]any) error {
 	if broken := t.broken(ctx, verb, err); broken != nil {
 		return broken
 	}
 	t.result.Immutable = t.live != nil && immutable(err)
 	t.result.Err = worded(err)
+	t.result.After = lay()
 	return nil
 }
 
@@ -329,7 +331,7 @@ func dry(manager string, force *bool) metav1.PatchOptions {
 
 var always = ptr.To(true)
 
-// strip removes what the API server alone writes.
+// strip removes what the API server and controllers alone write.
 func strip(object map[string]any) {
 	if object == nil {
 		return
@@ -338,6 +340,13 @@ func strip(object map[string]any) {
 	metadata, _ := object["metadata"].(map[string]any)
 	for _, key := range []string{"managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink"} {
 		delete(metadata, key)
+	}
+	if annotations, ok := metadata["annotations"].(map[string]any); ok {
+		delete(annotations, "deployment.kubernetes.io/revision")
+		delete(annotations, appsv1.DeprecatedTemplateGeneration)
+		if len(annotations) == 0 {
+			delete(metadata, "annotations")
+		}
 	}
 }
 

@@ -79,13 +79,12 @@ type Trial struct {
 	Force  bool // the owner replaces what cannot be changed
 }
 
-// Tried is what was found out. Neither side holds managedFields, nor what the API server alone writes: status, uid,
-// resourceVersion, generation, creationTimestamp.
+// Tried is what was found out. Neither side holds managedFields, nor what the API server and controllers alone write: status,
+// uid, resourceVersion, generation, creationTimestamp, counts of revisions; nor, of an object that is made anew, what nobody can
+// foresee: addresses, UIDs.
 type Tried struct {
 	Live  map[string]any // nil: not there
-	After map[string]any // nil: not known
-	// Skipped says why Flux leaves the object as it is, a sentence; After is then Live.
-	Skipped string
+	After map[string]any // nil: not known. It is Live where an annotation keeps Flux from the object, and what Git says laid over it where it is refused
 	// Replaced says that Flux deletes the object and makes it anew.
 	Replaced bool
 	// Immutable says that the API server refuses a change of what cannot be changed; Err words it.

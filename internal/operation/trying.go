@@ -37,6 +37,7 @@ func (e *reviewing) try(ctx context.Context) error {
 		case t.Way == Looked || tried[i].Err == nil && !t.drift:
 			continue
 		case t.drift && (tried[i].Err != nil || tried[i].Live != nil && stated(t.Object.Fields, tried[i].Live)):
+			tried[i].After = tried[i].Live
 			continue // as Git says, or not to be found out
 		case t.drift:
 			trials = append(trials, t.Trial)
@@ -144,6 +145,9 @@ func (e *reviewing) settle(t task, found Tried) {
 	}
 	if found.Err != nil {
 		p.Refused = refusedBecause(found.Err)
+		if t.owner != nil { // kustomize-controller tries all of a Kustomization before it applies any of it
+			e.note("As long as the API server refuses %s, Flux applies little or nothing of what else %s has.", title(o), t.source)
+		}
 	}
 	if found.Without != "" {
 		e.note("%s", found.Without)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/txtar"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -145,13 +147,14 @@ func (c *commit) run() {
 	c.must(c.Apply(ctx, []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: "+c.name+"}\n")))
 	c.must(c.Apply(ctx, []byte(c.files["flux.yaml"])))
 	c.settled(base)
-	c.tamper()
-	before := c.snapshot()
-
-	reports := c.report()
-	cli := c.diff()
-	if c.Failed() {
-		return
+	var before map[gitops.Object]map[string]any
+	var reports report.Environment
+	var cli map[string]string
+	for still := false; !still; { // Flux may be at it once more, and undo what was done by hand while the report is made
+		c.tamper()
+		before = c.snapshot()
+		reports, cli = c.report(), c.diff()
+		still = maps.EqualFunc(before, c.snapshot(), func(a, b map[string]any) bool { return reflect.DeepEqual(plain(a, false), plain(b, false)) })
 	}
 	head, err := c.hub.Commit(c.repository(), "main", "alice", "The change", c.below("head"))
 	c.must(err)
@@ -256,7 +259,7 @@ var kinds = []schema.GroupVersionKind{
 	{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "Role"}, {Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "RoleBinding"},
 	{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole"}, {Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRoleBinding"},
 	{Group: "scheduling.k8s.io", Version: "v1", Kind: "PriorityClass"}, {Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"},
-	{Group: "shop.example", Version: "v1", Kind: "Widget"}, {Group: "shop.example", Version: "v1", Kind: "Gadget"},
+	{Group: "custom.example", Version: "v1", Kind: "Widget"}, {Group: "custom.example", Version: "v1", Kind: "Gadget"},
 	{Group: "kustomize.toolkit.fluxcd.io", Version: "v1", Kind: "Kustomization"}, {Group: "helm.toolkit.fluxcd.io", Version: "v2", Kind: "HelmRelease"},
 	{Group: "source.toolkit.fluxcd.io", Version: "v1", Kind: "HelmRepository"}, {Group: "source.toolkit.fluxcd.io", Version: "v1", Kind: "OCIRepository"},
 }
@@ -387,9 +390,12 @@ func (c *commit) compare(made report.Environment, before, after map[gitops.Objec
 		replaced := was != nil && is != nil && uid(was) != uid(is)
 		truth := report.Compare(report.Pair{Object: at, Before: plain(was, replaced || is == nil), After: plain(is, was == nil || replaced), Stored: true}, nil)
 		got, told := said[at]
-		if !told || got.Verdict == report.Skipped {
+		if !told || got.Verdict == report.Skipped || refused(got) {
 			got = report.Object{Object: at, Verdict: report.Unchanged, Changes: []report.Change{}}
 		}
+		byPath := func(a, b report.Change) int { return strings.Compare(a.Path, b.Path) }
+		got.Changes = slices.SortedFunc(slices.Values(got.Changes), byPath)
+		slices.SortFunc(truth.Changes, byPath)
 		if is == nil { // what was there is shown as it was then
 			truth.Changes, got.Changes = nil, nil
 		}
@@ -400,7 +406,7 @@ func (c *commit) compare(made report.Environment, before, after map[gitops.Objec
 				}
 			}
 		}
-		if diff := cmp.Diff(truth.Changes, got.Changes); truth.Verdict != got.Verdict || diff != "" {
+		if diff := cmp.Diff(truth.Changes, got.Changes, cmpopts.EquateEmpty()); truth.Verdict != got.Verdict || diff != "" {
 			wrong = append(wrong, fmt.Sprintf("%s: Flux: %s, the report: %s (told: %t, %s) %s", at, truth.Verdict, got.Verdict, told, said[at].Reason, diff))
 		}
 		if replaced != slices.Contains(got.Flags, report.Replaced) {
@@ -408,6 +414,11 @@ func (c *commit) compare(made report.Environment, before, after map[gitops.Objec
 		}
 	}
 	return wrong
+}
+
+// refused says that the report tells that the API server refuses the object.
+func refused(o report.Object) bool {
+	return slices.Contains(o.Flags, report.Immutable) || slices.Contains(o.Flags, report.Unready)
 }
 
 func uid(object map[string]any) string {
@@ -451,7 +462,7 @@ func (c *commit) compareCLI(made report.Environment, cli map[string]string) {
 	words := map[report.Verdict]string{report.Created: "created", report.Configured: "drifted", report.Deleted: "deleted"}
 	ours := map[string]string{}
 	for _, o := range slices.Concat(made.Objects, made.Drift) {
-		if word, ok := words[o.Verdict]; ok && strings.HasPrefix(o.Source, "Kustomization ") {
+		if word, ok := words[o.Verdict]; ok && !refused(o) && strings.HasPrefix(o.Source, "Kustomization ") {
 			ours[strings.Replace(o.String(), "//", "/", 1)] = word
 		}
 	}
