@@ -5,8 +5,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -383,5 +388,39 @@ func TestAWorkerThatIsGone(t *testing.T) {
 		if err := r.workers.idle[0].process.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestCertificatesOfASource: its CA is trusted for it, and its client certificate shown to it.
+func TestCertificatesOfASource(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "apiVersion: v1\nentries: {}")
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	private, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	for name, test := range map[string]struct {
+		credential *render.Credential
+		want       string
+	}{
+		"none":        {nil, "certificate"},
+		"CA alone":    {&render.Credential{CA: cert}, "certificate required"},
+		"both":        {&render.Credential{CA: cert, Cert: cert, Key: key}, "does not have this chart"},
+		"another CA":  {&render.Credential{CA: []byte("s3cret")}, "CA certificate cannot be read"},
+		"another key": {&render.Credential{CA: cert, Cert: cert, Key: []byte("s3cret")}, "certificate and key cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := NewRenderer(New(time.Now)).Expand(t.Context(), fromHTTP(t, server.URL, test.credential))
+			if got := refused(t, err); !strings.Contains(got, test.want) || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%q, want it to say %q", got, test.want)
+			}
+		})
 	}
 }
