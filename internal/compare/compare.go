@@ -116,7 +116,7 @@ const (
 	maxWithin   = 3         // documents within texts of documents
 	maxDocument = 256 << 10 // bytes of a text that is read as a document
 	maxDepth    = 200       // of an object; what lies deeper is compared as a whole
-	maxCells    = 4 << 20   // that aligning two lists may take
+	maxCells    = 1 << 20   // that aligning two lists may take
 )
 
 // Objects compares two versions of an object, whose kind says what is secret in them. The order is that of the paths. A nil

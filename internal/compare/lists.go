@@ -217,8 +217,8 @@ func align[T comparable](a, b []T) (spans []span) {
 	case len(x) == 0 || len(y) == 0:
 		return []span{{head, head + len(x), head, head + len(y)}}
 	}
-	path := shortest(x, y)
-	if path == nil {
+	path, ok := common(x, y)
+	if !ok {
 		return []span{{head, head + len(x), head, head + len(y)}}
 	}
 	// path has the pairs that are kept, in order.
@@ -230,6 +230,38 @@ func align[T comparable](a, b []T) (spans []span) {
 		i, j = p[0]+1, p[1]+1
 	}
 	return spans
+}
+
+// common finds the pairs of equal items that are kept; false where that takes too much. What one side alone has is no
+// match for anything: it is left out of the search.
+func common[T comparable](a, b []T) (kept [][2]int, ok bool) {
+	in := func(list []T) map[T]bool {
+		m := make(map[T]bool, len(list))
+		for _, item := range list {
+			m[item] = true
+		}
+		return m
+	}
+	both := func(list []T, other map[T]bool) (items []T, at []int) {
+		for i, item := range list {
+			if other[item] {
+				items, at = append(items, item), append(at, i)
+			}
+		}
+		return items, at
+	}
+	x, atX := both(a, in(b))
+	y, atY := both(b, in(a))
+	if len(x) == 0 {
+		return nil, true
+	}
+	if kept = shortest(x, y); kept == nil {
+		return nil, false
+	}
+	for i, k := range kept {
+		kept[i] = [2]int{atX[k[0]], atY[k[1]]}
+	}
+	return kept, true
 }
 
 // shortest finds the pairs of equal items that the shortest way from a to b keeps, after Myers, "An O(ND) Difference

@@ -233,7 +233,7 @@ func summary(s string) string {
 
 // inline writes code of one line.
 func inline(s string) string {
-	s = oneLine(clean(s))
+	s = strings.ReplaceAll(oneLine(clean(s)), "@", "@\u200b")
 	fence := "`"
 	for strings.Contains(s, fence) {
 		fence += "`"

@@ -65,7 +65,8 @@ const maxEnvironments = 8
 // Details are the environments that have any, as buttons.
 func (c Card) Details() (all []Button) {
 	for _, e := range c.Environments {
-		if len(all) < maxEnvironments && len(e.lines()) > 0 {
+		n := e.Counts()
+		if len(all) < maxEnvironments && n.Changed()+n.Skipped+n.Noise+n.Drift > 0 {
 			all = append(all, Button{"Show " + e.Environment, c.review(e.Environment, 1)})
 		}
 	}
@@ -123,6 +124,17 @@ func (c Card) Objects() []string {
 
 // InFull are the details of all environments where these fit beside the summary: then there is nothing to ask for.
 func (c Card) InFull() string {
+	texts := 0
+	for _, e := range c.Environments {
+		for _, o := range slices.Concat(e.Objects, e.Drift) {
+			for _, change := range o.Changes {
+				texts += len(change.Before) + len(change.After)
+			}
+			if texts++; texts > 50*maxInFull {
+				return "" // without a look at the lines of it all
+			}
+		}
+	}
 	var b strings.Builder
 	for _, e := range c.Environments {
 		lines := e.lines()
