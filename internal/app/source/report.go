@@ -81,9 +81,12 @@ func (s *Sources) reporting(ctx context.Context, w *watching, source string) {
 		if err == nil {
 			err = w.state.records.Write(ctx, reportName, raw)
 		}
-		if err != nil && ctx.Err() == nil && err.Error() != failed { // the same again says nothing new
-			s.log.Warn("the source's report cannot be written", "source", source, "error", err)
+		was := failed
+		if failed = ""; err != nil {
 			failed = err.Error()
+		}
+		if failed != "" && failed != was && ctx.Err() == nil { // the same again says nothing new
+			s.log.Warn("the source's report cannot be written", "source", source, "error", err)
 		}
 	}
 }

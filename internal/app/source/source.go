@@ -167,7 +167,7 @@ func (s *Sources) deliver(ctx context.Context, w *watching, watcher *watch.Watch
 			return kept
 		case <-looks.C:
 			trouble := watcher.Status().State
-			if (trouble == nil) == kept {
+			if well := trouble == nil && (kept || w.state.unwritable(ctx) == nil); well == kept {
 				others = 0
 				continue
 			}

@@ -428,6 +428,34 @@ func TestStateThatCannotBeKeptIsTold(t *testing.T) {
 	has(t, all, "ferry can keep what it sees again", "#7 opened")
 }
 
+// TestStateIsKeptAgainWhenItCanBeWritten, and not because nothing had to be.
+func TestStateIsKeptAgainWhenItCanBeWritten(t *testing.T) {
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	in := plugin.Input{Source: "pulls", Configs: quick(t, fleet)}
+	loaded, err := config.LoadSource(in.Configs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wall := filepath.Join(loaded.StateDir, "pulls", "notices.json")
+	if err := os.MkdirAll(wall, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	events := s.stream(t, in)
+	shown, _ := next(t, events)
+	has(t, shown, "ferry cannot keep what it saw")
+	select {
+	case e := <-events:
+		t.Errorf("told too soon: %s", textOf(e.Message))
+	case <-time.After(4 * stateEvery / 100):
+	}
+	if err := os.Remove(wall); err != nil {
+		t.Fatal(err)
+	}
+	shown, _ = next(t, events)
+	has(t, shown, "ferry can keep what it sees again")
+}
+
 // TestAStreamThatEndsHoldsUpNoOther, though it takes a while until everything is saved; but what follows the same begins after
 // that.
 func TestAStreamThatEndsHoldsUpNoOther(t *testing.T) {
