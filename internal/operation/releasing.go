@@ -104,7 +104,7 @@ func (r *releasing) expand(ctx context.Context) error {
 			continue
 		}
 		for i, o := range both {
-			asked[side][i] = r.request(ctx, side, i, o)
+			asked[side][i] = r.request(side, i, o)
 		}
 	}
 	if there[0] == there[1] && r.equal(asked[0][0], asked[1][0]) {
@@ -151,6 +151,8 @@ type request struct {
 	ours   bool     // its chart is in this repository
 	chart  string   // the chart's directory there
 	values []string // files there that its values come from, beside the chart
+
+	secrets []gitops.Object // that its values come from, see secret
 }
 
 // equal says that two sides of a release ask for the same.
@@ -162,6 +164,11 @@ func (r *releasing) equal(a, b request) bool {
 	}
 	for i := range a.Maps {
 		if a.Maps[i].Object != b.Maps[i].Object || !reflect.DeepEqual(a.Maps[i].Fields["data"], b.Maps[i].Fields["data"]) {
+			return false
+		}
+	}
+	for _, o := range a.secrets { // which of them is in spec
+		if !reflect.DeepEqual(r.objects[0][0][o].Fields, r.objects[1][0][o].Fields) {
 			return false
 		}
 	}
@@ -182,7 +189,7 @@ func (r *releasing) lookup(side, sentinels int, o gitops.Object) (render.Object,
 }
 
 // request resolves what a HelmRelease refers to.
-func (r *releasing) request(ctx context.Context, side, sentinels int, o render.Object) (q request) {
+func (r *releasing) request(side, sentinels int, o render.Object) (q request) {
 	q.Object = o
 	spec, _ := o.Fields["spec"].(map[string]any)
 	refer := func(ref map[string]any, namespace string) gitops.Object {
@@ -231,14 +238,11 @@ func (r *releasing) request(ctx context.Context, side, sentinels int, o render.O
 	for _, v := range froms {
 		from, _ := v.(map[string]any)
 		m := gitops.Object{Kind: gitops.ScalarText(from["kind"]), Namespace: o.Namespace, Name: gitops.ScalarText(from["name"])}
-		if slices.ContainsFunc(q.Maps, func(o render.Object) bool { return o.Object == m }) {
-			continue
-		}
-		if m.Kind == "Secret" {
-			if found, ok := r.secret(ctx, m, side, sentinels); ok {
-				q.Maps = append(q.Maps, found)
-			}
-		} else if found, ok := r.lookup(side, sentinels, m); ok {
+		switch found, ok := r.lookup(side, sentinels, m); {
+		case slices.Contains(q.secrets, m) || slices.ContainsFunc(q.Maps, func(o render.Object) bool { return o.Object == m }):
+		case m.Kind == "Secret":
+			q.secrets = append(q.secrets, m)
+		case ok:
 			q.Maps = append(q.Maps, found)
 		}
 	}
@@ -268,6 +272,11 @@ func (r *releasing) install(ctx context.Context, side int, asked [2]request) (*i
 	for i := range asked {
 		if asked[i], err = r.allow(ctx, side, asked[i]); err != nil {
 			return nil, err
+		}
+		for _, o := range asked[i].secrets {
+			if found, ok := r.secret(ctx, o, side, i); ok {
+				asked[i].Maps = append(asked[i].Maps, found)
+			}
 		}
 	}
 	remote := r.remote(asked[0].Object)

@@ -479,7 +479,8 @@ func TestReviewOfValuesInSecrets(t *testing.T) {
 		text := fmt.Sprintf(helmRelease, "HelmRepository", "charts", size, "")
 		return strings.Replace(text, "spec: {chart", "spec: {valuesFrom: [{kind: Secret, name: values}, {kind: Secret, name: hidden}], chart", 1)
 	}
-	w := newWorld().write("apps/web.yaml", from("1"), from("2")).runs(from("1")).fluxHas(source)
+	another := strings.NewReplacer("name: web", "name: other", "name: hidden", "name: others").Replace(from("1")) // which does not change, and is not asked about
+	w := newWorld().write("apps/web.yaml", from("1"), from("2")).write("apps/other.yaml", another, another).runs(from("1"), another).fluxHas(source)
 	w.secrets["shop/values"] = []string{"values.yaml"}
 	w.leaves = map[string]map[string][]string{"shop/values": {"values.yaml": {"ingress.hosts[1].name", `annotations["example.com/token"]`}}}
 	w.has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\", values-values.yaml: hunter2}")
