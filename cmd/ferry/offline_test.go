@@ -113,7 +113,7 @@ func TestPlanAsJSON(t *testing.T) {
 		"edits": []any{map[string]any{"file": "apps/production/orders.yaml", "line": 9.0, "path": "spec.chart.spec.version", "kind": "chart", "old": "2.4.1", "new": "2.5.0"}},
 		"patch": "diff --git a/apps/production/orders.yaml b/apps/production/orders.yaml\n--- a/apps/production/orders.yaml\n+++ b/apps/production/orders.yaml\n" +
 			"@@ -6,4 +6,4 @@\n spec:\n   chart:\n     spec:\n-      version: \"2.4.1\" # keep the quotes\n+      version: \"2.5.0\" # keep the quotes\n",
-		"alsoFeeds": []any{}, "others": []any{"clusters/staging"}, "warnings": []any{}}
+		"alsoFeeds": []any{}, "alsoChanges": []any{}, "namespace": "shop", "others": []any{"clusters/staging"}, "warnings": []any{}}
 	if diff := cmp.Diff(want, got); code != 0 || diff != "" {
 		t.Errorf("code %d -want +got:\n%s", code, diff)
 	}
@@ -138,7 +138,7 @@ func TestPlanAsJSON(t *testing.T) {
 		code, got := ask(test.args...)
 		refused, _ := got["refused"].(map[string]any)
 		candidates, isList := refused["candidates"].([]any)
-		if code != 1 || len(got) != 1 || len(refused) != 3 || refused["code"] != test.code || refused["reason"] == "" || !isList {
+		if code != 1 || len(got) != 1 || refused["code"] != test.code || refused["reason"] == "" || !isList {
 			t.Errorf("%v: code %d, %v", test.args, code, got)
 		}
 		if diff := cmp.Diff(test.candidates, candidates); test.candidates != nil && diff != "" {
@@ -392,5 +392,92 @@ func TestRootsOfThisMachine(t *testing.T) {
 		if code != exitUsage || out != "" || !strings.Contains(log, "no directory within --tree") {
 			t.Errorf("%s: code %d\n%s%s", root, code, out, log)
 		}
+	}
+}
+
+// A root that does not build has no answer, however it is asked about.
+func TestARootThatDoesNotBuild(t *testing.T) {
+	dir := twoEnvironments(t)
+	for file, content := range map[string]string{
+		"clusters/production/kustomization.yaml": "resources: [apps.yaml, absent.yaml]\n",
+		"clusters/production/gotk-sync.yaml": "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: flux-system, namespace: flux-system}\n" +
+			"spec: {path: ./clusters/production, sourceRef: {kind: GitRepository, name: flux-system}}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{"where", "--path", "clusters/production"},
+		{"where", "orders", "in", "prod", "--path", "clusters/production"},
+		{"plan", "orders@2.5.0", "to", "prod", "--chart", "--path", "clusters/production"},
+	} {
+		code, out, log := ferry(t, "", append(args, "--tree", dir)...)
+		if code != exitRefused || log != "" || !strings.Contains(out, "clusters/production does not build") || !strings.Contains(out, "absent.yaml") {
+			t.Errorf("%v: code %d\n%s%s", args, code, out, log)
+		}
+		code, out, log = ferry(t, "", append(args, "--tree", dir, "-o", "json")...)
+		var got struct {
+			Refused struct{ Code, Reason string }
+		}
+		if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitRefused || log != "" || got.Refused.Code != "layout" || !strings.Contains(got.Refused.Reason, "absent.yaml") {
+			t.Errorf("%v: code %d, %v\n%s%s", args, code, err, out, log)
+		}
+	}
+	// Of several, the others are answered, and of the one it is said.
+	if code, _, log := ferry(t, "", "where", "--tree", dir, "--path", "clusters/staging", "-o", "json"); code != exitDone || !strings.Contains(log, "Whether any of these feeds clusters/production is not known. ") {
+		t.Errorf("code %d\n%s", code, log)
+	}
+	code, out, log := ferry(t, "", "where", "--tree", dir)
+	if code != exitDone || !strings.Contains(out, "in clusters/staging") || !strings.Contains(log, "ferry: clusters/production: absent.yaml") {
+		t.Errorf("code %d\n%s%s", code, out, log)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "clusters/staging")); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, log := ferry(t, "", "where", "--tree", dir, "-o", "json"); code != exitRefused || log != "" || !strings.Contains(out, `"code": "layout"`) {
+		t.Errorf("code %d\n%s%s", code, out, log)
+	}
+}
+
+// Where one environment holds several applications with a line in common, the answer names them.
+func TestPlanNamesWhatElseOfItsEnvironmentChanges(t *testing.T) {
+	dir := twoEnvironments(t)
+	if err := os.WriteFile(filepath.Join(dir, "clusters/hub.yaml"), []byte(`apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: production, namespace: production}
+spec: {path: ./apps/production, targetNamespace: production, sourceRef: {kind: GitRepository, name: flux-system, namespace: flux-system}}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: staging, namespace: staging}
+spec: {path: ./apps/staging, targetNamespace: staging, sourceRef: {kind: GitRepository, name: flux-system, namespace: flux-system}}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, env := range []string{"production", "staging"} {
+		if err := os.RemoveAll(filepath.Join(dir, "clusters", env)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "hub"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "clusters/hub.yaml"), filepath.Join(dir, "hub/all.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"plan", "production/orders@v2", "to", "stage", "--image", "orders", "--tree", dir, "--path", "hub"}
+	code, out, log := ferry(t, "", append(args, "-o", "json")...)
+	if code != exitRefused || log != "" || !strings.Contains(out, `"alsoChanges": [
+      "HelmRelease/staging/orders"
+    ]`) || strings.Contains(out, "stage: ") {
+		t.Errorf("code %d\n%s%s", code, out, log)
+	}
+	code, out, _ = ferry(t, "", append(args, "--shared")...)
+	if code != exitDone || !strings.Contains(out, "it also changes HelmRelease/staging/orders in stage") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	if _, out, _ = ferry(t, "", append(args, "--shared", "-o", "json")...); !strings.Contains(out, `"HelmRelease/staging/orders"`) || !strings.Contains(out, `"namespace": "production"`) {
+		t.Error(out)
 	}
 }

@@ -67,6 +67,9 @@ type Refusal struct {
 	Details []string `json:"details,omitempty"`
 	// Candidates are the fields that could be meant, where one has to be chosen.
 	Candidates []Candidate `json:"candidates,omitempty"`
+	// AlsoFeeds and AlsoChanges are, of a change with code Shared, the other environments and what else in its own that it
+	// would reach: for programs, the reason says so in words.
+	AlsoFeeds, AlsoChanges []string `json:"-"`
 	// Snippet is text to copy as it is, configuration above all; its line breaks and blanks count.
 	Snippet string `json:"snippet,omitempty"`
 	// Next are commands to try, without the bot's name: "list podinfo". The first is offered as a button too.

@@ -248,5 +248,8 @@ func plan(t *testing.T, opened *Tree, env Environment, others []Environment, lin
 	if len(result.AlsoFeeds) > 0 {
 		fmt.Fprintln(&b, "also feeds", strings.Join(result.AlsoFeeds, ", "))
 	}
+	if len(result.AlsoChanges) > 0 {
+		fmt.Fprintln(&b, "also changes", strings.Join(result.AlsoChanges, ", "))
+	}
 	return b.String()
 }

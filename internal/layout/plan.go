@@ -59,6 +59,9 @@ type Result struct {
 	Files     []gitops.File     // whole, after the edits
 	Effects   map[string]Effect // by environment, of those that change
 	AlsoFeeds []string          // the other environments among them
+	// AlsoChanges are the objects of the environment itself that change beside what is meant: "HelmRelease/shop/orders"; or, of the
+	// application's own, the places in them.
+	AlsoChanges []string
 	// Unchecked could not be built: whether the files feed them is not known.
 	Unchecked []Problem
 	// Override are, with a refusal Shared, the edits that Change.Override would make; none where there is no place for it.
@@ -489,20 +492,20 @@ func (t *Tree) prove(ctx context.Context, env Environment, others []Environment,
 		edit := result.Edits[0]
 		fed := result.AlsoFeeds
 		if len(fed) == 0 {
-			fed = f.fedWith(env, besides)
+			fed = some(result.AlsoChanges)
 		}
 		reason := fmt.Sprintf("%s line %d also feeds %s. To change all of it, add --shared.", edit.File, edit.Line, strings.Join(fed, ", "))
-		return result, withCandidate(&gitops.Refusal{Code: gitops.Shared, Title: fmt.Sprintf("This would change more than %s in %s", f.Application.Name, env.Name), Reason: reason, Details: besides}, f)
+		return result, withCandidate(&gitops.Refusal{Code: gitops.Shared, Title: fmt.Sprintf("This would change more than %s in %s", f.Application.Name, env.Name), Reason: reason, Details: besides,
+			AlsoFeeds: result.AlsoFeeds, AlsoChanges: result.AlsoChanges}, f)
 	}
 	return result, nil
 }
 
 // fedWith names what a field's scalar feeds in its own environment besides it, from the lines that tell of it: other objects,
 // or places of the same.
-func (f Field) fedWith(env Environment, besides []string) (fed []string) {
-	const shown = 3
+func (f Field) fedWith(besides []string) (fed []string) {
 	for _, line := range besides {
-		object, rest, _ := strings.Cut(strings.TrimPrefix(line, env.Name+": "), " ")
+		object, rest, _ := strings.Cut(line, " ")
 		if object == f.reading.object.String() {
 			object, _, _ = strings.Cut(rest, " ")
 		}
@@ -510,10 +513,16 @@ func (f Field) fedWith(env Environment, besides []string) (fed []string) {
 			fed = append(fed, object)
 		}
 	}
-	if more := len(fed) - shown; more > 0 {
-		fed = append(fed[:shown:shown], fmt.Sprintf("and %d more", more))
-	}
 	return fed
+}
+
+// some are as many names as a sentence takes.
+func some(names []string) []string {
+	const shown = 3
+	if more := len(names) - shown; more > 0 {
+		return append(names[:shown:shown], fmt.Sprintf("and %d more", more))
+	}
+	return names
 }
 
 // effects builds every environment before and after, and returns what differs beside what is meant.
@@ -535,6 +544,8 @@ func (t *Tree) effects(ctx context.Context, env Environment, others []Environmen
 		result.Effects[all[i].Name] = o.Effect
 		if i > 0 {
 			result.AlsoFeeds = append(result.AlsoFeeds, all[i].Name)
+		} else {
+			result.AlsoChanges = f.fedWith(o.besides)
 		}
 		besides = append(besides, o.besides...)
 	}
@@ -723,7 +734,11 @@ func (t *Tree) effect(ctx context.Context, env Environment, own bool, f Field, c
 				case own && was.Object == f.reading.object && follows(old, now, f, tag):
 				default:
 					line := render.Masked(was.Object, path, old, now)
-					o.besides = append(o.besides, fmt.Sprintf("%s: %s %s from %s to %s", env.Name, was.Object, path, line.Old, line.New))
+					beside := fmt.Sprintf("%s %s from %s to %s", was.Object, path, line.Old, line.New)
+					if !own {
+						beside = env.Name + ": " + beside
+					}
+					o.besides = append(o.besides, beside)
 				}
 			})
 		}
@@ -807,7 +822,7 @@ func (w *walk) others(f Field) (lines []string) {
 	}
 	for _, r := range w.readings() {
 		if r.id() == f.reading.id() && r.app != f.Application && r.app.Kind != "Kustomization" {
-			lines = append(lines, fmt.Sprintf("%s: %s follows %s", w.environment.Name, object(r.app), r.object))
+			lines = append(lines, fmt.Sprintf("%s follows %s", object(r.app), r.object))
 		}
 	}
 	return lines

@@ -49,6 +49,15 @@ func (t *Tree) All(ctx context.Context) ([]string, error) {
 	return slices.Sorted(slices.Values(append(others, first))), nil
 }
 
+// Builds says why the root of an environment does not build; nil if it does.
+func (t *Tree) Builds(ctx context.Context, env Environment) error {
+	w, err := t.base(ctx, env)
+	if err != nil {
+		return err
+	}
+	return w.sites[0].err
+}
+
 // Roots lists the directories that are the roots of other environments than the one given: those that a Flux Kustomization
 // in them syncs; those that a FluxInstance or the values of its chart name; those beside it that hold Flux Kustomizations
 // and that it does not read itself; and those that hold Flux Kustomizations which nothing of all these builds. They are sorted.
@@ -114,7 +123,7 @@ func (t *Tree) distinct(ctx context.Context, roots map[string]bool) ([]*walk, er
 
 func (t *Tree) outlines(ctx context.Context, roots []string) ([]*walk, error) {
 	walks, errs := make([]*walk, len(roots)), make([]error, len(roots))
-	sideBySide(len(roots), func(i int) { walks[i], errs[i] = t.outline(ctx, roots[i], roots[i]) })
+	sideBySide(len(roots), func(i int) { walks[i], errs[i] = t.outline(ctx, roots[i]) })
 	return walks, errors.Join(errs...)
 }
 

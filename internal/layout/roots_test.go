@@ -179,3 +179,33 @@ func TestAllOfNoneNamesSome(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestWhatAKustomizationIsAppliedFrom: that a directory is not here is told with the source that has it.
+func TestWhatAKustomizationIsAppliedFrom(t *testing.T) {
+	opened := Open(fstest.MapFS{
+		"clusters/prod/tenant.yaml": file("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: tenant, namespace: team}\n" +
+			"spec: {path: ./production, sourceRef: {kind: GitRepository, name: tenant}}\n---\n" +
+			"apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: tenant, namespace: team}\nspec: {url: 'https://git.example.com/acme/tenant.git'}\n"),
+		"clusters/prod/gone.yaml": ks("gone", "./gone"),
+	})
+	env, err := opened.Root(t.Context(), "clusters/prod", "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, problems, err := opened.Survey(t.Context(), env, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range problems {
+		got = append(got, reasonOf(p.Err))
+	}
+	slices.Sort(got)
+	want := []string{
+		"Flux Kustomization flux-system/gone is applied from the directory gone of GitRepository/flux-system/flux-system, which no file here defines. This repository has no such directory",
+		"Flux Kustomization team/tenant is applied from the directory production of GitRepository/team/tenant, which is of git.example.com/acme/tenant. This repository has no such directory",
+	}
+	if d := gocmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}

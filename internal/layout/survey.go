@@ -53,7 +53,7 @@ func (f Field) Candidate() gitops.Candidate {
 
 // Survey lists the version fields of an environment: of all applications, or of the one that app names by NAME,
 // NAMESPACE/NAME or KIND/NAMESPACE/NAME. others are the environments that AlsoFeeds is about. Problems are parts of the
-// environment that could not be built; fields in them are not known. A digest beside a tag has a field of its own.
+// environment that could not be built; fields in them are not known; or roots of others, which the fields may feed. A digest beside a tag has a field of its own.
 func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment, app string) ([]Field, []Problem, error) {
 	w, err := t.base(ctx, env)
 	if err != nil {
@@ -63,13 +63,15 @@ func (t *Tree) Survey(ctx context.Context, env Environment, others []Environment
 	if err != nil {
 		return nil, nil, err
 	}
-	fields := t.surveyed(w, located[0], app)
+	fields, problems := t.surveyed(w, located[0], app), w.problems
 	if len(others) > 0 {
-		if err := t.feeds(ctx, env, others, located[0].origins, fields); err != nil {
+		blind, err := t.feeds(ctx, others, located[0].origins, fields)
+		if err != nil {
 			return nil, nil, err
 		}
+		problems = append(slices.Clip(problems), blind...)
 	}
-	return fields, w.problems, nil
+	return fields, problems, nil
 }
 
 // Surveyed is what is found in one environment.
@@ -500,8 +502,8 @@ func (f *Field) guess(t *Tree, w *walk) {
 	}
 }
 
-// feeds fills in which other environments the fields' scalars feed.
-func (t *Tree) feeds(ctx context.Context, env Environment, others []Environment, origins []origin, fields []Field) error {
+// feeds fills in which other environments the fields' scalars feed, and gives the roots that do not build.
+func (t *Tree) feeds(ctx context.Context, others []Environment, origins []origin, fields []Field) (blind []Problem, err error) {
 	var some []origin
 	var numbers []int
 	for _, f := range fields {
@@ -515,14 +517,17 @@ func (t *Tree) feeds(ctx context.Context, env Environment, others []Environment,
 			}
 		}
 	}
-	feeds, errs := make([]map[int]bool, len(others)), make([]error, len(others))
+	feeds, broken, errs := make([]map[int]bool, len(others)), make([]error, len(others)), make([]error, len(others))
 	dyed := t.dyed(some, nil)
-	sideBySide(len(others), func(i int) { feeds[i], errs[i] = t.fed(ctx, others[i], some, numbers, dyed) })
+	sideBySide(len(others), func(i int) { feeds[i], broken[i], errs[i] = t.fed(ctx, others[i], some, numbers, dyed) })
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return nil, err
 	}
 	for at, other := range others {
 		fed := feeds[at]
+		if broken[at] != nil {
+			blind = append(blind, Problem{other.Name, other.Sites[0].Path, other.Sites[0].Path, broken[at]})
+		}
 		for i := range fields {
 			if n := fields[i].number; n >= 0 && fed[n] && !slices.Contains(fields[i].AlsoFeeds, other.Name) {
 				fields[i].AlsoFeeds = append(fields[i].AlsoFeeds, other.Name)
@@ -532,31 +537,32 @@ func (t *Tree) feeds(ctx context.Context, env Environment, others []Environment,
 	for i := range fields {
 		slices.Sort(fields[i].AlsoFeeds)
 	}
-	return nil
+	return blind, nil
 }
 
-// fed says which origins arrive anywhere in what an environment builds.
-func (t *Tree) fed(ctx context.Context, env Environment, origins []origin, numbers []int, dyed map[string][]byte) (map[int]bool, error) {
+// fed says which origins arrive anywhere in what an environment builds, and why its root does not build, if it does not.
+func (t *Tree) fed(ctx context.Context, env Environment, origins []origin, numbers []int, dyed map[string][]byte) (fed map[int]bool, broken, err error) {
 	needed := edit(dyed).touches
 	// What does not lead to anything is built with the dyes alone: that it builds without them is looked at if it does not.
 	before, err := t.walk(ctx, env, view{needed: func([]string) bool { return false }})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	fed := map[int]bool{}
+	broken = before.sites[0].err
+	fed = map[int]bool{}
 	if !needed(before.files()) {
-		return fed, nil
+		return fed, broken, nil
 	}
 	found, err := t.trace(ctx, env, before, origins, dyed, needed)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, dyes := range found {
 		for _, n := range dyes {
 			fed[numbers[n]] = true
 		}
 	}
-	return fed, nil
+	return fed, broken, nil
 }
 
 // isRefusal says whether an error is a refusal of a code.

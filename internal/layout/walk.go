@@ -118,16 +118,18 @@ func (t *Tree) Root(ctx context.Context, dir, name string) (Environment, error) 
 	if err != nil || !info.IsDir() {
 		return Environment{}, &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("There is no directory %s.", dir)}
 	}
-	w, err := t.outline(ctx, at, name)
+	w, err := t.outline(ctx, at)
 	if err != nil {
 		return Environment{}, err
 	}
-	return w.environment, nil
+	env := w.environment
+	env.Name = name
+	return env, nil
 }
 
-// outline walks the environment of a directory without building what leads nowhere.
-func (t *Tree) outline(ctx context.Context, dir, name string) (*walk, error) {
-	return t.walk(ctx, Environment{Name: name, Sites: []gitops.Kustomization{{Path: dir}}}, view{needed: func([]string) bool { return false }})
+// outline walks the environment of a directory, which it is called by, without building what leads nowhere; once.
+func (t *Tree) outline(ctx context.Context, dir string) (*walk, error) {
+	return t.once(ctx, "outline of "+dir, Environment{Name: dir, Sites: []gitops.Kustomization{{Path: dir}}}, view{needed: func([]string) bool { return false }})
 }
 
 func cleanPath(p string) string {
@@ -151,17 +153,22 @@ func (t *Tree) base(ctx context.Context, env Environment) (*walk, error) {
 	if err != nil {
 		return nil, err
 	}
+	return t.once(ctx, string(key), env, view{})
+}
+
+// once walks once for each key.
+func (t *Tree) once(ctx context.Context, key string, env Environment, in view) (_ *walk, err error) {
 	t.mu.Lock()
-	w := t.walks[string(key)]
+	w := t.walks[key]
 	if w == nil {
 		w = &walked{}
-		t.walks[string(key)] = w
+		t.walks[key] = w
 	}
 	t.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.done == nil {
-		if w.done, err = t.walk(ctx, env, view{}); err != nil {
+		if w.done, err = t.walk(ctx, env, in); err != nil {
 			return nil, err
 		}
 	}
@@ -537,7 +544,11 @@ func (j *judge) follows(k gitops.Kustomization) (dir string, err error) {
 	case ok && (j.known.anchor != gitops.Object{} || dir == "."):
 		return refuse("another repository or branch")
 	case !j.tree.isDir(dir):
-		return "", &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from the directory %s, which is not there.", k.Namespace, k.Name, dir)}
+		of := "which no file here defines"
+		if ok {
+			of = "which is of " + defined.url
+		}
+		return "", &gitops.Refusal{Code: gitops.NotInGit, Reason: fmt.Sprintf("Flux Kustomization %s/%s is applied from the directory %s of %s, %s. This repository has no such directory.", k.Namespace, k.Name, dir, ref, of)}
 	}
 	return dir, nil
 }

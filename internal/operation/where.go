@@ -75,6 +75,9 @@ func (r *Repository) Where(ctx context.Context, root, name, application string) 
 	if err != nil {
 		return Places{}, err
 	}
+	if err := r.builds(ctx, o.environment, root); err != nil {
+		return Places{}, err
+	}
 	fields, problems, err := r.tree.Survey(ctx, o.environment, o.others, application)
 	if err != nil {
 		return Places{}, err
@@ -94,7 +97,11 @@ func placesOf(fields []layout.Field, problems []layout.Problem, others []layout.
 			Refusal: f.Refusal, Owner: f.Application, Name: f.Name(), Beside: f.Beside()})
 	}
 	for _, p := range problems {
-		places.Problems = append(places.Problems, problem(p))
+		if sentence := problem(p); slices.Contains(places.Others, p.Environment) {
+			places.Problems = append(places.Problems, fmt.Sprintf("Whether any of these feeds %s is not known. %s", p.Environment, sentence))
+		} else {
+			places.Problems = append(places.Problems, sentence)
+		}
 	}
 	return places
 }
@@ -129,6 +136,15 @@ func (r *Repository) Everywhere(ctx context.Context, application string) (roots 
 	if err != nil {
 		return nil, nil, err
 	}
+	var broken error
+	for _, e := range environments {
+		if broken = r.builds(ctx, e, e.Name); broken == nil {
+			break
+		}
+	}
+	if broken != nil { // all of them
+		return nil, nil, broken
+	}
 	found, err := r.tree.Surveys(ctx, environments, application)
 	any := false
 	for i, f := range found {
@@ -153,6 +169,18 @@ func problem(p layout.Problem) string {
 		return fmt.Sprintf("%s: %s", p.Kustomization, strings.Join(append([]string{r.Reason}, r.Details...), " "))
 	}
 	return fmt.Sprintf("%s: %v", p.Kustomization, p.Err)
+}
+
+// builds refuses an environment whose root does not build.
+func (r *Repository) builds(ctx context.Context, env layout.Environment, root string) error {
+	err := r.tree.Builds(ctx, env)
+	refusal := (*gitops.Refusal)(nil)
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	titled := *refusal
+	titled.Title = root + " does not build"
+	return &titled
 }
 
 // open finds the environment of a root directory and all others, once.

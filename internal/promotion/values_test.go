@@ -73,7 +73,7 @@ func TestPromoteAnImageInAConfigMap(t *testing.T) {
 func TestReleasesOfOneSource(t *testing.T) {
 	w := newWorld(t)
 	w.charts.versions["general"] = []string{"1.1.0", "1.0.0"}
-	const other = "prod: HelmRelease/apps/second follows OCIRepository/apps/general"
+	const other = "HelmRelease/apps/second follows OCIRepository/apps/general"
 	if r := w.refusal("promote first@1.1.0 to prod"); r.Code != gitops.Shared || cmp.Diff([]string{other}, r.Details) != "" {
 		t.Errorf("%+v", r)
 	}

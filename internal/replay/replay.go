@@ -62,6 +62,9 @@ func (p *player) play(ctx context.Context, c commit, bumps []bump) ([]verdict, e
 		}
 		roots = append(roots, root)
 		found, err := repository.Where(ctx, root, root, "")
+		if r := (*gitops.Refusal)(nil); errors.As(err, &r) {
+			continue // it does not build
+		}
 		if err != nil {
 			return nil, fmt.Errorf("survey %s: %w", root, err)
 		}

@@ -136,7 +136,7 @@ func (q Question) everywhere(ctx context.Context, application string, also []str
 		places := []place{}
 		for i, root := range roots {
 			for _, p := range all[i].Problems {
-				fmt.Fprintln(q.Err, "ferry: "+plain(root+": "+p))
+				fmt.Fprintln(q.Err, "ferry: "+plain(root+": "+strings.TrimPrefix(p, root+": ")))
 			}
 			for _, p := range all[i].Places {
 				places = append(places, place{root, p})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -25,17 +26,30 @@ func writeJSON(out io.Writer, value any) error {
 // refusalJSON is what programs get of a refusal.
 type refusalJSON struct {
 	Refused struct {
-		Code       gitops.Code        `json:"code"`
-		Reason     string             `json:"reason"`
+		Code    gitops.Code `json:"code"`
+		Reason  string      `json:"reason"`
+		Details []string    `json:"details,omitempty"`
+
+		AlsoFeeds   []string `json:"alsoFeeds,omitempty"`
+		AlsoChanges []string `json:"alsoChanges,omitempty"`
+
 		Candidates []gitops.Candidate `json:"candidates"`
 	} `json:"refused"`
 }
 
 func writeRefusalJSON(out io.Writer, r *gitops.Refusal) error {
 	var v refusalJSON
-	v.Refused.Code, v.Refused.Reason = r.Code, r.Reason
+	v.Refused.Code, v.Refused.Reason, v.Refused.Details = r.Code, r.Reason, details(r)
+	v.Refused.AlsoFeeds, v.Refused.AlsoChanges = r.AlsoFeeds, r.AlsoChanges
 	v.Refused.Candidates = append([]gitops.Candidate{}, r.Candidates...)
 	return writeJSON(out, v)
+}
+
+// details are those of a refusal that no candidate says.
+func details(r *gitops.Refusal) []string {
+	return slices.DeleteFunc(slices.Clone(r.Details), func(d string) bool {
+		return slices.ContainsFunc(r.Candidates, func(c gitops.Candidate) bool { return d == c.String() })
+	})
 }
 
 // A palette styles text for a terminal; the zero palette leaves it plain.
@@ -187,6 +201,9 @@ func writePlanned(out io.Writer, planned operation.Planned, written bool, p pale
 	default:
 		feeds = fmt.Sprintf("none of the %d other environments that are known is fed by it", len(planned.Others))
 	}
+	if len(planned.AlsoChanges) > 0 {
+		feeds = fmt.Sprintf("it also changes %s in %s; %s", strings.Join(planned.AlsoChanges, ", "), planned.Environment, feeds)
+	}
 	fmt.Fprintln(out, plain(fmt.Sprintf("%s in %s; %s.", count(len(planned.Edits), "edit", "edits"), count(len(planned.Content), "file", "files"), feeds)))
 	for _, warning := range planned.Warnings {
 		fmt.Fprintln(out, p.style("33", "! "+plain(warning)))
@@ -229,7 +246,7 @@ func names(files []gitops.File) (names []string) {
 func writeRefusal(out io.Writer, r *gitops.Refusal, p palette) error {
 	fmt.Fprintln(out, p.bold(plain(fmt.Sprintf("%s (%s)", r.Headline(), r.Code))))
 	fmt.Fprintln(out, plain(r.Reason))
-	for _, d := range r.Details {
+	for _, d := range details(r) {
 		fmt.Fprintln(out, "  "+plain(d))
 	}
 	if len(r.Candidates) > 0 {
