@@ -33,6 +33,7 @@ const (
 	withoutOCI   = "Without it nothing comes from OCI repositories."
 	withoutMaps  = "Without that ferry knows neither the values nor the variables that ConfigMaps hold."
 	withoutState = "Without that ferry's source tells nothing, if it is the same user there."
+	withoutDry   = "Without that, and the same for what else Flux applies, reports on pull requests lay Git over the live objects: Kubernetes lets only those do dry runs who may write."
 	withoutRobot = "Without that no card can say whether image automation would undo a change."
 )
 
@@ -85,10 +86,16 @@ func (f *Fleet) ProbeHome(ctx context.Context, environments []string) operation.
 	return f.probe(ctx, home, home, Access{}, func(ctx context.Context, p *prober) error { return p.ask(ctx, rights, nil) })
 }
 
-// workloadRights are what ferry needs where pods run: lists for what runs and why it does not, and to look at one closely.
+// workloadRights are what ferry needs where pods run: lists for what runs and why it does not, to look at one closely, and
+// dry runs of it, where workloads stand for all that Flux applies.
 func workloadRights() (rights []operation.Right) {
 	for _, k := range workloadKinds {
 		rights = append(rights, right(k, "list"), right(k, "get"))
+		for _, verb := range []string{"patch", "create"} { // dry runs
+			r := right(k, verb)
+			r.Without = withoutDry
+			rights = append(rights, r)
+		}
 	}
 	return append(rights, operation.Right{Verb: "list", Group: "apps", Resource: "replicasets"}, operation.Right{Verb: "list", Resource: "pods"})
 }
