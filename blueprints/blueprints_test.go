@@ -238,7 +238,7 @@ func pulls() []sample {
 		Labels: []string{"bug", "release"}, Head: watch.Side{Repository: "jane/fleet", Ref: "update", SHA: "3f2a1bc0000000000000000000000000000000aa"},
 		Base: watch.Side{Repository: "acme/fleet", Ref: "main", SHA: "90de3c10000000000000000000000000000000aa"}, Created: at, Updated: at}
 	opened := chatops.Pull{Event: watch.Event{Key: "1#7:opened:3f2a1bc0000000000000000000000000000000aa", Kind: watch.Opened, Repository: "acme/fleet", Found: at, PullRequest: &pull, FileCount: 3},
-		Touched: chatops.Touched{Environments: []string{"prod", "stage"}, Applications: []string{"podinfo"}},
+		Followed: true, Touched: chatops.Touched{Environments: []string{"prod", "stage"}, Applications: []string{"podinfo"}},
 		Buttons: []chatops.Button{{Name: "Flux Diff", Command: "flux diff ks podinfo --path ./kustomize --github-ref https://github.com/acme/fleet/pull/7"}, {Name: "Docs", URL: "https://wiki.example/7", Style: "danger"}}}
 	pushed := opened
 	pushed.Event.Kind, pushed.Event.Before, pushed.Event.Forced, pushed.Event.FileCount = watch.Synchronize, "90de3c10000000000000000000000000000000aa", true, -1

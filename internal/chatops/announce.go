@@ -8,6 +8,7 @@ import (
 	"github.com/kubeshop/botkube/pkg/api"
 
 	"github.com/ferry-chatops/ferry/internal/blueprint"
+	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
@@ -16,7 +17,9 @@ type Pull struct {
 	watch.Event
 	Preview string   // text of an operator's in the place of the fields; empty: none
 	Buttons []Button // of an operator's
-	Touched          // zero where it could not be found out
+	// Followed says that an environment follows the branch that it is meant for.
+	Followed bool
+	Touched  // zero where it could not be found out
 }
 
 // A Button is one of an operator's: Command is a line of any plugin's, or URL is there.
@@ -117,6 +120,14 @@ func (p Pull) Of() string { return names(p.Applications) }
 
 // Text is the preview, as much of it as there is room for.
 func (p Pull) Text() string { return cut(strings.TrimSpace(p.Preview), maxPreview) }
+
+// Review is the line that reports what merging it would do; empty where no environment follows the branch, or it is closed.
+func (p Pull) Review() string {
+	if !p.Followed || p.PullRequest.State != "open" {
+		return ""
+	}
+	return gitops.Line(gitops.Review{Number: p.PullRequest.Number, Repository: p.Repository, Head: p.PullRequest.Head.SHA})
+}
 
 // Remarks are sentences about what could not be found out or shown.
 func (p Pull) Remarks() (all []string) {

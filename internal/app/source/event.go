@@ -40,7 +40,7 @@ func (s *Sources) event(ctx context.Context, w *watching, e watch.Event, interac
 
 // pull makes what is shown of an event of a pull request.
 func (s *Sources) pull(ctx context.Context, w *watching, r rule, e watch.Event) chatops.Pull {
-	p := chatops.Pull{Event: e, Touched: s.touched(ctx, w, e)}
+	p := chatops.Pull{Event: e, Touched: s.touched(ctx, w, e), Followed: len(w.reacher.roots(e)) > 0}
 	note := func(format string, args ...any) { p.Notes = append(p.Notes, fmt.Sprintf(format, args...)) }
 	if r.Preview == nil && len(r.Buttons) == 0 {
 		return p

@@ -47,13 +47,7 @@ type keptTree struct {
 
 // reaches tells it; zero where it cannot be told.
 func (r *reacher) reaches(ctx context.Context, e watch.Event) (chatops.Touched, error) {
-	p := e.PullRequest
-	var places []operation.Root
-	for _, one := range r.places {
-		if at := one.Repository; strings.EqualFold(at.Name, e.Repository) && (at.Branch == "" || at.Branch == p.Base.Ref) {
-			places = append(places, operation.Root{Environment: one.Name, Path: at.Path})
-		}
-	}
+	p, places := e.PullRequest, r.roots(e)
 	if len(places) == 0 || len(e.Files) == 0 || p.Base.SHA == "" {
 		return chatops.Touched{}, nil
 	}
@@ -72,6 +66,16 @@ func (r *reacher) reaches(ctx context.Context, e watch.Event) (chatops.Touched, 
 	}
 	environments, applications, err := tree.Of(ctx, places, files)
 	return chatops.Touched{Environments: environments, Applications: applications}, err
+}
+
+// roots are the environments that follow the branch that an event's pull request is meant for.
+func (r *reacher) roots(e watch.Event) (places []operation.Root) {
+	for _, one := range r.places {
+		if at := one.Repository; strings.EqualFold(at.Name, e.Repository) && (at.Branch == "" || at.Branch == e.PullRequest.Base.Ref) {
+			places = append(places, operation.Root{Environment: one.Name, Path: at.Path})
+		}
+	}
+	return places
 }
 
 // tree is that of a commit, fetched once.
