@@ -502,7 +502,7 @@ func (r *releasing) secret(ctx context.Context, o gitops.Object, side, sentinels
 	data := map[string]any{}
 	words := r.stand[sentinels]
 	if words.Shape == render.Digits {
-		words.Shape = render.Letters
+		words.Shape = render.Octal
 	}
 	for _, name := range names {
 		stand := func(leaf string) string { return words.For(o.Namespace, o.Name, name, leaf) }

@@ -24,20 +24,22 @@ type Shape string
 const (
 	Words  Shape = "words"
 	Digits Shape = "digits" // a text of digits, which is a number too where it stands unquoted
-	// Letters stand for Digits where a text of digits would be read as a number, as Helm does with what a targetPath sets: a
-	// chart that encodes it, or hashes it, takes texts alone.
-	Letters Shape = "letters"
+	// Octal is digits behind a zero, for values of charts. Helm takes what a targetPath sets for a number, but for what begins
+	// with a zero, and a chart that encodes or hashes it takes texts alone. A chart that makes a number of it, with int or
+	// float64, gets zero from Words and another one from these, so that it shows that a Secret has a say.
+	Octal Shape = "octal"
 )
 
 // shapes differ in each character, and in each of what base64 makes of them. Words are short of the letters that make a text
 // something else than a text in YAML: e, inf, nan, true. Digits are an exact number in JSON.
 var shapes = map[Shape]struct {
+	first    string
 	alphabet string
-	length   int
+	length   int // beside first
 }{
-	Words:   {"bcdghjkm", 16},
-	Digits:  {"123456789", 12},
-	Letters: {"pquvy", 14},
+	Words:  {"", "bcdghjkm", 16},
+	Digits: {"", "123456789", 12},
+	Octal:  {"0", "1234567", 13},
 }
 
 // For is the sentinel of a value, by the names that lead to it.
@@ -52,7 +54,7 @@ func (s Sentinels) For(names ...string) string {
 	for i, b := range sum.Sum(nil)[:shape.length] {
 		text[i] = shape.alphabet[int(b)%len(shape.alphabet)]
 	}
-	return string(text)
+	return shape.first + string(text)
 }
 
 // Quoted gives an object with numbers that are sentinels of Digits as texts, as they are where somebody quotes them: what

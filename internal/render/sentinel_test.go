@@ -3,6 +3,7 @@ package render_test
 import (
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -20,7 +21,11 @@ func TestSentinelsDifferEverywhere(t *testing.T) {
 			t.Fatalf("%s and %s are of one length", one, other)
 		}
 		differEverywhere(t, one, other)
-		differEverywhere(t, one, render.Sentinels{Key: "key", Shape: render.Letters}.For(name))
+		octal := render.Sentinels{Key: "key", Shape: render.Octal}.For(name)
+		differEverywhere(t, one, octal)
+		if n, err := strconv.ParseInt(octal, 0, 64); err != nil || n == 0 || octal[0] != '0' {
+			t.Fatalf("%s: %d, %v", octal, n, err)
+		}
 		var text, number any
 		if err := yaml.Unmarshal([]byte(one), &text); err != nil {
 			t.Fatal(err)
