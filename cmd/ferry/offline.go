@@ -29,7 +29,7 @@ type plan struct {
 	Path       string   `required:"" placeholder:"ROOT" help:"The directory in it that the environment's Flux points at, such as clusters/production."`
 	Chart      bool     `xor:"version" help:"The chart's version is meant."`
 	Image      string   `xor:"version" placeholder:"NAME" help:"This image's version is meant."`
-	Field      string   `placeholder:"FILE:PATH" help:"This field is meant, as where prints it."`
+	Field      string   `placeholder:"FILE:PATH" help:"This field is meant, as where prints it; or FILE:LINE."`
 	Shared     bool     `help:"Agreed that other environments change with it."`
 	Override   bool     `help:"Where other environments share the bytes, state the version in this one's own files."`
 	Pin        bool     `help:"Agreed that the version takes the place of a range."`

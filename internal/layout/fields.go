@@ -3,6 +3,7 @@ package layout
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -309,7 +310,7 @@ func (c *catalogue) variables(s *site) {
 	}
 	app := gitops.Key{Environment: c.w.environment.Name, Namespace: s.Namespace, Kind: "Kustomization", Name: s.Name}
 	add := func(found located, ok bool, name, path, text string) {
-		if ok && gitops.LooksLikeVersion(text) {
+		if address := net.ParseIP(text) != nil; ok && !address && gitops.LooksLikeVersion(text) {
 			c.add(reading{app: app, version: gitops.Version{Kind: gitops.Substitute, Name: name, Object: found.object.Object},
 				place: place{found.site.key(), found.object.Object, path, text, text}})
 		}

@@ -190,8 +190,12 @@ func mentions(tree fs.FS, name string) (found []string) {
 // choose finds it among those of its application.
 func choose(fields []Field, change Change) (Field, error) {
 	if change.Field != "" {
+		line := func(f Field) bool { // as where prints it; none beside it on the line
+			return fmt.Sprintf("%s:%d", f.File, f.Line) == change.Field &&
+				!slices.ContainsFunc(fields, func(o Field) bool { return o.File == f.File && o.Line == f.Line && o.Path != f.Path })
+		}
 		for _, f := range fields {
-			if f.File+":"+f.Path == change.Field || f.digest != nil && f.digest.file+":"+f.digest.scalar.Path == change.Field {
+			if f.File+":"+f.Path == change.Field || line(f) || f.digest != nil && f.digest.file+":"+f.digest.scalar.Path == change.Field {
 				return f, nil
 			}
 		}

@@ -209,3 +209,24 @@ func TestWhatAKustomizationIsAppliedFrom(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestVariablesThatAreNoVersions: an address is none.
+func TestVariablesThatAreNoVersions(t *testing.T) {
+	opened := Open(fstest.MapFS{
+		"clusters/prod/apps.yaml": file("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: apps, namespace: flux-system}\n" +
+			"spec: {path: ./apps, sourceRef: {kind: GitRepository, name: flux-system}, postBuild: {substitute: {DNS: 10.3.0.10, TOOL: 1.2.3.4-5}}}\n"),
+		"apps/x.yaml": file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: b}\ndata: {dns: \"${DNS}\", tool: \"${TOOL}\"}\n"),
+	})
+	env, err := opened.Root(t.Context(), "clusters/prod", "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, _, err := opened.Survey(t.Context(), env, nil, "")
+	if err != nil || len(fields) != 1 || fields[0].Value != "1.2.3.4-5" {
+		t.Errorf("%v, %v", fields, err)
+	}
+	chosen, err := opened.Choose(t.Context(), env, Change{Application: "apps", Field: "clusters/prod/apps.yaml:4"})
+	if err != nil || chosen.Value != "1.2.3.4-5" {
+		t.Errorf("by its line: %v, %v", chosen, err)
+	}
+}
