@@ -81,7 +81,7 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 			replaces = gitops.Line(r)
 		}
 	case gitops.Review:
-		if err == nil && r.Refresh {
+		if err == nil && r.Refresh && r.Environment == "" {
 			r.Refresh = false
 			replaces = gitops.Line(r)
 		}
