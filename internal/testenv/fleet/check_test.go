@@ -288,7 +288,7 @@ func TestCheckNamesRightsInSomeNamespaces(t *testing.T) {
 	// one role each for podinfo, web and flux-system, and one for what both with Flux's objects may lack
 	namesEachMissingRight(t, "some namespaces", func(c chat) (environment, auth string) {
 		return "{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", tokenFile(c)
-	}, 14+12+14+12+5+3+1)
+	}, 8+12+8+12+6+5+3+1)
 }
 
 func TestCheckNamesRightsWhereASourceIsElsewhere(t *testing.T) {
