@@ -69,7 +69,7 @@ func parse(args []string) (options, []string, error) {
 	flags.IntVar(&o.repositories, "repositories", 100, "of the trials kills, etags and noise")
 	flags.IntVar(&o.fleet, "fleet", 1000, "repositories of the trials costs, restart and idle")
 	flags.IntVar(&o.runs, "runs", 5, "of the trials costs and restart, of which the median counts")
-	flags.Float64Var(&o.factor, "factor", 60, "of all trials but delay and restart, whose is 10")
+	flags.Float64Var(&o.factor, "factor", 60, "of all trials but delay, whose is 10, and restart, whose is 5")
 	flags.DurationVar(&o.idle, "idle", 2*time.Hour, "how long the trial idle takes on the stand-in's clock")
 	if err := flags.Parse(args); err != nil {
 		return o, nil, err

@@ -30,6 +30,7 @@ type session struct {
 
 	seen   []request // of the access log, as far as it was read
 	offset int64
+	keep   bool // what they wrote, as evidence
 }
 
 // setting says how both are set up.
@@ -109,6 +110,15 @@ func (s *session) end() {
 	}
 	if s.hub != nil {
 		_ = s.hub.Stop() // an interrupt stopped it already
+	}
+	if s.keep {
+		var told strings.Builder
+		for _, t := range s.plugin.told {
+			fmt.Fprintf(&told, "%s %s\n", t.At.Format(time.RFC3339Nano), t.Key)
+		}
+		err := os.WriteFile(filepath.Join(s.dir, "told"), []byte(told.String()), 0o600)
+		log.Printf("what they wrote, and what was told, is in %s (%v)", s.dir, err)
+		return
 	}
 	_ = os.RemoveAll(s.dir)
 }
@@ -225,6 +235,7 @@ func (s *session) play(plan githubtest.Plan, behaviour githubtest.Behaviour, fau
 
 // said says what became of it, and logs what should not be.
 func (s *session) said(v githubtest.Verdict) string {
+	s.keep = len(v.Lost)+len(v.Untrue) > 0
 	for what, keys := range map[string][]string{"lost": v.Lost, "repeated": v.Repeated, "untrue": v.Untrue} {
 		for _, key := range keys[:min(len(keys), 10)] {
 			log.Printf("%s: %s", what, key)

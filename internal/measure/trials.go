@@ -17,9 +17,12 @@ import (
 	"github.com/ferry-chatops/ferry/internal/githubtest/control"
 )
 
+const interval = 30 * time.Second
+
+// Factors where a second of real time counts.
 const (
-	interval = 30 * time.Second
-	slow     = 10 // factor where a second of real time counts
+	delayFactor   = 10
+	restartFactor = 5
 )
 
 // storms are what goes wrong by chance.
@@ -192,7 +195,7 @@ func idle(ctx context.Context, o options) ([]result, error) {
 // delay is T7: how long after it happened something is told, without and with a webhook.
 func delay(ctx context.Context, o options) ([]result, error) {
 	const repositories, changes = 300, 1000
-	s, err := begin(ctx, setting{options: o, factor: slow, interval: time.Minute, repositories: repositories, check: 1})
+	s, err := begin(ctx, setting{options: o, factor: delayFactor, interval: time.Minute, repositories: repositories, check: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +205,7 @@ func delay(ctx context.Context, o options) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	how := fmt.Sprintf("%d repositories every %s, %d changes; factor %d; %s", repositories, s.interval, changes, slow, s.said(v))
+	how := fmt.Sprintf("%d repositories every %s, %d changes; factor %d; %s", repositories, s.interval, changes, delayFactor, s.said(v))
 	p50, p99 := percentile(v.Delays, 0.5), percentile(v.Delays, 0.99)
 	results, err := s.load("busy", time.Time{}, how)
 	if err != nil {
@@ -274,12 +277,12 @@ const busy = 20
 // restart is T8, and T4 where it is hardest: a thousand repositories after a start, after a crash with what was read before on
 // disk, and after a limit.
 func restart(ctx context.Context, o options) ([]result, error) {
-	s, err := begin(ctx, setting{options: o, factor: slow, interval: interval, repositories: o.fleet, check: 20, app: true, flags: []string{"-etag", "derived"}})
+	s, err := begin(ctx, setting{options: o, factor: restartFactor, interval: interval, repositories: o.fleet, check: 20, app: true, flags: []string{"-etag", "derived"}})
 	if err != nil {
 		return nil, err
 	}
 	defer s.end()
-	where := fmt.Sprintf("%d repositories; factor %d", o.fleet, slow)
+	where := fmt.Sprintf("%d repositories; factor %d", o.fleet, restartFactor)
 	all, err := s.load("from the first start", time.Time{}, where)
 	if err != nil {
 		return nil, err
