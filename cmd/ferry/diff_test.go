@@ -62,6 +62,7 @@ func ofFlux(environment string) string {
 
 func TestDiff(t *testing.T) {
 	base, head := checkouts(t, store, map[string]string{
+		"charts/web/Chart.yaml":        "apiVersion: v2\nname: web\nversion: 1.0.1\n",
 		"charts/web/values.yaml":       "size: 2\n",
 		"apps/base/map.yaml":           strings.Replace(store["apps/base/map.yaml"], "red", "green", 1),
 		"apps/prod/kustomization.yaml": "resources: [../base, more.yaml]\n",
@@ -124,5 +125,40 @@ func TestDiffOfWhatDoesNotBuild(t *testing.T) {
 	code, out, log := ferry(t, "", "diff", "--tree", head, "--base", base)
 	if code != 2 || !strings.Contains(out, "does not build with this change") || strings.Contains(out, "deleted") {
 		t.Errorf("code %d: %s%s", code, out, log)
+	}
+}
+
+// TestDiffOfReleasesAsFluxTakesThem: a chart that keeps its version is not taken, and a release that is known by something else
+// is uninstalled first.
+func TestDiffOfReleasesAsFluxTakesThem(t *testing.T) {
+	release := store["apps/base/web.yaml"]
+	for name, tc := range map[string]struct {
+		changed map[string]string
+		want    []string // of them, in the text
+		not     string
+	}{
+		"a chart that keeps its version": {map[string]string{"charts/web/values.yaml": "size: 2\n"},
+			[]string{"HelmRelease shop/web", "Its chart in charts/web changes and keeps the version 1.0.0, so Flux keeps the chart that it has"}, "web-settings"},
+		"and other values": {map[string]string{"charts/web/templates/web.yaml": strings.Replace(store["charts/web/templates/web.yaml"], "blue", "red", 1), "apps/base/web.yaml": strings.Replace(release, "interval: 1m,", "interval: 1m, values: {size: 3},", 1)},
+			[]string{"keeps the version 1.0.0", "data.size"}, "data.colour"},
+		"one of each revision": {map[string]string{"charts/web/values.yaml": "size: 2\n", "apps/base/web.yaml": strings.Replace(release, "chart: ./charts/web,", "chart: ./charts/web, reconcileStrategy: Revision,", 1)},
+			[]string{"data.size"}, "keeps the version"},
+		"another release name": {map[string]string{"apps/base/web.yaml": strings.Replace(release, "interval: 1m,", "interval: 1m, releaseName: site,", 1)},
+			[]string{"HelmRelease shop/web: its release name changes, so Flux uninstalls it", "site-settings", "web-settings"}, "none"},
+		"another namespace of records": {map[string]string{"apps/base/web.yaml": strings.Replace(release, "interval: 1m,", "interval: 1m, storageNamespace: store,", 1)},
+			[]string{"HelmRelease shop/web: its storage namespace changes, so Flux uninstalls it", "ConfigMap shop/web-settings is deleted and made anew"}, "none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			base, head := checkouts(t, store, tc.changed)
+			code, out, log := ferry(t, "", "diff", "--tree", head, "--base", base, "--path", "clusters/stage")
+			if code != 1 || log != "" || strings.Contains(out, tc.not) {
+				t.Errorf("code %d: %s%s", code, out, log)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("no %q in\n%s", want, out)
+				}
+			}
+		})
 	}
 }

@@ -415,13 +415,13 @@ func (w *walk) learn(s *site) {
 			w.known.maps[gitops.Object{Kind: o.Kind, Namespace: cmp.Or(o.Namespace, s.TargetNamespace), Name: o.Name}] = values
 		case group == "source.toolkit.fluxcd.io":
 			ref, _ := json.Marshal(at(o.Fields, "spec", "ref"))
-			w.known.sources[o.Object] = source{repositoryURL(textAt(o.Fields, "spec", "url")), string(ref), textAt(o.Fields, "spec", "ignore")}
+			w.known.sources[o.Object] = source{RepositoryURL(textAt(o.Fields, "spec", "url")), string(ref), textAt(o.Fields, "spec", "ignore")}
 		case group == "source.extensions.fluxcd.io" && o.Kind == "ArtifactGenerator":
 			maps.Copy(w.known.assemblies, assemblies(o))
 		case group == "fluxcd.controlplane.io" && o.Kind == "FluxInstance":
 			if sync := at(o.Fields, "spec", "sync"); sync != nil && textAt(o.Fields, "spec", "sync", "kind") == "GitRepository" {
 				object := gitops.Object{Kind: "GitRepository", Namespace: o.Namespace, Name: cmp.Or(textAt(o.Fields, "spec", "sync", "name"), o.Namespace)}
-				w.known.sources[object] = source{url: repositoryURL(textAt(o.Fields, "spec", "sync", "url"))}
+				w.known.sources[object] = source{url: RepositoryURL(textAt(o.Fields, "spec", "sync", "url"))}
 				if cleanPath(textAt(o.Fields, "spec", "sync", "path")) == w.sites[0].Path {
 					w.known.anchor = object
 				}
@@ -573,8 +573,8 @@ func (j *judge) keeps(s *site) {
 	}
 }
 
-// repositoryURL gives host and path of a repository's address, without what differs between its spellings.
-func repositoryURL(address string) string {
+// RepositoryURL gives host and path of a repository's address, without what differs between its spellings.
+func RepositoryURL(address string) string {
 	if before, after, ok := strings.Cut(address, ":"); ok && strings.Contains(before, "@") && !strings.Contains(before, "/") {
 		address = "ssh://" + before + "/" + after
 	}

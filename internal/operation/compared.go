@@ -107,7 +107,7 @@ func (e *reviewing) compare() {
 		if t.drift {
 			continue
 		}
-		p := report.Pair{Object: t.Object.Object, Source: t.source, Before: t.base.Fields, After: t.head.Fields, Hidden: t.hidden, Moved: moved(t)}
+		p := report.Pair{Object: t.Object.Object, Source: t.source, Before: t.base.Fields, After: t.head.Fields, Hidden: t.hidden, Moved: moved(t), Replaced: t.anew}
 		if p.Before != nil && p.After != nil {
 			p.Before, p.After = e.cover(t, p.Before, p.After)
 		}

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
+	"github.com/ferry-chatops/ferry/internal/layout"
 	"github.com/ferry-chatops/ferry/internal/render"
 )
 
@@ -61,6 +62,8 @@ type releasing struct {
 	*reviewing
 	object gitops.Object
 	sides  [2]*install
+	anew   bool     // it is uninstalled first
+	stale  string   // why a change of its chart does not arrive, a sentence; empty: it does
 	notes  []string // its own: releases are looked into side by side
 }
 
@@ -70,6 +73,7 @@ type install struct {
 	first   render.Expansion
 	objects []version
 	crds    []version
+	tree    int // whose files its chart is of
 }
 
 func (r *releasing) tell(format string, args ...any) {
@@ -132,7 +136,7 @@ func (r *releasing) expand(ctx context.Context) error {
 		if !there[side] {
 			continue
 		}
-		made, err := r.install(ctx, side, asked[side])
+		made, err := r.render(ctx, side, side, asked[side])
 		if err != nil {
 			if side == 0 && there[1] {
 				return &gitops.Refusal{Code: gitops.Layout, Reason: "It cannot be rendered as it is now. " + buildReason(err), Cause: err}
@@ -141,7 +145,72 @@ func (r *releasing) expand(ctx context.Context) error {
 		}
 		r.sides[side] = made
 	}
+	if there[0] && there[1] {
+		if err := r.keep(ctx, asked); err != nil {
+			return err
+		}
+		return r.uproot(ctx, asked)
+	}
 	return nil
+}
+
+// keep renders the head with the chart of the base where source-controller does not pack a chart of this repository anew: its
+// version and what the HelmChart asks for are as before, and the version has no commit in it. See LocalBuilder.Build in
+// internal/helm/chart of source-controller, and
+// https://fluxcd.io/flux/components/source/helmcharts/#reconcile-strategy
+func (r *releasing) keep(ctx context.Context, asked [2][2]request) error {
+	was, now := asked[0][0], asked[1][0]
+	before, after := was.template(), now.template()
+	if !was.ours || !now.ours || !r.packs(was, now) || !reflect.DeepEqual(before, after) || after["reconcileStrategy"] == "Revision" {
+		return nil
+	}
+	old, made := r.sides[0].first, r.sides[1].first
+	if old.Version == "" || old.Chart != made.Chart || old.Version != made.Version {
+		return nil
+	}
+	kept, err := r.render(ctx, 0, 1, asked[1])
+	if err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(kept.first.Objects, made.Objects) || !reflect.DeepEqual(kept.first.CRDs, made.CRDs) {
+		r.stale = fmt.Sprintf("Its chart in %s changes and keeps the version %s, so Flux keeps the chart that it has (reconcileStrategy ChartVersion). It takes a new version for that to arrive.", now.chart, made.Version)
+	}
+	r.sides[1] = kept
+	return nil
+}
+
+// uproot renders the head as an installation where helm-controller uninstalls the release first, because what it knows it by
+// changes. See ReleaseTargetChanged in internal/action of helm-controller.
+func (r *releasing) uproot(ctx context.Context, asked [2][2]request) (err error) {
+	if !r.offline && asked[1][0].Installed == 0 {
+		return nil
+	}
+	was, now := target(r.sides[0]), target(r.sides[1])
+	i := slices.IndexFunc(was, func(t [2]string) bool { return !slices.Contains(now, t) })
+	if i < 0 {
+		return nil
+	}
+	r.anew = true
+	r.tell("%s: its %s changes, so Flux uninstalls it, with all that it runs, and installs it anew.", title(r.object), was[i][0])
+	for i := range asked[1] {
+		asked[1][i].Installed = 0
+	}
+	r.sides[1], err = r.render(ctx, r.sides[1].tree, 1, asked[1])
+	return err
+}
+
+// target is what helm-controller knows a release by.
+func target(i *install) [][2]string {
+	o := i.release
+	spec, _ := o.Fields["spec"].(map[string]any)
+	name, namespace := o.Name, gitops.ScalarText(spec["targetNamespace"])
+	if namespace != "" {
+		name = namespace + "-" + name
+	}
+	return [][2]string{
+		{"storage namespace", cmp.Or(gitops.ScalarText(spec["storageNamespace"]), o.Namespace)}, {"namespace", cmp.Or(namespace, o.Namespace)},
+		{"release name", cmp.Or(gitops.ScalarText(spec["releaseName"]), name)}, {"chart's name", i.first.Chart},
+	}
 }
 
 // A request is a release that is to be rendered, without what costs a request to know.
@@ -153,6 +222,25 @@ type request struct {
 	values []string // files there that its values come from, beside the chart
 
 	secrets []gitops.Object // that its values come from, see secret
+}
+
+// template is what a HelmChart is asked for.
+func (q request) template() map[string]any {
+	spec, _ := q.Object.Fields["spec"].(map[string]any)
+	if spec["chartRef"] != nil {
+		spec, _ = q.Chart.Fields["spec"].(map[string]any)
+		return spec
+	}
+	chart, _ := spec["chart"].(map[string]any)
+	spec, _ = chart["spec"].(map[string]any)
+	return spec
+}
+
+// packs says whether what a chart of this repository is packed of changes.
+func (r *releasing) packs(a, b request) bool {
+	return slices.ContainsFunc(r.changed, func(f string) bool {
+		return within(a.chart, f) || within(b.chart, f) || slices.Contains(a.values, f) || slices.Contains(b.values, f)
+	})
 }
 
 // equal says that two sides of a release ask for the same.
@@ -172,9 +260,7 @@ func (r *releasing) equal(a, b request) bool {
 			return false
 		}
 	}
-	return !a.ours && !b.ours || !slices.ContainsFunc(r.changed, func(f string) bool {
-		return within(a.chart, f) || within(b.chart, f) || slices.Contains(a.values, f) || slices.Contains(b.values, f)
-	})
+	return !a.ours && !b.ours || !r.packs(a, b)
 }
 
 func within(dir, file string) bool { return dir == "." || strings.HasPrefix(file, dir+"/") }
@@ -227,7 +313,7 @@ func (r *releasing) request(side, sentinels int, o render.Object) (q request) {
 		q.Chart = r.live[gitops.Object{Kind: "HelmChart", Namespace: source.Namespace, Name: o.Namespace + "-" + o.Name}]
 	}
 	if source.Kind == "GitRepository" {
-		q.ours = slices.Contains(r.env.Sources, source)
+		q.ours = r.own(side, found)
 		q.chart = cmp.Or(strings.TrimPrefix(path.Clean("/"+gitops.ScalarText(chart["chart"])), "/"), ".")
 		files, _ := chart["valuesFiles"].([]any)
 		for _, f := range files {
@@ -249,6 +335,23 @@ func (r *releasing) request(side, sentinels int, o render.Object) (q request) {
 	return q
 }
 
+// own says whether a GitRepository is of this repository and branch: one that Kustomizations are applied from, or another like it.
+func (r *releasing) own(side int, source render.Object) bool {
+	if slices.Contains(r.env.Sources, source.Object) {
+		return true
+	}
+	from := func(o render.Object) (string, any) {
+		spec, _ := o.Fields["spec"].(map[string]any)
+		return layout.RepositoryURL(gitops.ScalarText(spec["url"])), spec["ref"]
+	}
+	address, ref := from(source)
+	return slices.ContainsFunc(r.env.Sources, func(o gitops.Object) bool {
+		one, ok := r.lookup(side, 0, o)
+		url, branch := from(one)
+		return ok && url == address && reflect.DeepEqual(branch, ref)
+	})
+}
+
 // installed is the revision of a HelmRelease's newest release; zero: there is none.
 func installed(o render.Object) int {
 	status, _ := o.Fields["status"].(map[string]any)
@@ -266,11 +369,12 @@ func unresolved(o gitops.Object) error {
 	return &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("%s is neither in Git nor in the cluster, so its chart is not known.", o)}
 }
 
-// install renders one side of a release, once with each of the sentinels: what differs then depends on a Secret, or on chance.
-func (r *releasing) install(ctx context.Context, side int, asked [2]request) (*install, error) {
+// render renders one side of a release with the files of a tree, once with each of the sentinels: what differs then depends on a
+// Secret, or on chance.
+func (r *releasing) render(ctx context.Context, tree, side int, asked [2]request) (*install, error) {
 	var err error
 	for i := range asked {
-		if asked[i], err = r.allow(ctx, side, asked[i]); err != nil {
+		if asked[i], err = r.allow(ctx, tree, asked[i]); err != nil {
 			return nil, err
 		}
 		for _, o := range asked[i].secrets {
@@ -289,7 +393,7 @@ func (r *releasing) install(ctx context.Context, side int, asked [2]request) (*i
 			asked[i].Kubernetes, asked[i].APIs = kubernetes, apis
 		}
 	}
-	made := &install{release: asked[0].Object}
+	made := &install{release: asked[0].Object, tree: tree}
 	var expanded [2]render.Expansion
 	errs := Together(2, func(i int) (err error) {
 		expanded[i], err = r.Charts.Expand(ctx, asked[i].Release)
@@ -316,7 +420,7 @@ func (r *releasing) remote(o render.Object) bool {
 var transport = []string{"secretRef", "certSecretRef", "proxySecretRef", "passCredentials", "insecure", "provider", "serviceAccountName", "type"}
 
 // allow finds out whether and how ferry may fetch a release's chart.
-func (r *releasing) allow(ctx context.Context, side int, q request) (request, error) {
+func (r *releasing) allow(ctx context.Context, tree int, q request) (request, error) {
 	if q.err != nil {
 		return q, q.err
 	}
@@ -324,7 +428,7 @@ func (r *releasing) allow(ctx context.Context, side int, q request) (request, er
 		if !q.ours {
 			return q, &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("Its chart is in another repository, that of %s. ferry does not fetch it.", q.Source.Object)}
 		}
-		q.Files = r.trees[side].FS()
+		q.Files = r.trees[tree].FS()
 		return q, nil
 	}
 	spec, _ := q.Source.Fields["spec"].(map[string]any)
@@ -396,6 +500,9 @@ func (r *releasing) take() {
 		return
 	}
 	source := title(r.object)
+	if r.stale != "" {
+		r.skip(r.object, source, r.stale)
+	}
 	var was, now []version
 	remote := false
 	if base != nil {
@@ -415,7 +522,9 @@ func (r *releasing) take() {
 		t := task{source: source, head: v.Object, hidden: v.hidden, owner: owner}
 		if there {
 			t.base, t.hidden = old.Object, union(old.hidden, v.hidden)
-			t.drift = reflect.DeepEqual(old.Fields, v.Fields)
+			metadata, _ := old.Fields["metadata"].(map[string]any)
+			t.anew = r.anew && resourcePolicy(metadata) != "keep"
+			t.drift = !t.anew && reflect.DeepEqual(old.Fields, v.Fields)
 		}
 		t.Trial = Trial{Object: without(v.Object, t.hidden), Way: Patched, Remote: remote, Force: r.forced(head.release)}
 		if there {
@@ -469,7 +578,10 @@ func (r *releasing) definitions(base, head *install, remote bool) {
 	had := map[id]version{}
 	phase, policy := "install", "Create"
 	if base != nil {
-		had, phase = byID(base.crds), "upgrade"
+		had = byID(base.crds)
+	}
+	if base != nil && !r.anew {
+		phase = "upgrade"
 	}
 	spec, _ := head.release.Fields["spec"].(map[string]any)
 	of, _ := spec[phase].(map[string]any)

@@ -257,6 +257,11 @@ metadata: {name: web, namespace: shop}
 spec: {chart: {spec: {chart: ./charts/web, sourceRef: {kind: %s, name: %s, namespace: flux-system}}}, values: {size: %s}%s}
 `
 
+// untouched is a HelmRelease that its annotation keeps kustomize-controller from.
+func untouched(size string) string {
+	return strings.Replace(fmt.Sprintf(helmRelease, "HelmRepository", "charts", size, ""), "name: web,", `name: web, annotations: {kustomize.toolkit.fluxcd.io/reconcile: disabled},`, 1)
+}
+
 func TestReview(t *testing.T) {
 	for name, tc := range map[string]struct {
 		world *world
@@ -309,6 +314,28 @@ func TestReview(t *testing.T) {
 		"suspended": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ", suspend: true"), nested("web", "web", ", suspend: true")).
 			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "blue")),
 			notes: []string{"Kustomization flux-system/web is suspended: nothing that it applies changes until it is resumed."}},
+		"of one that is suspended": {world: newWorld().write("apps/nested.yaml", nested("team", "team", ", suspend: true"), nested("team", "team", ", suspend: true")).
+			write("team/old.yaml", nested("old", "old", ""), "").write("team/young.yaml", "", nested("young", "old", "")).write("team/web.yaml", nested("web", "web", ""), nested("web", "other", "")).
+			write("old/web.yaml", mapOf("old", "red"), mapOf("old", "red")).write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).write("other/web.yaml", mapOf("web", "blue"), mapOf("web", "blue")).
+			knows(nested("team", "team", "")).knows(nested("old", "old", "")).applied("flux-system/old", mapOf("old", "red")).knows(nested("web", "web", "")).applied("flux-system/web", mapOf("web", "red")),
+			notes: []string{"Kustomization flux-system/team is suspended: nothing that it applies changes until it is resumed.",
+				"Kustomization flux-system/web stays as it is until Kustomization flux-system/team, which applies it, is resumed. What it would change then is not in this report.",
+				"Kustomization flux-system/young stays as it is until Kustomization flux-system/team, which applies it, is resumed. What it would change then is not in this report.",
+				"Kustomization flux-system/old is no longer in Git, but nothing deletes it until Kustomization flux-system/team is resumed: what it has applied stays."}},
+		"from one Kustomization to another": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ""), nested("web", "web", "")).write("apps/x.yaml", mapOf("x", "red"), "").
+			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).write("web/x.yaml", "", mapOf("x", "red")).
+			runs(nested("web", "web", ""), mapOf("x", "red")).knows(nested("web", "web", "")).applied("flux-system/web", mapOf("web", "red")),
+			want: []string{"configured ConfigMap shop/x", "  metadata.labels[\"kustomize.toolkit.fluxcd.io/name\"]: apps -> web"},
+			notes: []string{"What Kustomization flux-system/apps applies moves to Kustomization flux-system/web: ConfigMap/shop/x. Where Flux gets to the former first, it deletes that and the latter makes it anew; kustomize.toolkit.fluxcd.io/prune: disabled on it, merged before, prevents that."}},
+		"a release that Flux is kept from": {world: newWorld().write("apps/web.yaml", untouched("1"), untouched("2")).
+			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}").
+			has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\"}"),
+			want: []string{"skipped HelmRelease shop/web: Its annotation or label kustomize.toolkit.fluxcd.io/reconcile: disabled keeps Flux from it."}},
+		"a chart in this repository, by another source": {world: newWorld().write("apps/web.yaml", fmt.Sprintf(helmRelease, "GitRepository", "charts", "1", ""), fmt.Sprintf(helmRelease, "GitRepository", "charts", "1", "")).
+			write("charts/web/templates/map.yaml", "a: 1", "a: 2").fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: fleet, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet, ref: {branch: main}}").
+			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet.git, ref: {branch: main}}").
+			fluxHas(fmt.Sprintf(helmRelease, "GitRepository", "charts", "1", "")).has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\na: 1\"}"),
+			want: []string{"configured ConfigMap shop/web", "  data.values|a: 1 -> 2"}},
 		"a chart in this repository": {world: newWorld().write("apps/web.yaml", fmt.Sprintf(helmRelease, "GitRepository", "fleet", "1", ""), fmt.Sprintf(helmRelease, "GitRepository", "fleet", "1", "")).
 			write("charts/web/templates/map.yaml", "a: 1", "a: 2").fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: fleet, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet}").
 			fluxHas(fmt.Sprintf(helmRelease, "GitRepository", "fleet", "1", "")).has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\na: 1\"}"),

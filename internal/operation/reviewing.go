@@ -62,6 +62,7 @@ type task struct {
 	hidden     []string          // paths that depend on a Secret, on either side
 	owner      map[string]string // labels by which kustomize-controller knows it; nil: Helm applies it
 	ifMissing  bool              // it is only created
+	anew       bool              // it is deleted first
 }
 
 // maxTasks is how many objects of an environment are looked into.
@@ -80,7 +81,8 @@ type reviewing struct {
 
 	// objects are those of what was built, by side and then by sentinels.
 	objects [2][2]map[gitops.Object]render.Object
-	applied map[id]bool // by any Kustomization of the head
+	applied map[id]gitops.Object // what the head has, by the Kustomization that applies it
+	moves   map[[2]gitops.Object][]string // objects, by the Kustomizations that no longer apply them and that do so then
 	keys    asked
 
 	tasks []task
@@ -92,7 +94,7 @@ type reviewing struct {
 }
 
 func newReviewing(r *Reviews, name string, env layout.Environment, flux []render.Object) *reviewing {
-	e := &reviewing{Reviews: r, name: name, env: env, live: map[gitops.Object]render.Object{}, applied: map[id]bool{}}
+	e := &reviewing{Reviews: r, name: name, env: env, live: map[gitops.Object]render.Object{}, applied: map[id]gitops.Object{}, moves: map[[2]gitops.Object][]string{}}
 	for _, o := range flux {
 		e.live[o.Object] = o
 	}
@@ -119,6 +121,26 @@ func (e *reviewing) review(pairs []layout.Pair) {
 	for _, p := range pairs {
 		e.kustomization(p)
 	}
+	for _, by := range slices.SortedFunc(maps.Keys(e.moves), func(a, b [2]gitops.Object) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }) {
+		names := e.moves[by]
+		if more := len(names) - maxMoved; more > 1 {
+			names = append(names[:maxMoved:maxMoved], fmt.Sprintf("%d others", more))
+		}
+		e.note("What %s applies moves to %s: %s. Where Flux gets to the former first, it deletes that and the latter makes it anew; kustomize.toolkit.fluxcd.io/prune: disabled on it, merged before, prevents that.",
+			title(by[0]), title(by[1]), enumerate(names))
+	}
+}
+
+// maxMoved is how many objects that move are named.
+const maxMoved = 5
+
+// taken takes down that another Kustomization applies an object with the change; false: none does.
+func (e *reviewing) taken(o id, from gitops.Object) bool {
+	to, ok := e.applied[o]
+	if there, _ := e.inventory(to); ok && to != from && there[o] == "" {
+		e.moves[[2]gitops.Object{from, to}] = append(e.moves[[2]gitops.Object{from, to}], o.String())
+	}
+	return ok
 }
 
 // index takes down what was built. Where nothing changes, whatever Git says, the head is as the base.
@@ -131,7 +153,7 @@ func (e *reviewing) index(pairs []layout.Pair) {
 		switch {
 		case p.Head == nil && p.Base != nil && e.stays(p) != "":
 			sides[1] = p.Base
-		case p.Head != nil && (p.Head.Err != nil || e.spec(p, "suspend") == true):
+		case p.Head != nil && (p.Head.Err != nil || e.spec(p, "suspend") == true || e.waits(p)):
 			sides[1] = p.Base
 		case p.Head != nil && p.Base != nil && e.spec(p, "prune") != true:
 			e.take(1, p.Base)
@@ -147,14 +169,27 @@ func (e *reviewing) take(side int, b *layout.Built) {
 	if b == nil {
 		return
 	}
+	by := gitops.Object{Kind: "Kustomization", Namespace: b.Kustomization.Namespace, Name: b.Kustomization.Name}
 	for i, objects := range [][]render.Object{b.Objects, b.Again} {
 		for _, o := range objects {
-			e.objects[side][i][o.Object] = o
 			if side == 1 && i == 0 {
-				e.applied[idOf(o)] = true
+				e.applied[idOf(o)] = by
 			}
+			if side == 1 && (leftAlone(o) || leftAlone(e.live[o.Object])) {
+				old, ok := e.objects[0][i][o.Object]
+				if !ok {
+					continue
+				}
+				o = old
+			}
+			e.objects[side][i][o.Object] = o
 		}
 	}
+}
+
+// leftAlone says whether an object's annotations or labels keep Flux from changing it.
+func leftAlone(o render.Object) bool {
+	return marked(o, "reconcile", "disabled") || marked(o, "ssa", "ignore")
 }
 
 // spec is a field of a Kustomization's spec, as the newest side has it, or else the cluster.
@@ -176,6 +211,8 @@ func (e *reviewing) stays(p layout.Pair) string {
 	switch {
 	case p.Base.Defined.Fields == nil:
 		return fmt.Sprintf("%s is in no file of this repository.", source)
+	case e.suspended(p.Base.Parent):
+		return fmt.Sprintf("%s is no longer in Git, but nothing deletes it until %s is resumed: what it has applied stays.", source, title(p.Base.Parent))
 	case marked(p.Base.Defined, "prune", "disabled") || parent != nil && e.specOf(*parent, p.Base.Parent, "prune") != true:
 		return fmt.Sprintf("%s is no longer in Git, but nothing deletes it: what it has applied stays.", source)
 	case e.spec(p, "suspend") == true:
@@ -184,6 +221,17 @@ func (e *reviewing) stays(p layout.Pair) string {
 		return fmt.Sprintf("%s is deleted, and what it has applied stays.", source)
 	}
 	return ""
+}
+
+// suspended says whether a Kustomization that applies others is.
+func (e *reviewing) suspended(parent gitops.Object) bool {
+	o := e.objectsOf(1, parent)
+	return o != nil && e.specOf(*o, parent, "suspend") == true
+}
+
+// waits says whether a Kustomization stays as it is because the one that applies it is suspended.
+func (e *reviewing) waits(p layout.Pair) bool {
+	return p.Head != nil && e.suspended(p.Head.Parent) && (p.Base == nil || !reflect.DeepEqual(p.Base.Defined.Fields, p.Head.Defined.Fields))
 }
 
 // specOf is a field of an object's spec, as the head has it, or else as the cluster has it.
@@ -228,6 +276,9 @@ func (e *reviewing) kustomization(p layout.Pair) {
 	case head.Err != nil:
 		e.skip(key, source, "It does not build with this change. "+buildReason(head.Err))
 		e.broken = append(e.broken, source+" does not build with this change. "+buildReason(head.Err))
+		return
+	case e.waits(p):
+		e.note("%s stays as it is until %s, which applies it, is resumed. What it would change then is not in this report.", source, title(head.Parent))
 		return
 	case spec("suspend") == true:
 		e.note("%s is suspended: nothing that it applies changes until it is resumed.", source)
@@ -399,7 +450,7 @@ func (k *kustomized) gone(p layout.Pair, base, head []version) {
 		case stays || v.sealed || known && applied[o] == "":
 		case !k.prune:
 			k.skip(v.Object.Object, k.source, k.source+" does not prune: it stays.")
-		case k.applied[o]: // by another
+		case k.taken(o, p.Key()):
 		default:
 			k.remove(v, false)
 		}
@@ -408,7 +459,7 @@ func (k *kustomized) gone(p layout.Pair, base, head []version) {
 		return
 	}
 	for _, o := range slices.SortedFunc(maps.Keys(applied), id.compare) {
-		if _, had := was[o]; !had && !k.applied[o] {
+		if _, had := was[o]; !had && !k.taken(o, p.Key()) {
 			k.remove(version{Object: o.at(applied[o])}, p.Base != nil && p.Base.Err == nil)
 		}
 	}
@@ -444,13 +495,13 @@ func (e *reviewing) removed(p layout.Pair) {
 	applied, known := e.inventory(key)
 	was := versions(base.Objects, base.Again)
 	for _, v := range was {
-		if o := idOf(v.Object); !e.applied[o] && !v.sealed && (!known || applied[o] != "") {
+		if o := idOf(v.Object); !v.sealed && (!known || applied[o] != "") && !e.taken(o, key) {
 			k.remove(v, false)
 		}
 	}
 	had := byID(was)
 	for _, o := range slices.SortedFunc(maps.Keys(applied), id.compare) {
-		if _, ok := had[o]; !ok && !e.applied[o] {
+		if _, ok := had[o]; !ok && !e.taken(o, key) {
 			k.remove(version{Object: o.at(applied[o])}, false)
 		}
 	}

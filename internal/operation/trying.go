@@ -136,6 +136,11 @@ func (e *reviewing) settle(t task, found Tried) {
 		skip("It is there, and its annotation or label kustomize.toolkit.fluxcd.io/ssa: IfNotPresent keeps Flux from changing it.")
 		return
 	}
+	if t.anew && found.Live != nil {
+		if found.Replaced = true; found.Immutable { // which keeps nobody from making it anew
+			found.Immutable, found.Err = false, nil
+		}
+	}
 	p := report.Pair{Object: o, Source: t.source, Stored: found.Without == "" && found.Err == nil, Hidden: t.hidden, Replaced: found.Replaced, Immutable: found.Immutable}
 	p.Before, p.After = found.Live, found.After
 	if t.head.Fields == nil {

@@ -74,7 +74,7 @@ func (o *Object) configure(p Pair, ignore Rules) {
 			o.add(Secret)
 		}
 	}
-	if o.Verdict = Configured; len(o.Changes) == 0 {
+	if o.Verdict = Configured; len(o.Changes) == 0 && !p.Replaced {
 		o.Verdict = Unchanged
 	}
 }
