@@ -105,6 +105,15 @@ func TestDiff(t *testing.T) {
 			t.Errorf("%s: code %d\n%s%s", output, code, out, log)
 		}
 	}
+	// neither directory is told of by a file
+	code, out, log = ferry(t, "", "diff", "--tree", filepath.Join(head, "apps"), "--base", filepath.Join(base, "apps"), "--also", "prod", "--also", "stage")
+	if code != 1 || log != "" || !strings.Contains(out, "in prod and stage") {
+		t.Errorf("--also alone: code %d\n%s%s", code, out, log)
+	}
+	code, out, log = ferry(t, "", "diff", "--tree", head, "--base", base, "--also", "apps/base")
+	if code != 1 || log != "" || !strings.Contains(out, "apps/base, clusters/prod and clusters/stage") {
+		t.Errorf("--also: code %d\n%s%s", code, out, log)
+	}
 	if code, out, log := ferry(t, "", "diff", "--tree", base, "--base", base); code != 0 {
 		t.Errorf("the same: code %d: %s%s", code, out, log)
 	}

@@ -240,7 +240,9 @@ func TestOfflineUsage(t *testing.T) {
 		"no environment":          {[]string{"plan", "orders@1.0.0", "--tree", dir, "--path", "clusters/production"}, "APP@VERSION to ENV"},
 		"chart and image":         {[]string{"plan", "orders@1", "to", "prod", "--chart", "--image", "x", "--tree", dir, "--path", "clusters/production"}, "--chart"},
 		"a root out of the tree":  {[]string{"where", "--tree", dir, "--path", "../elsewhere"}, "--path"},
-		"no such tree":            {[]string{"where", "--tree", filepath.Join(dir, "absent"), "--path", "x"}, "open checkout"},
+		"no such tree":            {[]string{"where", "--tree", filepath.Join(dir, "absent"), "--path", "x"}, "--tree: there is no directory"},
+		"no such base":            {[]string{"diff", "--tree", dir, "--base", filepath.Join(dir, "HEAD~1")}, "--base: there is no directory"},
+		"a base without pin":      {[]string{"diff", "--tree", dir, "--base", "git::https://example.com/x.git?ref=main"}, "--base: "},
 		"a source without pin":    {[]string{"where", "--tree", "git::https://example.com/x.git?ref=main", "--path", "x"}, "not pinned"},
 		"a source of other kinds": {[]string{"where", "--tree", "s3::https://example.com/x.zip", "--path", "x"}, "--tree"},
 	} {

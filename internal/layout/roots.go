@@ -33,7 +33,7 @@ func (t *Tree) All(ctx context.Context) ([]string, error) {
 	if len(told.roots) == 0 {
 		refusal := &gitops.Refusal{Code: gitops.NotFound, Reason: "No file here tells which directory Flux points at. Say which is an environment's with --path."}
 		for _, dir := range t.overlays(ctx) {
-			refusal.Details = append(refusal.Details, "ferry where --path "+dir)
+			refusal.Details = append(refusal.Details, "--path "+dir)
 		}
 		return nil, refusal
 	}
@@ -283,7 +283,8 @@ func (t *Tree) reader(ctx context.Context, file string) (dir string) {
 	}
 }
 
-// overlays are some directories whose kustomizations no other one leads to, sorted.
+// overlays are some directories whose kustomizations no other one leads to, sorted; where there are any that flux bootstrap
+// made, which calls them flux-system, those that hold these, as they are what it points Flux at.
 func (t *Tree) overlays(ctx context.Context) []string {
 	const looked, shown = 300, 5
 	var dirs []string
@@ -315,6 +316,15 @@ func (t *Tree) overlays(ctx context.Context) []string {
 		return nil
 	}
 	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return reads[dir] > 1 })
+	var bootstrapped []string
+	for _, dir := range dirs {
+		if path.Base(dir) == "flux-system" {
+			bootstrapped = append(bootstrapped, path.Dir(dir))
+		}
+	}
+	if len(bootstrapped) > 0 {
+		dirs = bootstrapped
+	}
 	return dirs[:min(shown, len(dirs))]
 }
 

@@ -175,7 +175,22 @@ func TestAllOfNoneNamesSome(t *testing.T) {
 		"tests/kustomization.yaml":          file("resources: [../base]\n"),
 	}).All(t.Context())
 	r := (*gitops.Refusal)(nil)
-	if !errors.As(err, &r) || r.Code != gitops.NotFound || !gocmp.Equal(r.Details, []string{"ferry where --path overlays/prod", "ferry where --path overlays/stage"}) {
+	if !errors.As(err, &r) || r.Code != gitops.NotFound || !gocmp.Equal(r.Details, []string{"--path overlays/prod", "--path overlays/stage"}) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestAllOfBootstrapsWithoutASync: flux bootstrap points Flux at the directory that holds flux-system.
+func TestAllOfBootstrapsWithoutASync(t *testing.T) {
+	_, err := Open(fstest.MapFS{
+		"apps/prod/kustomization.yaml":                  file("resources: []\n"),
+		"clusters/prod/flux-system/kustomization.yaml":  file("resources: [gotk-sync.yaml]\n"),
+		"clusters/prod/flux-system/gotk-sync.yaml":      file("# made by flux bootstrap\n"),
+		"clusters/stage/flux-system/kustomization.yaml": file("resources: [gotk-sync.yaml]\n"),
+		"clusters/stage/flux-system/gotk-sync.yaml":     file("# made by flux bootstrap\n"),
+	}).All(t.Context())
+	r := (*gitops.Refusal)(nil)
+	if !errors.As(err, &r) || !gocmp.Equal(r.Details, []string{"--path clusters/prod", "--path clusters/stage"}) {
 		t.Errorf("%v", err)
 	}
 }

@@ -15,9 +15,9 @@ import (
 )
 
 // Trees says in what two trees of a repository differ for the environments whose Flux applies a directory of them, which
-// they are called by; an empty root is all that either tree tells of. No cluster is asked: what the base builds counts as
-// what is there. Charts come from the trees themselves and from what is Allowed, without a credential.
-func (r *Reviews) Trees(ctx context.Context, base, head fs.FS, root string) ([]report.Environment, error) {
+// they are called by; an empty root is all that either tree tells of, also are more. No cluster is asked: what the base
+// builds counts as what is there. Charts come from the trees themselves and from what is Allowed, without a credential.
+func (r *Reviews) Trees(ctx context.Context, base, head fs.FS, root string, also ...string) ([]report.Environment, error) {
 	changed, err := differing(ctx, base, head)
 	if err != nil {
 		return nil, err
@@ -25,10 +25,13 @@ func (r *Reviews) Trees(ctx context.Context, base, head fs.FS, root string) ([]r
 	trees := [2]*layout.Tree{layout.Open(base), layout.Open(head)}
 	roots := []string{root}
 	if root == "" {
-		if roots, err = allRoots(ctx, trees); err != nil {
+		if roots, err = allRoots(ctx, trees); err != nil && len(also) == 0 {
 			return nil, err
 		}
 	}
+	roots = append(roots, also...)
+	slices.Sort(roots)
+	roots = slices.Compact(roots)
 	key := r.Key()
 	made := make([]report.Environment, len(roots))
 	for i, err := range Together(len(roots), func(i int) (err error) {
@@ -38,7 +41,7 @@ func (r *Reviews) Trees(ctx context.Context, base, head fs.FS, root string) ([]r
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil && root != "":
+		case err != nil && len(roots) == 1 && (root != "" || len(also) > 0):
 			return nil, err
 		case err != nil:
 			made[i] = report.Environment{Environment: roots[i], Error: buildReason(err), Objects: []report.Object{}}

@@ -457,11 +457,11 @@ func (r *releasing) allow(ctx context.Context, tree int, q request) (request, er
 		q.Source.Fields["spec"] = bare
 		return q, nil
 	}
-	where := "not the address that the cluster has it from, and not below one of render.allowedSources"
+	reason := "Its chart is to come from %s, which is not the address that the cluster has it from, and not below one of render.allowedSources."
 	if r.offline {
-		where = "not below one of --allow"
+		reason = "Its chart comes from %[1]s. To have it fetched, add --allow %[1]s."
 	}
-	return q, &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf("Its chart is to come from %s, which is %s.", shownURL(address), where)}
+	return q, &gitops.Refusal{Code: gitops.Denied, Reason: fmt.Sprintf(reason, shownURL(address))}
 }
 
 // shownURL is an address without what may be secret in it.

@@ -46,6 +46,8 @@ func TestHeadline(t *testing.T) {
 	}
 	mixed := many(2, "stage", "prod", "a", "b", "c")
 	mixed.Environments[0].Objects[0].Verdict, mixed.Environments[1].Objects[0].Verdict = Created, Deleted
+	some := with(Configured, 0)
+	some.Environments[1].Objects = []Object{{Verdict: Skipped}, {Verdict: Skipped}}
 	failed := many(1, "stage", "prod")
 	failed.Environments[1] = Environment{Environment: "prod", Error: "It does not answer."}
 	none := Report{Environments: []Environment{{Environment: "prod", Error: "It does not answer."}}}
@@ -55,6 +57,7 @@ func TestHeadline(t *testing.T) {
 		"Merging this changes nothing but noise, such as labels with a chart's version, in 1 object.":          with(Unchanged, 2),
 		"Merging this changes nothing that ferry could compare; 1 object could not be.":                        with(Skipped, 0),
 		"Merging this changes 1 object in prod.":                                                               with(Configured, 0),
+		"Merging this changes 1 object in prod. What becomes of more is not known: 2 skipped.":                 some,
 		"Merging this changes 1 object in prod: 1 deleted.":                                                    with(Deleted, 0),
 		"Merging this changes 10 objects in stage, prod, a, b and 1 more: 1 created, 8 configured, 1 deleted.": mixed,
 		"Merging this changes 1 object in stage. prod could not be compared.":                                  failed,

@@ -62,6 +62,9 @@ func (r Report) Headline() string {
 	switch {
 	case all.Changed() > 0:
 		s = fmt.Sprintf("Merging this changes %s in %s%s.", plural(all.Changed(), "object"), list(in, 4), all.words())
+		if all.Skipped > 0 {
+			s += fmt.Sprintf(" What becomes of more is not known: %d skipped.", all.Skipped)
+		}
 	case len(r.Environments) == 0:
 		return "Merging this changes nothing in any environment."
 	case len(failed) == len(r.Environments):

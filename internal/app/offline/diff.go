@@ -31,7 +31,7 @@ type Comparison struct {
 
 // Diff answers diff: what differs between two trees for an environment, or for all.
 func Diff(ctx context.Context, q Question, c Comparison) error {
-	root, _, err := q.roots()
+	root, also, err := q.roots()
 	if err != nil {
 		return err
 	}
@@ -41,10 +41,10 @@ func Diff(ctx context.Context, q Question, c Comparison) error {
 	}
 	from := q
 	from.Tree = c.Base
-	return from.open(ctx, func(base fs.FS) error {
-		return q.open(ctx, func(head fs.FS) error {
+	return from.open(ctx, "--base", func(base fs.FS) error {
+		return q.open(ctx, "--tree", func(head fs.FS) error {
 			reviews := operation.Reviews{Charts: c.Charts, Allowed: c.Allow, Ignore: ignore, Now: time.Now, Key: rand.Text, Log: slog.New(slog.DiscardHandler)}
-			found, err := reviews.Trees(ctx, base, head, root)
+			found, err := reviews.Trees(ctx, base, head, root, also...)
 			if err != nil {
 				if err = q.refuse(err); errors.Is(err, ErrRefused) {
 					return ErrUnknown // 1 is for trees that differ

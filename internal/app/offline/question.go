@@ -107,7 +107,7 @@ func Where(ctx context.Context, q Question) error {
 	if environment == "" {
 		environment = root
 	}
-	return q.open(ctx, func(files fs.FS) error {
+	return q.open(ctx, "--tree", func(files fs.FS) error {
 		places, err := operation.Open(files, also...).Where(ctx, root, environment, strings.Join(words, ""))
 		if err != nil {
 			return q.refuse(err)
@@ -124,7 +124,7 @@ func Where(ctx context.Context, q Question) error {
 
 // everywhere answers where for all environments of the tree.
 func (q Question) everywhere(ctx context.Context, application string, also []string) error {
-	return q.open(ctx, func(files fs.FS) error {
+	return q.open(ctx, "--tree", func(files fs.FS) error {
 		roots, all, err := operation.Open(files, also...).Everywhere(ctx, application)
 		if err != nil {
 			return q.refuse(err)
@@ -181,7 +181,7 @@ func Plan(ctx context.Context, q Question, c Change) error {
 	if err != nil {
 		return err
 	}
-	return q.open(ctx, func(files fs.FS) error {
+	return q.open(ctx, "--tree", func(files fs.FS) error {
 		checkout, local := files.(*Checkout)
 		if c.Write && !local {
 			return usage("--write needs a directory on this machine")
@@ -246,20 +246,23 @@ func (q Question) fetched() bool {
 	return strings.Contains(q.Tree, "::") || strings.Contains(q.Tree, "://")
 }
 
-// open has the tree's files used: those of a directory, as a *Checkout, or those of a pinned source.
-func (q Question) open(ctx context.Context, use func(fs.FS) error) error {
+// open has the files used of the tree that a flag names: those of a directory, as a *Checkout, or those of a pinned source.
+func (q Question) open(ctx context.Context, flag string, use func(fs.FS) error) error {
 	log.SetOutput(io.Discard) // kustomize warns there, in words that a repository may choose
 	if !q.fetched() {
 		checkout, err := Open(q.Tree)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: there is no directory %s; a commit or branch of the repository is checked out with git worktree add DIR COMMIT", flag, q.Tree)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", flag, err)
 		}
 		defer checkout.Close()
 		return use(checkout)
 	}
 	address, err := fetch.Parse(q.Tree)
 	if err != nil {
-		return usage("--tree: %v", err)
+		return usage("%s: %v", flag, err)
 	}
 	trees, err := git.New("")
 	if err != nil {
@@ -271,7 +274,7 @@ func (q Question) open(ctx context.Context, use func(fs.FS) error) error {
 	var answered error
 	from := fetch.Fetcher{Trees: trees.Tree, Client: fetch.Client(http.DefaultTransport), Limits: limits}
 	if err := from.Fetch(ctx, address, func(files fs.FS) { answered = use(files) }); err != nil {
-		return fmt.Errorf("fetch --tree: %w", err)
+		return fmt.Errorf("fetch %s: %w", flag, err)
 	}
 	return answered
 }
