@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 )
 
@@ -31,6 +32,56 @@ func differing(ctx context.Context, one, other fs.FS) ([]string, error) {
 	files = slices.AppendSeq(files, maps.Keys(b))
 	slices.Sort(files)
 	return files, ctx.Err()
+}
+
+// renamed finds where a file went that one side has renamed and the other changed, as git does: to a file that is new there and
+// has at least half of its lines. merged is what both make of it. It is empty where nobody renamed it, or both changed the
+// same.
+func (r *Reviews) renamed(ctx context.Context, file string, was, base, head fs.FS) (to string, merged []byte, err error) {
+	old, sides := content(was, file), []fs.FS{base, head}
+	versions := [][]byte{content(base, file), content(head, file)}
+	by := slices.IndexFunc(versions, func(v []byte) bool { return v == nil }) // the side that has it no more
+	if old == nil || by < 0 || versions[1-by] == nil {
+		return "", nil, nil
+	}
+	added, err := differing(ctx, was, sides[by])
+	if err != nil {
+		return "", nil, err
+	}
+	best := 0.5
+	for _, other := range added {
+		if path.Ext(other) != path.Ext(file) || content(was, other) != nil || content(sides[1-by], other) != nil {
+			continue
+		}
+		version := content(sides[by], other)
+		if is := alike(old, version); is > best || is == best && to == "" {
+			to, best, versions[by] = other, is, version
+		}
+	}
+	if to == "" {
+		return "", nil, nil
+	}
+	merged, ok, err := r.Pulls.Merge(ctx, old, versions[0], versions[1])
+	if !ok {
+		to = ""
+	}
+	return to, merged, err
+}
+
+// alike is the part of the lines of two files that both have; 1 is all.
+func alike(one, other []byte) float64 {
+	count := map[string]int{}
+	a, b := bytes.SplitAfter(one, []byte("\n")), bytes.SplitAfter(other, []byte("\n"))
+	for _, line := range a {
+		count[string(line)]++
+	}
+	both := 0
+	for _, line := range b {
+		if count[string(line)]--; count[string(line)] >= 0 {
+			both++
+		}
+	}
+	return float64(both) / float64(max(len(a), len(b)))
 }
 
 // sizes are those of a tree's files.

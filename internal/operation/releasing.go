@@ -265,10 +265,13 @@ func (r *releasing) equal(a, b request) bool {
 
 func within(dir, file string) bool { return dir == "." || strings.HasPrefix(file, dir+"/") }
 
-// lookup finds an object by one side's build, or else in the cluster.
+// lookup finds an object by one side's build, or else in the cluster, unless the change takes it from there.
 func (r *releasing) lookup(side, sentinels int, o gitops.Object) (render.Object, bool) {
 	if found, ok := r.objects[side][sentinels][o]; ok {
 		return found, true
+	}
+	if _, had := r.objects[0][sentinels][o]; side == 1 && had {
+		return render.Object{}, false
 	}
 	found, ok := r.live[o]
 	return found, ok

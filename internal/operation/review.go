@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -150,7 +151,7 @@ func (r *Reviews) merge(ctx context.Context, pull Pull) (merging, error) {
 	if err != nil {
 		return merging{}, err
 	}
-	changes := map[string][]byte{}
+	changes, renamed := map[string][]byte{}, map[string][]byte{}
 	for _, file := range theirs {
 		if _, out := left[file]; out {
 			continue
@@ -171,11 +172,21 @@ func (r *Reviews) merge(ctx context.Context, pull Pull) (merging, error) {
 			}
 			fallthrough
 		default:
+			to, merged, err := r.renamed(ctx, file, was, base, head)
+			if err != nil {
+				return merging{}, err
+			}
+			if to != "" {
+				renamed[to] = merged
+				now = nil
+				break
+			}
 			m.notes = append(m.notes, fmt.Sprintf("%s changes on %s too, and the two changes conflict. This is with the pull request's own.", file, pull.Base))
 		}
 		changes[file] = now
-		m.changed = append(m.changed, file)
 	}
+	maps.Copy(changes, renamed)
+	m.changed = slices.Sorted(maps.Keys(changes))
 	merged, err := with(base, changes)
 	m.head = layout.Open(merged)
 	return m, err

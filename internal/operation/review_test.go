@@ -325,12 +325,16 @@ func TestReview(t *testing.T) {
 		"from one Kustomization to another": {world: newWorld().write("apps/nested.yaml", nested("web", "web", ""), nested("web", "web", "")).write("apps/x.yaml", mapOf("x", "red"), "").
 			write("web/web.yaml", mapOf("web", "red"), mapOf("web", "red")).write("web/x.yaml", "", mapOf("x", "red")).
 			runs(nested("web", "web", ""), mapOf("x", "red")).knows(nested("web", "web", "")).applied("flux-system/web", mapOf("web", "red")),
-			want: []string{"configured ConfigMap shop/x", "  metadata.labels[\"kustomize.toolkit.fluxcd.io/name\"]: apps -> web"},
+			want:  []string{"configured ConfigMap shop/x", "  metadata.labels[\"kustomize.toolkit.fluxcd.io/name\"]: apps -> web"},
 			notes: []string{"What Kustomization flux-system/apps applies moves to Kustomization flux-system/web: ConfigMap/shop/x. Where Flux gets to the former first, it deletes that and the latter makes it anew; kustomize.toolkit.fluxcd.io/prune: disabled on it, merged before, prevents that."}},
 		"a release that Flux is kept from": {world: newWorld().write("apps/web.yaml", untouched("1"), untouched("2")).
 			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}").
 			has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\"}"),
 			want: []string{"skipped HelmRelease shop/web: Its annotation or label kustomize.toolkit.fluxcd.io/reconcile: disabled keeps Flux from it."}},
+		"values that are removed": {world: newWorld().write("apps/settings.yaml", mapOf("settings", "red"), "").write("apps/web.yaml", fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ", valuesFrom: [{kind: ConfigMap, name: settings}]"), fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ", valuesFrom: [{kind: ConfigMap, name: settings}]")).
+			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}").fluxHas(mapOf("settings", "red")).
+			runs(mapOf("settings", "red"), fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ", valuesFrom: [{kind: ConfigMap, name: settings}]")).has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\", settings-colour: red}"),
+			want: []string{"unchanged ConfigMap shop/web", "deleted ConfigMap shop/settings"}},
 		"a chart in this repository, by another source": {world: newWorld().write("apps/web.yaml", fmt.Sprintf(helmRelease, "GitRepository", "charts", "1", ""), fmt.Sprintf(helmRelease, "GitRepository", "charts", "1", "")).
 			write("charts/web/templates/map.yaml", "a: 1", "a: 2").fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: fleet, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet, ref: {branch: main}}").
 			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet.git, ref: {branch: main}}").
@@ -538,6 +542,36 @@ func TestReviewOfValuesInSecrets(t *testing.T) {
 }
 
 // TestReviewOfReleases: what a release no longer installs is deleted, and of one that is suspended nothing changes.
+// TestReviewOfRenamedFiles: what one side does to a file goes where the other side has moved it, as with git.
+func TestReviewOfRenamedFiles(t *testing.T) {
+	was := fstest.MapFS{"apps/web.yaml": {Data: []byte(mapOf("web", "red"))}, "apps/x.yaml": {Data: []byte(mapOf("x", "red"))}}
+	changes := mapOf("web", "green")
+	for name, w := range map[string]*world{
+		"by the head": newWorld().write("apps/web.yaml", changes, "").write("apps/site.yaml", "", mapOf("web", "red")),
+		"by the base": newWorld().write("apps/web.yaml", "", changes).write("apps/site.yaml", mapOf("web", "red"), ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "blue"))
+			m, err := w.reviews(commits{"base": w.base, "head": w.head, "ancestor": was}).merge(t.Context(), Pull{BaseCommit: "base", Head: "head"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = fs.Stat(m.head.FS(), "apps/web.yaml")
+			if got := string(content(m.head.FS(), "apps/site.yaml")); !strings.HasSuffix(got, "# merged\n") || !errors.Is(err, fs.ErrNotExist) || len(m.notes) > 0 {
+				t.Errorf("merged: %q, %v, %q", got, err, m.notes)
+			}
+			if !slices.Contains(m.changed, "apps/site.yaml") || !slices.IsSorted(m.changed) {
+				t.Errorf("changed: %q", m.changed)
+			}
+		})
+	}
+	w := newWorld().write("apps/web.yaml", changes, "").write("apps/other.yaml", "", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: other\n").write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red"))
+	m, err := w.reviews(commits{"base": w.base, "head": w.head, "ancestor": was}).merge(t.Context(), Pull{Base: "main", BaseCommit: "base", Head: "head"})
+	if err != nil || len(m.notes) != 1 || !strings.Contains(m.notes[0], "conflict") {
+		t.Errorf("deleted, and changed on the base branch: %v, %q", err, m.notes)
+	}
+}
+
 func TestReviewOfReleases(t *testing.T) {
 	source := "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}"
 	one := fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", "")

@@ -81,7 +81,7 @@ type reviewing struct {
 
 	// objects are those of what was built, by side and then by sentinels.
 	objects [2][2]map[gitops.Object]render.Object
-	applied map[id]gitops.Object // what the head has, by the Kustomization that applies it
+	applied map[id]gitops.Object          // what the head has, by the Kustomization that applies it
 	moves   map[[2]gitops.Object][]string // objects, by the Kustomizations that no longer apply them and that do so then
 	keys    asked
 
