@@ -34,6 +34,15 @@ func (c *comparison) leads(path string) bool {
 	return path == "" || slices.ContainsFunc(c.options.Hidden, func(h string) bool { return Below(h, path) })
 }
 
+// namedAlike says that the items of a list are called as in the paths of what is hidden in it.
+func (c *comparison) namedAlike(path string, names []string, keyed bool) bool {
+	return keyed && !slices.ContainsFunc(c.options.Hidden, func(h string) bool {
+		rest, below := strings.CutPrefix(h, path+"[")
+		key, _, _ := strings.Cut(rest, "=")
+		return below && len(names) > 0 && !strings.HasPrefix(names[0], key+"=")
+	})
+}
+
 func (c *comparison) cut(at place, v, from any, graft bool) any {
 	if !c.leads(at.path) {
 		return v
@@ -49,7 +58,9 @@ func (c *comparison) cut(at place, v, from any, graft bool) any {
 				continue
 			}
 			was, _ := item.(map[string]any)
-			if out[key] = c.cut(p, item, other[key], graft); len(was) > 0 && !graft {
+			if out[key] = c.cut(p, item, other[key], graft); out[key] == nil && item != nil {
+				delete(out, key)
+			} else if len(was) > 0 && !graft {
 				if is, _ := out[key].(map[string]any); len(is) == 0 {
 					delete(out, key) // nothing is left of it
 				}
@@ -64,8 +75,11 @@ func (c *comparison) cut(at place, v, from any, graft bool) any {
 	case []any:
 		others, _ := from.([]any)
 		names, theirs, keyed := identities(at.key, v, others)
-		if !keyed {
+		switch {
+		case graft && !keyed:
 			return v
+		case !graft && !c.namedAlike(at.path, names, keyed):
+			return nil // what is hidden in it cannot be found
 		}
 		out := make([]any, 0, len(v))
 		for i, item := range v {

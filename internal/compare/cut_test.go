@@ -38,3 +38,15 @@ func TestWithoutWhatDependsOnASecret(t *testing.T) {
 		t.Errorf("grafted (-want +got):\n%s", diff)
 	}
 }
+
+// TestWithoutListsThatAreNamedOtherwise: where the items of a list are not to be told apart as in the paths, nothing of it is left.
+func TestWithoutListsThatAreNamedOtherwise(t *testing.T) {
+	for _, live := range []string{
+		`{"spec": {"env": [{"name": "A", "value": "hunter2"}, {"name": "A", "value": "x"}]}}`,
+		`{"spec": {"env": [{"id": "A", "value": "hunter2"}]}}`,
+	} {
+		if cut := Without(object(t, live), []string{"spec.env[name=A].value"}); len(cut) != 0 {
+			t.Errorf("%v", cut)
+		}
+	}
+}

@@ -81,6 +81,7 @@ type bundle struct {
 type outcome struct {
 	Objects, Hooks, CRDs []map[string]any
 	Chart, Version       string
+	Looks                bool
 	Notes                []string
 
 	Refused string // a sentence: nothing was rendered
@@ -186,7 +187,7 @@ func (o *outcome) expand(j job) error {
 	if err != nil {
 		return err
 	}
-	if cluster.asked {
+	if o.Looks = cluster.asked; o.Looks {
 		o.Notes = append(o.Notes, "The chart looks into the cluster (lookup); here it found nothing there.")
 	}
 	maps.DeleteFunc(files, func(name, _ string) bool { return strings.HasSuffix(name, "NOTES.txt") })

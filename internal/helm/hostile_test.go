@@ -107,7 +107,7 @@ data:
 	if diff := cmp.Diff(map[string]any{"one": "{}", "all": "{}", "host": ""}, got.Objects[0].Fields["data"]); diff != "" {
 		t.Error(diff)
 	}
-	if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "lookup") {
+	if !got.Looks || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "lookup") {
 		t.Errorf("notes %q", got.Notes)
 	}
 }

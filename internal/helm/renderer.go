@@ -53,7 +53,7 @@ func (r *Renderer) Expand(ctx context.Context, of render.Release) (render.Expans
 	}
 	return render.Expansion{
 		Objects: objects(o.Objects), Hooks: objects(o.Hooks), CRDs: objects(o.CRDs),
-		Chart: o.Chart, Version: o.Version, Notes: o.Notes,
+		Chart: o.Chart, Version: o.Version, Looks: o.Looks, Notes: o.Notes,
 	}, nil
 }
 

@@ -109,6 +109,9 @@ func (r *releasing) expand(ctx context.Context) error {
 		}
 		for i, o := range both {
 			asked[side][i] = r.request(side, i, o)
+			if _, built := r.objects[side][i][o.Object]; !built && r.filled(o) {
+				asked[side][i].err = holds(o.Object)
+			}
 		}
 	}
 	if there[0] == there[1] && r.equal(asked[0][0], asked[1][0]) {
@@ -332,6 +335,9 @@ func (r *releasing) request(side, sentinels int, o render.Object) (q request) {
 		case m.Kind == "Secret":
 			q.secrets = append(q.secrets, m)
 		case ok:
+			if _, built := r.objects[side][sentinels][m]; !built && r.filled(found) {
+				q.err = holds(m)
+			}
 			q.Maps = append(q.Maps, found)
 		}
 	}
@@ -515,6 +521,7 @@ func (r *releasing) take() {
 		now, remote = head.objects, r.remote(head.release)
 	}
 	owner := map[string]string(nil)
+	looks := base != nil && base.first.Looks || head != nil && head.first.Looks
 	had, has := byID(was), byID(now)
 	for _, v := range now {
 		if v.sealed {
@@ -523,7 +530,7 @@ func (r *releasing) take() {
 		}
 		old, there := had[idOf(v.Object)]
 		t := task{source: source, head: v.Object, hidden: v.hidden, owner: owner}
-		if there {
+		if t.unsure = !there || looks; there {
 			t.base, t.hidden = old.Object, union(old.hidden, v.hidden)
 			metadata, _ := old.Fields["metadata"].(map[string]any)
 			t.anew = r.anew && resourcePolicy(metadata) != "keep"
@@ -544,7 +551,7 @@ func (r *releasing) take() {
 			r.skip(v.Object.Object, source, "Its annotation helm.sh/resource-policy: keep keeps Helm from deleting it.")
 			continue
 		}
-		r.tasks = append(r.tasks, task{Trial: Trial{Object: v.Object, Way: Looked, Remote: remote}, source: source, base: v.Object, hidden: v.hidden})
+		r.tasks = append(r.tasks, task{Trial: Trial{Object: v.Object, Way: Looked, Remote: remote}, source: source, base: v.Object, hidden: v.hidden, unsure: looks})
 	}
 	if head != nil {
 		r.definitions(base, head, remote)

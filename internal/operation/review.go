@@ -262,6 +262,8 @@ func (r *Reviews) environment(ctx context.Context, name string, live *seen, pull
 		return nil, nil
 	}
 	e := newReviewing(r, name, env, live.flux)
+	env.Sites = e.unsealed(env.Sites)
+	e.env.Sites = env.Sites
 	secrets := [2]*layout.Secrets{}
 	for i, shape := range []render.Shape{render.Words, render.Digits} {
 		e.stand[i] = render.Sentinels{Key: key, Shape: shape}

@@ -104,6 +104,7 @@ func (c *cluster) Try(_ context.Context, _ string, trials []Trial) ([]Tried, err
 type charts struct {
 	mu    sync.Mutex
 	asked []render.Release
+	looks bool // into the cluster
 }
 
 func (c *charts) Expand(_ context.Context, r render.Release) (render.Expansion, error) {
@@ -130,7 +131,7 @@ func (c *charts) Expand(_ context.Context, r render.Release) (render.Expansion, 
 			data[m.Name+"-"+key] = v
 		}
 	}
-	return render.Expansion{Objects: []render.Object{parsed(fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: %s}\n", r.Object.Name, r.Object.Namespace), data)}}, nil
+	return render.Expansion{Looks: c.looks, Objects: []render.Object{parsed(fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: %s}\n", r.Object.Name, r.Object.Namespace), data)}}, nil
 }
 
 // parsed reads a manifest, and adds data to it.

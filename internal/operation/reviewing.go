@@ -63,6 +63,7 @@ type task struct {
 	owner      map[string]string // labels by which kustomize-controller knows it; nil: Helm applies it
 	ifMissing  bool              // it is only created
 	anew       bool              // it is deleted first
+	unsure     bool              // nobody knows what of the live object depends on a Secret: no build of the base says what it is made of
 }
 
 // maxTasks is how many objects of an environment are looked into.
@@ -118,8 +119,12 @@ func (e *reviewing) review(pairs []layout.Pair) {
 		e.env.Sources = sources(pairs)
 	}
 	e.index(pairs)
+	// What a directory that stands for a Kustomization holds is not known where it does not build: nothing of it is gone.
+	blind := e.offline && slices.ContainsFunc(pairs, func(p layout.Pair) bool { return p.Base == nil && p.Head != nil && p.Head.Err != nil })
 	for _, p := range pairs {
-		e.kustomization(p)
+		if p.Head != nil || !blind {
+			e.kustomization(p)
+		}
 	}
 	for _, by := range slices.SortedFunc(maps.Keys(e.moves), func(a, b [2]gitops.Object) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }) {
 		names := e.moves[by]
@@ -393,6 +398,21 @@ func scrambled(v any) any {
 	return v
 }
 
+// nameless says that the name of an object depends on a Secret: what an inventory has besides may be just that object.
+func nameless(all []version) bool {
+	return slices.ContainsFunc(all, func(v version) bool { return v.sealed })
+}
+
+// unnamed says that names in the inventory of a Kustomization may depend on a Secret which the base, if it builds, has otherwise.
+func (e *reviewing) unnamed(p layout.Pair, base []version) bool {
+	if p.Base != nil && p.Base.Err == nil {
+		return nameless(base)
+	}
+	spec, _ := e.live[p.Key()].Fields["spec"].(map[string]any)
+	build, _ := spec["postBuild"].(map[string]any)
+	return fromSecret(build["substituteFrom"])
+}
+
 func byID(all []version) map[id]version {
 	found := make(map[id]version, len(all))
 	for _, v := range all {
@@ -431,12 +451,25 @@ func (k *kustomized) apply(base, head []version) {
 		}
 		t := task{source: k.source, head: v.Object, owner: k.owner, ifMissing: marked(v.Object, "ssa", "ifnotpresent"), hidden: v.hidden,
 			drift: had && reflect.DeepEqual(old.Fields, v.Fields)}
-		if had {
+		if !had {
+			old, had = k.elsewhere(v.Object)
+		}
+		if t.unsure = !had; had {
 			t.base, t.hidden = old.Object, union(old.hidden, v.hidden)
 		}
 		t.Trial = Trial{Object: labelled(without(v.Object, t.hidden), k.owner), Way: Applied, Remote: k.remote, Force: k.force || marked(v.Object, "force", "enabled")}
 		k.tasks = append(k.tasks, t)
 	}
+}
+
+// elsewhere finds an object as another Flux Kustomization of the base applies it.
+func (e *reviewing) elsewhere(o render.Object) (version, bool) {
+	one, ok := e.objects[0][0][o.Object]
+	if !ok || idOf(one) != idOf(o) {
+		return version{}, false
+	}
+	v := versions([]render.Object{one}, []render.Object{e.objects[0][1][o.Object]})[0]
+	return v, !v.sealed
 }
 
 // gone looks into what Flux deletes: what it has applied and the head has not.
@@ -455,7 +488,7 @@ func (k *kustomized) gone(p layout.Pair, base, head []version) {
 			k.remove(v, false)
 		}
 	}
-	if !k.prune || len(p.Head.Remote) > 0 || slices.ContainsFunc(head, func(v version) bool { return v.sealed }) {
+	if !k.prune || len(p.Head.Remote) > 0 || nameless(head) || k.unnamed(p, base) {
 		return
 	}
 	for _, o := range slices.SortedFunc(maps.Keys(applied), id.compare) {
@@ -477,7 +510,8 @@ func (k *kustomized) remove(v version, drift bool) {
 	if k.owner != nil {
 		object = labelled(object, k.owner) // by which it is found
 	}
-	k.tasks = append(k.tasks, task{Trial: Trial{Object: object, Way: Looked, Remote: k.remote}, source: k.source, base: v.Object, hidden: v.hidden, drift: drift, owner: k.owner})
+	k.tasks = append(k.tasks, task{Trial: Trial{Object: object, Way: Looked, Remote: k.remote}, source: k.source, base: v.Object, hidden: v.hidden, drift: drift, owner: k.owner,
+		unsure: v.again.Fields == nil})
 }
 
 // removed looks into what becomes of a Flux Kustomization that the head has not.
@@ -498,6 +532,9 @@ func (e *reviewing) removed(p layout.Pair) {
 		if o := idOf(v.Object); !v.sealed && (!known || applied[o] != "") && !e.taken(o, key) {
 			k.remove(v, false)
 		}
+	}
+	if e.unnamed(p, was) {
+		return
 	}
 	had := byID(was)
 	for _, o := range slices.SortedFunc(maps.Keys(applied), id.compare) {
@@ -598,6 +635,9 @@ func (e *reviewing) variables(ctx context.Context, o gitops.Object) (map[string]
 		return values, known
 	}
 	m, ok := e.live[o]
+	if ok && e.filled(m) {
+		return nil, false
+	}
 	data, _ := m.Fields["data"].(map[string]any)
 	values := make(map[string]string, len(data))
 	for name, v := range data {

@@ -143,6 +143,7 @@ func (e *reviewing) settle(t task, found Tried) {
 	}
 	p := report.Pair{Object: o, Source: t.source, Stored: found.Without == "" && found.Err == nil, Hidden: t.hidden, Replaced: found.Replaced, Immutable: found.Immutable}
 	p.Before, p.After = found.Live, found.After
+	p.Veiled = t.unsure
 	if t.head.Fields == nil {
 		p.After = nil
 	} else if p.After == nil {

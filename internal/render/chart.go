@@ -42,6 +42,8 @@ type Expansion struct {
 	CRDs    []Object
 	Chart   string // its name
 	Version string // the one that was found for a range, with the metadata that Flux adds
+	// Looks says that the chart looks into the cluster, and found nothing here: what it makes of Secrets there is not known.
+	Looks bool
 	// Notes are sentences about what makes this less than the truth: a chart that looks into the cluster.
 	Notes []string
 }

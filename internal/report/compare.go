@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,8 +22,10 @@ type Pair struct {
 	// Hidden are paths, as compare.Depends gives them, of fields that depend on a Secret: neither side is told. Of those in
 	// Moved it is told that what Git says there changes.
 	Hidden, Moved []string
-	Replaced      bool // Flux deletes it and makes it anew
-	Immutable     bool // the API server refuses to change what cannot be changed
+	// Veiled says that nobody knows what of Before depends on a Secret: of it no more is told than where it is another.
+	Veiled    bool
+	Replaced  bool // Flux deletes it and makes it anew
+	Immutable bool // the API server refuses to change what cannot be changed
 	// Refused says why the API server refuses it, a sentence; After is what Git says then.
 	Refused string
 }
@@ -38,6 +41,9 @@ func Compare(p Pair, ignore Rules) Object {
 		o.Changes = append(o.Changes, Change{After: shown(p, p.After)})
 	case p.After == nil:
 		o.Verdict = Deleted
+		if p.Veiled {
+			p.Before = bare(p.Before)
+		}
 		o.Changes = append(o.Changes, Change{Before: shown(p, p.Before)})
 	default:
 		o.configure(p, ignore)
@@ -60,7 +66,13 @@ func (o *Object) configure(p Pair, ignore Rules) {
 			continue
 		}
 		before, after := d.Text(true)
-		o.Changes = append(o.Changes, Change{Path: compare.Text(d.Path), Before: before, After: after})
+		path := compare.Text(d.Path)
+		if p.Veiled && d.Before != nil {
+			if before = compare.Masked; d.After == nil {
+				path = place.ReplaceAllString(path, "[…]") // what lists tell their items apart by
+			}
+		}
+		o.Changes = append(o.Changes, Change{Path: path, Before: before, After: after})
 		if d.Secret {
 			o.add(Secret)
 		}
@@ -77,6 +89,19 @@ func (o *Object) configure(p Pair, ignore Rules) {
 	if o.Verdict = Configured; len(o.Changes) == 0 && !p.Replaced {
 		o.Verdict = Unchanged
 	}
+}
+
+// place is an item's in a list.
+var place = regexp.MustCompile(`\[[^\]"]*=.*\]`)
+
+// bare is what an object is called.
+func bare(object map[string]any) map[string]any {
+	metadata, _ := object["metadata"].(map[string]any)
+	name := map[string]any{"name": metadata["name"]}
+	if namespace, ok := metadata["namespace"]; ok {
+		name["namespace"] = namespace
+	}
+	return map[string]any{"apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": name}
 }
 
 func (o *Object) add(f Flag) {
