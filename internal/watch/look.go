@@ -189,8 +189,10 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	if first && d.failed != nil {
 		return 0, d.failed // once it has been seen, nothing would be replayed
 	}
+	// Pages can come from replicas that are apart: what moved from one to the other in between is on none of them.
+	apart := got.pages > 1 && !again
 	cursor := got.newest
-	if cursor.IsZero() || got.cut && !complete || d.failed != nil {
+	if cursor.IsZero() || (got.cut || apart) && !complete || d.failed != nil {
 		cursor = r.Cursor // there is more behind it
 	}
 	for _, t := range d.ties {
@@ -212,8 +214,8 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 	switch {
 	case again:
 		s.again = time.Time{}
-	case got.pages > 1: // they can come from replicas that are apart
-		s.again = now.Add(w.scaled(lag))
+	case apart && s.again.IsZero():
+		s.again = w.ports.Now().Add(w.scaled(lag))
 	}
 	if complete && got.cut && !first {
 		w.ports.Log.Warn("more has changed than ferry reads; what is missing is told when it changes again", "repository", s.name)

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -377,6 +378,45 @@ func TestCompleteLookFindsWhatPagesMissed(t *testing.T) {
 		w.expect("slack")
 		pass(3 * time.Hour)
 		w.expect("slack", "5 synchronize", "7 closed")
+	})
+}
+
+func TestWhatPagesOfReplicasThatAreApartMissedIsToldSoon(t *testing.T) {
+	in(t, func(w *world) {
+		for n := 2; n < 30; n++ {
+			w.github.change("acme/a", n, func(*PullRequest) {})
+			pass(time.Minute)
+		}
+		w.start("slack")
+		pass(time.Minute)
+		w.stop()
+		var want []string
+		for n := 1; n <= 12; n++ {
+			if n == 12 {
+				pass(20 * time.Minute)
+			}
+			w.github.change("acme/a", n, func(p *PullRequest) { p.Head.SHA = sha(100 + n) })
+			want = append(want, fmt.Sprintf("%d synchronize", n))
+			pass(30 * time.Second)
+		}
+		// 12 was the last. The replica that has the first page knows it, so 2 is on the second; that of the second does not.
+		w.github.mutex.Lock()
+		answers := 0
+		w.github.lag = func() time.Duration {
+			if answers++; answers == 2 {
+				return time.Minute
+			}
+			return 0
+		}
+		w.github.mutex.Unlock()
+		w.start("slack")
+		pass(10 * time.Minute)
+		got := w.told("slack")
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
 	})
 }
 
