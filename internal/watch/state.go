@@ -81,6 +81,9 @@ func (s *state) load(ctx context.Context) (lost []int, err error) {
 			continue
 		}
 		found++
+		if n == len(s.shards)-1 { // there may be one more, which was made when the process ended
+			s.grow(n + 2)
+		}
 		records, err := unpack(data)
 		if err != nil {
 			lost = append(lost, n)

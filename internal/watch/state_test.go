@@ -299,6 +299,37 @@ func TestManyPullRequestsSpreadOverMoreShards(t *testing.T) {
 	}
 }
 
+func TestAShardIsFoundThatWasMadeWhenTheProcessEnded(t *testing.T) {
+	ctx := t.Context()
+	store := newMemory()
+	s := newState(store)
+	if _, err := s.load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	commit := func(home *shard, repository string, generation uint64) {
+		t.Helper()
+		if err := s.commit(ctx, home, repository, generation, func(r *record) bool {
+			r.Name, r.ID = repository, 7
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range shardsAtFirst {
+		commit(s.shards[n], fmt.Sprintf("acme/%d", n), 0)
+	}
+	s.grow(shardsAtFirst + 1)
+	commit(s.shards[shardsAtFirst], "acme/1", 1) // it moves there
+	commit(s.shards[1], "acme/more", 0)          // so it is gone from here
+	again := newState(store)                     // before the first shard tells of the new one
+	if lost, err := again.load(ctx); err != nil || len(lost) > 0 {
+		t.Fatal(lost, err)
+	}
+	if again.get("acme/1") == nil {
+		t.Error("the record that moved is not found")
+	}
+}
+
 func TestFilesStore(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "state")
 	ctx := t.Context()
