@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/render"
@@ -105,6 +106,7 @@ type source struct {
 // Limits on a walk.
 const (
 	maxSites  = 2000
+	maxBuilt  = 50_000 // objects of all Flux Kustomizations: each may build all of a tree, and name others that do
 	maxRounds = 6
 )
 
@@ -181,6 +183,7 @@ type view struct {
 	*edition
 	needed  func(files []string) bool
 	secrets *Secrets
+	built   *atomic.Int64 // objects so far; nil: none
 }
 
 // walk builds an environment.
@@ -265,6 +268,7 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 		add(k, k.Path, nil, render.Object{})
 	}
 	judge := newJudge(t, env, now)
+	in.built = &atomic.Int64{}
 	for len(level) > 0 {
 		sites := level
 		level = nil
@@ -316,7 +320,15 @@ func (t *Tree) round(ctx context.Context, env Environment, start []gitops.Kustom
 
 // buildAll builds sites side by side. It fails with the context alone: what a site fails with is in it.
 func (t *Tree) buildAll(ctx context.Context, sites []*site, now known, in view) error {
-	sideBySide(len(sites), func(i int) { t.buildSite(ctx, sites[i], now, in) })
+	built := cmp.Or(in.built, &atomic.Int64{})
+	sideBySide(len(sites), func(i int) {
+		if built.Load() > maxBuilt {
+			sites[i].err = &gitops.Refusal{Code: gitops.Layout, Reason: fmt.Sprintf("The Flux Kustomizations of this environment make more than %d objects: ferry does not build the others.", maxBuilt)}
+			return
+		}
+		t.buildSite(ctx, sites[i], now, in)
+		built.Add(int64(len(sites[i].objects)))
+	})
 	return ctx.Err()
 }
 
