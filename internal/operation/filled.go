@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,4 +80,28 @@ func (e *reviewing) builds(o render.Object, sites []gitops.Kustomization) bool {
 	return slices.ContainsFunc(sites, func(k gitops.Kustomization) bool {
 		return labels[ownerName] == k.Name && labels[ownerNamespace] == k.Namespace
 	})
+}
+
+// merged says that a release, in the cluster or on the base branch, takes a key of a Secret for a document of values: its keys
+// are names of values then.
+func (e *reviewing) merged(secret gitops.Object, key string) bool {
+	return takes(e.live, secret, key) || takes(e.objects[0][0], secret, key)
+}
+
+func takes(objects map[gitops.Object]render.Object, secret gitops.Object, key string) bool {
+	for _, o := range objects {
+		if !fluxIs(o, "HelmRelease") || o.Namespace != secret.Namespace {
+			continue
+		}
+		spec, _ := o.Fields["spec"].(map[string]any)
+		froms, _ := spec["valuesFrom"].([]any)
+		for _, v := range froms {
+			from, _ := v.(map[string]any)
+			if from["kind"] == "Secret" && from["name"] == secret.Name && gitops.ScalarText(from["targetPath"]) == "" &&
+				cmp.Or(gitops.ScalarText(from["valuesKey"]), "values.yaml") == key {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -128,5 +129,36 @@ func TestChartsThatLookIntoTheCluster(t *testing.T) {
 	w.silent(t, got)
 	if text := inShort(got.Objects); !slices.Contains(text, "configured ConfigMap shop/web") {
 		t.Errorf("%q", text)
+	}
+}
+
+// TestKeysWithinSecrets: a release that a pull request points at a Secret which nothing takes values from does not learn what
+// its documents have for keys.
+func TestKeysWithinSecrets(t *testing.T) {
+	with := strings.Replace(fmt.Sprintf(helmRelease, "GitRepository", "fleet", "1", ""), "values: ", "valuesFrom: [{kind: Secret, name: keys}], values: ", 1)
+	const source = "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: fleet, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet}"
+	ask := func(more ...string) string {
+		w := newWorld().write("apps/web.yaml", "", with).write("apps/x.yaml", mapOf("x", "red"), mapOf("x", "red")).write("charts/web/templates/map.yaml", "a: 1", "a: 1").runs(mapOf("x", "red")).fluxHas(source)
+		for _, text := range more {
+			w = w.fluxHas(text)
+		}
+		w.secrets["shop/keys"] = []string{"values.yaml"}
+		w.leaves = map[string]map[string][]string{"shop/keys": {"values.yaml": {"hunter2"}}}
+		w.review(t)
+		if len(w.charts.asked) == 0 {
+			t.Fatal("nothing was rendered")
+		}
+		data := w.charts.asked[0].Maps[0].Fields["data"].(map[string]any)
+		raw, err := base64.StdEncoding.DecodeString(data["values.yaml"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	if text := ask(); strings.Contains(text, "hunter2") {
+		t.Error(text)
+	}
+	if text := ask(strings.Replace(with, "name: web,", "name: api,", 1)); !strings.Contains(text, "hunter2") {
+		t.Error(text)
 	}
 }

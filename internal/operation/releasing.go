@@ -629,8 +629,12 @@ func (r *releasing) secret(ctx context.Context, o gitops.Object, side, sentinels
 	for _, name := range names {
 		stand := func(leaf string) string { return words.For(o.Namespace, o.Name, name, leaf) }
 		text := stand("")
-		if paths := leaves[name]; len(paths) > 0 {
+		switch paths := leaves[name]; {
+		case len(paths) > 0 && r.merged(o, name):
 			text = document(paths, stand)
+		case len(paths) > 0: // keys of what nobody takes for values may be secret themselves
+			text = document([]string{stand("key")}, stand)
+			r.tell("Nothing takes values from %s of Secret %s/%s without this change. What it holds is not in this report.", name, o.Namespace, o.Name)
 		}
 		data[name] = base64.StdEncoding.EncodeToString([]byte(text))
 	}
