@@ -107,6 +107,8 @@ func (o Overview) Summary(r SourceReport) string {
 	switch n := len(r.Repositories); {
 	case n == 0:
 		said = append(said, "It follows no repository.")
+	case n == 1 && failing > 0:
+		said = append(said, "It cannot read the one repository that it follows.")
 	case failing > 0:
 		said = append(said, fmt.Sprintf("It follows %d repositories; %d cannot be read.", n, failing))
 	case n == 1:

@@ -42,6 +42,10 @@ func TestSources(t *testing.T) {
 	if got := o.Summary(fine); got != "It follows 2 repositories; 1 cannot be read." {
 		t.Errorf("%q", got)
 	}
+	one := SourceReport{Written: now, Repositories: fine.Repositories[1:]}
+	if got := o.Summary(one); got != "It cannot read the one repository that it follows." {
+		t.Errorf("%q", got)
+	}
 	want = "REPOSITORY  SUCCESS  INTERVAL  WAITING  LAST ERROR\n" +
 		"acme/b      -        30s       3        gone for good (2 in a row)\n" +
 		"acme/a      30s ago  30s       0        -"

@@ -62,7 +62,8 @@ func (s *Sources) pull(ctx context.Context, w *watching, r rule, e watch.Event) 
 		if b.URL != nil {
 			button.URL, err = b.URL.Execute(dot)
 			if err == nil && !isHTTPS(button.URL, b.Host) {
-				err = errors.New("no https address, or another host than the template's")
+				note("The button %s is left out: what comes of its template is no address with https, or has another host.", b.Name)
+				continue
 			}
 		} else {
 			button.Command, err = b.Command.Execute(dot)

@@ -275,7 +275,7 @@ func TestTemplatesOfTheConfiguration(t *testing.T) {
 	hub.open(7, "x --yes; rm")
 	shown, _ := next(t, blocks)
 	has(t, shown, "PR 7 by jane: x --yes; rm @\u200beveryone", "[Flux Diff] {{BotName}} flux --bk-cmd-header='Flux Diff' diff ks podinfo --github-ref https://github.com/acme/fleet/pull/7",
-		"[Docs] https://wiki.example/7", "The button Unsafe is left out: what this pull request would put into its command is not safe there.", "The button Plain is left out")
+		"[Docs] https://wiki.example/7", "The button Unsafe is left out: what this pull request would put into its command is not safe there.", "The button Plain is left out: what comes of its template is no address with https")
 	if strings.Contains(shown, "[Unsafe]") || strings.Contains(shown, "[Plain]") || strings.Contains(shown, "Author:") {
 		t.Error(shown)
 	}
