@@ -171,3 +171,31 @@ func TestDiffOfReleasesAsFluxTakesThem(t *testing.T) {
 		})
 	}
 }
+
+// TestDiffOfWhatLiesElsewhere: a release is looked into where only its source changes, or a chart that its chart depends on, and
+// its source is found in what does not change.
+func TestDiffOfWhatLiesElsewhere(t *testing.T) {
+	files := map[string]string{
+		"clusters/prod/flux.yaml":          ofFlux("prod"),
+		"clusters/prod/apps.yaml":          ofApps("prod", ""),
+		"clusters/prod/infra.yaml":         strings.NewReplacer("./apps/prod", "./infra", "name: apps", "name: infra").Replace(ofApps("prod", "")),
+		"infra/charts.yaml":                "apiVersion: source.toolkit.fluxcd.io/v1\nkind: OCIRepository\nmetadata: {name: web, namespace: infra}\nspec: {interval: 1m, url: \"oci://charts.example/web\", ref: {tag: 1.0.0}}\n",
+		"apps/prod/web.yaml":               "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: web, namespace: shop}\nspec: {interval: 1m, chartRef: {kind: OCIRepository, name: web, namespace: infra}}\n",
+		"infra/own.yaml":                   "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: own, namespace: shop}\nspec: {interval: 1m, chart: {spec: {chart: ./charts/own, reconcileStrategy: Revision, sourceRef: {kind: GitRepository, name: flux-system, namespace: flux-system}}}}\n",
+		"charts/own/Chart.yaml":            "apiVersion: v2\nname: own\nversion: 1.0.0\ndependencies: [{name: common, version: 1.x, repository: \"file://../common\"}]\n",
+		"charts/own/templates/own.yaml":    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own}\ndata: {colour: {{ include \"colour\" . }}}\n",
+		"charts/common/Chart.yaml":         "apiVersion: v2\nname: common\nversion: 1.0.0\ntype: library\n",
+		"charts/common/templates/_all.tpl": "{{ define \"colour\" }}red{{ end }}",
+	}
+	for file, tc := range map[string]struct{ from, to, want string }{
+		"infra/charts.yaml":                {"1.0.0", "1.0.1", "What it installs is not known. It cannot be rendered as it is now. Its chart comes from oci://charts.example/web."},
+		"apps/prod/web.yaml":               {"interval: 1m,", "interval: 1m, values: {size: 1},", "What it installs is not known. It cannot be rendered as it is now. Its chart comes from oci://charts.example/web."},
+		"charts/common/templates/_all.tpl": {"red", "blue", "data.colour: red → blue"},
+	} {
+		base, head := checkouts(t, files, map[string]string{file: strings.Replace(files[file], tc.from, tc.to, 1)})
+		code, out, log := ferry(t, "", "diff", "--tree", head, "--base", base, "--path", "clusters/prod")
+		if code != 1 || log != "" || !strings.Contains(out, tc.want) {
+			t.Errorf("%s: code %d: %s%s", file, code, out, log)
+		}
+	}
+}

@@ -39,6 +39,8 @@ func (s *Secrets) stand(v *render.Variables) bool {
 type Side struct {
 	Tree        *Tree
 	Environment Environment
+	// Alone says that no cluster is asked: Flux's own objects are built too where they do not change, for what refers to them.
+	Alone bool
 }
 
 // A Pair is one Flux Kustomization in two trees. A side is nil where the tree has none.
@@ -134,7 +136,12 @@ func (c *comparison) walk(ctx context.Context, side, secret int) (*walk, error) 
 	if len(s.Environment.Sites) == 0 { // the tree has nothing of it
 		return &walk{environment: s.Environment}, nil
 	}
-	return s.Tree.walk(ctx, s.Environment, view{secrets: c.secrets[secret], needed: c.reads})
+	needed := c.reads
+	if s.Alone {
+		words := append([]string{"toolkit.fluxcd.io"}, hiding...)
+		needed = func(files []string) bool { return c.reads(files) || s.Tree.say(files, words) }
+	}
+	return s.Tree.walk(ctx, s.Environment, view{secrets: c.secrets[secret], needed: needed})
 }
 
 // reads says whether one of some files is changed.

@@ -43,7 +43,7 @@ func TestCompareBuildsWhatIsTouched(t *testing.T) {
 	for _, name := range []string{"one", "two", "three", "four"} { // as the cluster has them
 		env.Sites = append(env.Sites, gitops.Kustomization{Namespace: "flux-system", Name: name, Path: "apps/" + name, Source: source})
 	}
-	pairs, err := Compare(t.Context(), Side{Open(base), env}, Side{Open(head), env}, []string{"apps/one/web.yaml", "cluster/four.yaml", "cluster/two.yaml"}, secretsOf())
+	pairs, err := Compare(t.Context(), Side{Tree: Open(base), Environment: env}, Side{Tree: Open(head), Environment: env}, []string{"apps/one/web.yaml", "cluster/four.yaml", "cluster/two.yaml"}, secretsOf())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestCompareWithSecrets(t *testing.T) {
 	env := Environment{Name: "prod", Sites: []gitops.Kustomization{{Namespace: "flux-system", Name: "apps", Path: "apps",
 		Substitution: &gitops.Substitution{From: []gitops.VariableSource{{Kind: "Secret", Name: "settings"}}}}}}
 	for name, secrets := range map[string][2]*Secrets{"names known": secretsOf("PASSWORD"), "names unknown": secretsOf()} {
-		pairs, err := Compare(t.Context(), Side{Open(base), env}, Side{Open(head), env}, []string{"apps/web.yaml"}, secrets)
+		pairs, err := Compare(t.Context(), Side{Tree: Open(base), Environment: env}, Side{Tree: Open(head), Environment: env}, []string{"apps/web.yaml"}, secrets)
 		if err != nil || len(pairs) != 1 {
 			t.Fatalf("%s: %d pairs, %v", name, len(pairs), err)
 		}

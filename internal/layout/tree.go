@@ -277,9 +277,19 @@ func (b *build) list(ctx context.Context, tree fs.FS, k gitops.Kustomization) ([
 }
 
 // leading are words in files without which what is built of them leads to no other Kustomization, and changes what none
-// of them is filled with; and what such a word may be hidden by: escapes in quoted text, and UTF-16.
-var leading = []string{"kustomize.toolkit.fluxcd.io", "GitRepository", "ConfigMap", "configMapGenerator", "secretGenerator", "FluxInstance",
-	`\x`, `\u`, `\U`, "\\\n", "\\\r", "\x00"}
+// of them is filled with.
+var leading = append([]string{"kustomize.toolkit.fluxcd.io", "GitRepository", "ConfigMap", "configMapGenerator", "secretGenerator", "FluxInstance"}, hiding...)
+
+// hiding is what a word may be hidden by: escapes in quoted text, and UTF-16.
+var hiding = []string{`\x`, `\u`, `\U`, "\\\n", "\\\r", "\x00"}
+
+// say says whether files hold one of some words, or may.
+func (t *Tree) say(files, words []string) bool {
+	return slices.ContainsFunc(files, func(file string) bool {
+		content, err := t.files.ReadFile(file)
+		return err != nil || slices.ContainsFunc(words, func(word string) bool { return bytes.Contains(content, []byte(word)) })
+	})
+}
 
 // leads says whether a Kustomization has to be built to know what an environment consists of. Else it is enough to know
 // what it reads.
@@ -296,10 +306,7 @@ func (t *Tree) leads(ctx context.Context, k gitops.Kustomization, e *edition) (f
 		return files, true
 	}
 	if b.leads == nil {
-		leads := slices.ContainsFunc(files, func(file string) bool {
-			content, err := t.files.ReadFile(file)
-			return err != nil || slices.ContainsFunc(leading, func(word string) bool { return bytes.Contains(content, []byte(word)) })
-		})
+		leads := t.say(files, leading)
 		b.leads = &leads
 	}
 	return files, *b.leads

@@ -74,7 +74,7 @@ func (r *Reviews) compared(ctx context.Context, root string, trees [2]*layout.Tr
 	var sides [2]layout.Side
 	var errs [2]error
 	for i, t := range trees {
-		sides[i].Tree = t
+		sides[i].Tree, sides[i].Alone = t, true
 		sides[i].Environment, errs[i] = t.Root(ctx, root, root)
 		if refusal := (*gitops.Refusal)(nil); errs[i] != nil && (!errors.As(errs[i], &refusal) || refusal.Code != gitops.NotInGit) {
 			return report.Environment{}, errs[i]

@@ -222,6 +222,7 @@ type request struct {
 	err    error
 	ours   bool     // its chart is in this repository
 	chart  string   // the chart's directory there
+	beside []string // those of charts that it depends on
 	values []string // files there that its values come from, beside the chart
 
 	secrets []gitops.Object // that its values come from, see secret
@@ -242,8 +243,29 @@ func (q request) template() map[string]any {
 // packs says whether what a chart of this repository is packed of changes.
 func (r *releasing) packs(a, b request) bool {
 	return slices.ContainsFunc(r.changed, func(f string) bool {
-		return within(a.chart, f) || within(b.chart, f) || slices.Contains(a.values, f) || slices.Contains(b.values, f)
+		of := func(q request) bool {
+			return within(q.chart, f) || slices.Contains(q.values, f) || slices.ContainsFunc(q.beside, func(dir string) bool { return within(dir, f) })
+		}
+		return of(a) || of(b)
 	})
+}
+
+// beside are the directories of the charts of this repository that one depends on.
+func (r *releasing) beside(side int, chart string) (dirs []string) {
+	for _, name := range []string{"Chart.yaml", "requirements.yaml"} {
+		var of struct {
+			Dependencies []struct{ Repository string }
+		}
+		if yaml.Unmarshal(content(r.trees[side].FS(), path.Join(chart, name)), &of) != nil {
+			continue // which Helm words
+		}
+		for _, d := range of.Dependencies {
+			if dir, ok := strings.CutPrefix(d.Repository, "file://"); ok {
+				dirs = append(dirs, strings.TrimPrefix(path.Join("/", chart, dir), "/"))
+			}
+		}
+	}
+	return dirs
 }
 
 // equal says that two sides of a release ask for the same.
@@ -295,7 +317,7 @@ func (r *releasing) request(side, sentinels int, o render.Object) (q request) {
 		if source.Kind == "HelmChart" {
 			found, ok := r.lookup(side, sentinels, source)
 			if !ok {
-				q.err = unresolved(source)
+				q.err = r.unresolved(source)
 				return q
 			}
 			q.Chart = found
@@ -310,7 +332,7 @@ func (r *releasing) request(side, sentinels int, o render.Object) (q request) {
 	}
 	found, ok := r.lookup(side, sentinels, source)
 	if !ok {
-		q.err = unresolved(source)
+		q.err = r.unresolved(source)
 		return q
 	}
 	q.Source = found
@@ -321,6 +343,9 @@ func (r *releasing) request(side, sentinels int, o render.Object) (q request) {
 	if source.Kind == "GitRepository" {
 		q.ours = r.own(side, found)
 		q.chart = cmp.Or(strings.TrimPrefix(path.Clean("/"+gitops.ScalarText(chart["chart"])), "/"), ".")
+		if q.ours {
+			q.beside = r.beside(side, q.chart)
+		}
 		files, _ := chart["valuesFiles"].([]any)
 		for _, f := range files {
 			q.values = append(q.values, strings.TrimPrefix(path.Clean("/"+gitops.ScalarText(f)), "/"))
@@ -374,8 +399,12 @@ func installed(o render.Object) int {
 	return newest
 }
 
-func unresolved(o gitops.Object) error {
-	return &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("%s is neither in Git nor in the cluster, so its chart is not known.", o)}
+func (r *releasing) unresolved(o gitops.Object) error {
+	where := "neither in Git nor in the cluster"
+	if r.offline {
+		where = "in nothing that the files here build"
+	}
+	return &gitops.Refusal{Code: gitops.NotFound, Reason: fmt.Sprintf("%s is %s, so its chart is not known.", o, where)}
 }
 
 // render renders one side of a release with the files of a tree, once with each of the sentinels: what differs then depends on a
