@@ -472,7 +472,8 @@ func (s *state) home(id int64, repository string) *shard {
 	return s.place(id, repository)
 }
 
-// adjust changes a record in memory alone, if it still is of a generation.
+// adjust changes a record in memory alone, if it still is of a generation, and leaves it that: nothing was found that should hold
+// against what another process finds.
 func (s *state) adjust(repository string, generation uint64, change func(r *record) bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -480,8 +481,5 @@ func (s *state) adjust(repository string, generation uint64, change func(r *reco
 	if r := s.at(n); r == nil || r.Generation != generation {
 		return
 	}
-	s.alter(n, func(r *record) {
-		change(r)
-		r.Generation++
-	})
+	s.alter(n, func(r *record) { change(r) })
 }

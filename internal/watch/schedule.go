@@ -112,6 +112,7 @@ func (w *Watcher) await(ctx context.Context) *watched {
 		}
 		if s != nil && !at.After(now) {
 			heap.Remove(&w.queue, s.place)
+			w.inOrder = !w.inOrder
 			s.wakes = slices.DeleteFunc(s.wakes, func(t time.Time) bool { return !t.After(now) })
 			w.mutex.Unlock()
 			return s
@@ -132,7 +133,8 @@ func (w *Watcher) await(ctx context.Context) *watched {
 	}
 }
 
-// earliest is the source that is due first, or that a hint is about and its time has come. The caller has the mutex.
+// earliest is the source that is due first, or, every other time, one that a hint is about and its time has come: hints are
+// everybody's to send, so they must not take all. The caller has the mutex.
 func (w *Watcher) earliest(now time.Time) (*watched, time.Time) {
 	var best *watched
 	w.hints = slices.DeleteFunc(w.hints, func(s *watched) bool {
@@ -145,7 +147,7 @@ func (w *Watcher) earliest(now time.Time) (*watched, time.Time) {
 		}
 		return false
 	})
-	if best == nil && len(w.queue) > 0 {
+	if len(w.queue) > 0 && (best == nil || w.inOrder && !w.queue[0].next.After(now)) {
 		best = w.queue[0]
 	}
 	if best == nil {

@@ -205,6 +205,28 @@ func TestHintIsHeededAtOnceAndAgainSinceReplicasLag(t *testing.T) {
 	})
 }
 
+func TestHintsStarveNoOther(t *testing.T) {
+	in(t, func(w *world) {
+		w.many(100)
+		w.config.Interval = time.Minute
+		w.github.latency = 2 * time.Second // so that hints take more than there is
+		w.start("slack")
+		pass(5 * time.Minute)
+		from := time.Now()
+		for range 300 { // anybody can send them
+			for i := range 90 {
+				_ = w.watcher.Hint(fmt.Sprintf("acme/%d", i))
+			}
+			pass(time.Second)
+		}
+		for i := 90; i < 100; i++ {
+			if n := len(w.looks(fmt.Sprintf("acme/%d", i), from)); n < 3 {
+				t.Errorf("%d looks at acme/%d in 5 minutes", n, i)
+			}
+		}
+	})
+}
+
 func TestHintsDoNotHammerWhatCannotBeRead(t *testing.T) {
 	in(t, func(w *world) {
 		w.github.fault = func(string) error { return &Fault{Trouble: Gone, Reason: "gone"} }

@@ -222,6 +222,59 @@ func TestWhatAnotherProcessFoundLaterHolds(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotWorthASaveOvertakesNothing(t *testing.T) {
+	store := newMemory()
+	var both []*state
+	for range 2 {
+		s := newState(store)
+		if _, err := s.load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		err := s.commit(t.Context(), s.shards[0], "acme/a", s.generation("acme/a"), func(r *record) bool {
+			r.Name = "acme/a"
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, s)
+	}
+	a, b := both[0], both[1]
+	b.adjust("acme/a", b.generation("acme/a"), func(r *record) bool { // a comment on a pull request
+		r.Cursor = time.Unix(1, 0)
+		return true
+	})
+	if err := a.flush(t.Context()); err != nil { // learns of b's
+		t.Fatal(err)
+	}
+	if err := a.reload(t.Context(), a.shards[0]); err != nil {
+		t.Fatal(err)
+	}
+	err := a.commit(t.Context(), a.shards[0], "acme/a", a.generation("acme/a"), func(r *record) bool {
+		r.Cursor = time.Unix(2, 0)
+		r.Outbox = []entry{{ID: "1", Event: Event{Key: "1"}}}
+		return true
+	})
+	if err := errors.Join(err, b.flush(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	last := newState(store)
+	if _, err := last.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := last.get("acme/a"); len(r.Outbox) != 1 || !r.Cursor.Equal(time.Unix(2, 0)) {
+		t.Errorf("%+v", r)
+	}
+}
+
+// generation is that of a record; 0 without.
+func (s *state) generation(repository string) uint64 {
+	if r := s.get(repository); r != nil {
+		return r.Generation
+	}
+	return 0
+}
+
 func TestRoomIsMadeByDroppingTheOldestDescriptions(t *testing.T) {
 	in(t, func(w *world) {
 		w.start()

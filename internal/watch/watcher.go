@@ -46,6 +46,7 @@ type Watcher struct {
 	awaited   time.Time     // zero: nothing is
 	queue     queue
 	hints     []*watched // that have wakes
+	inOrder   bool       // the next look goes by the queue, hints or not
 	streams   map[string]*stream
 	losses    []string // sentences about lost state that are to be told
 	weighed   time.Time
