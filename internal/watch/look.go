@@ -149,7 +149,7 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 		r = &record{Name: s.name}
 	}
 	first, generation := !r.seen(), r.Generation
-	complete := first || s.complete || now.Sub(r.Complete) > s.completeAfter && now.Sub(s.completed) > s.completeAfter
+	complete := first || s.complete || now.Sub(r.Complete).Abs() > s.completeAfter && now.Sub(s.completed) > s.completeAfter
 	again := !s.again.IsZero() && !now.Before(s.again)
 	fresh := s.fresh || len(s.ties) > 0 || again
 	got, err := w.read(ctx, s, r, complete, fresh)

@@ -420,6 +420,28 @@ func TestWhatPagesOfReplicasThatAreApartMissedIsToldSoon(t *testing.T) {
 	})
 }
 
+func TestAClockThatWasAheadKeepsNoCompleteLookAway(t *testing.T) {
+	in(t, func(w *world) {
+		for n := 2; n < 30; n++ {
+			w.github.change("acme/a", n, func(*PullRequest) {})
+			pass(time.Minute)
+		}
+		w.skew = 30 * 24 * time.Hour
+		w.start("slack")
+		pass(time.Minute)
+		w.stop()
+		w.skew = 0
+		w.start("slack")
+		updated := w.pull(5).Updated
+		w.github.change("acme/a", 5, func(p *PullRequest) {
+			closeIt(p)
+			p.Updated = updated
+		})
+		pass(8 * time.Hour)
+		w.expect("slack", "5 closed")
+	})
+}
+
 func TestAnOldAnswerIsNoNews(t *testing.T) {
 	in(t, func(w *world) {
 		w.start("slack")
