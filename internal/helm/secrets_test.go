@@ -259,7 +259,7 @@ func newSeeded(t *testing.T, charts render.ChartRenderer, all map[string]twoSide
 	const source = "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: fleet, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet}\n"
 	write("apps/web.yaml", applied, applied)
 	write("apps/release.yaml", release, release)
-	write("charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.2.3\n", "apiVersion: v2\nname: web\nversion: 1.2.3\n")
+	write("charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.2.3\n", "apiVersion: v2\nname: web\nversion: 1.2.4\n")
 	write("charts/web/templates/all.yaml", strings.ReplaceAll(seededChart, "COLOUR", "red"), strings.ReplaceAll(seededChart, "COLOUR", "blue"))
 
 	chartValues := map[string]any{"values.yaml": fmt.Sprintf("db: {other: %q, plain: x}\n", secrets[0]), "word": secrets[1]}

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -98,11 +99,18 @@ func (r *Reviews) compared(ctx context.Context, root string, trees [2]*layout.Tr
 	if err := e.releases(ctx); err != nil {
 		return report.Environment{}, err
 	}
+	e.bound()
 	e.compare()
 	made := *e.report()
+	if more := len(e.broken) - maxBroken; more > 0 {
+		e.broken = append(e.broken[:maxBroken], fmt.Sprintf("%d others do not build either.", more))
+	}
 	made.Error = strings.Join(e.broken, " ")
 	return made, nil
 }
+
+// maxBroken is how many Flux Kustomizations that do not build are named.
+const maxBroken = 5
 
 // compare takes down what becomes of all objects where there is no cluster.
 func (e *reviewing) compare() {

@@ -162,3 +162,31 @@ func TestKeysWithinSecrets(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestTreesWhoseRootDoesNotBuild: nothing is said to be deleted by it, and what does not build is named in bounds.
+func TestTreesWhoseRootDoesNotBuild(t *testing.T) {
+	sync := "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: fleet, namespace: flux-system}\nspec: {url: https://github.com/acme/fleet, ref: {branch: main}}\n---\n" + nested("fleet", "apps", "")
+	w := newWorld().write("apps/flux-system/gotk-sync.yaml", sync, sync).write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "red")).write("apps/bad.yaml", "", "a: [")
+	r := w.reviews(nil)
+	r.Live = nil
+	made, err := r.Trees(t.Context(), w.base, w.head, "apps")
+	if err != nil || len(made) != 1 || made[0].Error == "" {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	for _, o := range made[0].Objects {
+		if o.Verdict == report.Deleted {
+			t.Errorf("%s is deleted", o)
+		}
+	}
+	var many strings.Builder
+	for i := range 20 {
+		many.WriteString("---\n" + nested(fmt.Sprintf("k%d", i), "none", ""))
+	}
+	w = newWorld().write("apps/flux-system/gotk-sync.yaml", sync, sync+many.String())
+	r = w.reviews(nil)
+	r.Live = nil
+	made, err = r.Trees(t.Context(), w.base, w.head, "apps")
+	if err != nil || strings.Count(made[0].Error, "does not build") != maxBroken || !strings.Contains(made[0].Error, "15 others") {
+		t.Errorf("%v: %s", err, made[0].Error)
+	}
+}
