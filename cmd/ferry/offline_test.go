@@ -242,6 +242,7 @@ func TestOfflineUsage(t *testing.T) {
 		"a root out of the tree":  {[]string{"where", "--tree", dir, "--path", "../elsewhere"}, "--path"},
 		"no such tree":            {[]string{"where", "--tree", filepath.Join(dir, "absent"), "--path", "x"}, "--tree: there is no directory"},
 		"no such base":            {[]string{"diff", "--tree", dir, "--base", filepath.Join(dir, "HEAD~1")}, "--base: there is no directory"},
+		"no address":              {[]string{"diff", "--tree", dir, "--base", dir, "--allow", "https://charts.example.com,charts.example.com"}, "--allow"},
 		"a base without pin":      {[]string{"diff", "--tree", dir, "--base", "git::https://example.com/x.git?ref=main"}, "--base: "},
 		"a source without pin":    {[]string{"where", "--tree", "git::https://example.com/x.git?ref=main", "--path", "x"}, "not pinned"},
 		"a source of other kinds": {[]string{"where", "--tree", "s3::https://example.com/x.zip", "--path", "x"}, "--tree"},

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +36,11 @@ func Diff(ctx context.Context, q Question, c Comparison) error {
 	root, also, err := q.roots()
 	if err != nil {
 		return err
+	}
+	for _, allowed := range c.Allow {
+		if u, err := url.Parse(allowed); err != nil || u.Host == "" || !slices.Contains([]string{"https", "http", "oci"}, u.Scheme) {
+			return usage("--allow %q is no address such as https://charts.example.com or oci://ghcr.io/acme", allowed)
+		}
 	}
 	ignore, err := report.Compile(report.Defaults)
 	if err != nil {
