@@ -258,6 +258,8 @@ metadata: {name: web, namespace: shop}
 spec: {chart: {spec: {chart: ./charts/web, sourceRef: {kind: %s, name: %s, namespace: flux-system}}}, values: {size: %s}%s}
 `
 
+const bundle = "apiVersion: source.toolkit.fluxcd.io/v1\nkind: OCIRepository\nmetadata: {name: bundle, namespace: flux-system}\nspec: {url: oci://ghcr.io/acme/bundle, ref: {tag: %s}}\n"
+
 // untouched is a HelmRelease that its annotation keeps kustomize-controller from.
 func untouched(size string) string {
 	return strings.Replace(fmt.Sprintf(helmRelease, "HelmRepository", "charts", size, ""), "name: web,", `name: web, annotations: {kustomize.toolkit.fluxcd.io/reconcile: disabled},`, 1)
@@ -332,6 +334,10 @@ func TestReview(t *testing.T) {
 			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}").
 			has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\"}"),
 			want: []string{"skipped HelmRelease shop/web: Its annotation or label kustomize.toolkit.fluxcd.io/reconcile: disabled keeps Flux from it."}},
+		"a source of something else": {world: newWorld().write("apps/far.yaml", strings.Replace(nested("far", "far", ""), "GitRepository, name: fleet", "OCIRepository, name: bundle", 1), strings.Replace(nested("far", "far", ""), "GitRepository, name: fleet", "OCIRepository, name: bundle", 1)).write("apps/bundle.yaml", fmt.Sprintf(bundle, "1"), fmt.Sprintf(bundle, "2")).
+			runs(strings.Replace(nested("far", "far", ""), "GitRepository, name: fleet", "OCIRepository, name: bundle", 1), fmt.Sprintf(bundle, "1")).fluxHas(fmt.Sprintf(bundle, "1")).fluxHas(strings.Replace(nested("far", "far", ""), "GitRepository, name: fleet", "OCIRepository, name: bundle", 1)),
+			want: []string{"configured OCIRepository flux-system/bundle", "  spec.ref.tag: 1 -> 2",
+				"skipped Kustomization flux-system/far: It is applied from OCIRepository/flux-system/bundle, which ferry does not look into: what it applies and deletes with this change is not known."}},
 		"values that are removed": {world: newWorld().write("apps/settings.yaml", mapOf("settings", "red"), "").write("apps/web.yaml", fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ", valuesFrom: [{kind: ConfigMap, name: settings}]"), fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ", valuesFrom: [{kind: ConfigMap, name: settings}]")).
 			fluxHas("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: charts, namespace: flux-system}\nspec: {url: https://charts.example.com}").fluxHas(mapOf("settings", "red")).
 			runs(mapOf("settings", "red"), fmt.Sprintf(helmRelease, "HelmRepository", "charts", "1", ", valuesFrom: [{kind: ConfigMap, name: settings}]")).has("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {values: \"size: 1\\n\", settings-colour: red}"),

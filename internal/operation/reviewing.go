@@ -126,6 +126,7 @@ func (e *reviewing) review(pairs []layout.Pair) {
 			e.kustomization(p)
 		}
 	}
+	e.foreign(pairs)
 	for _, by := range slices.SortedFunc(maps.Keys(e.moves), func(a, b [2]gitops.Object) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }) {
 		names := e.moves[by]
 		if more := len(names) - maxMoved; more > 1 {
@@ -133,6 +134,41 @@ func (e *reviewing) review(pairs []layout.Pair) {
 		}
 		e.note("What %s applies moves to %s: %s. Where Flux gets to the former first, it deletes that and the latter makes it anew; kustomize.toolkit.fluxcd.io/prune: disabled on it, merged before, prevents that.",
 			title(by[0]), title(by[1]), enumerate(names))
+	}
+}
+
+// foreign names Flux Kustomizations that are applied from what is not this repository, where they or their source change.
+func (e *reviewing) foreign(pairs []layout.Pair) {
+	known := map[gitops.Object]bool{}
+	for _, p := range pairs {
+		known[p.Key()] = true
+	}
+	spec := func(side int, o gitops.Object) map[string]any {
+		found, ok := e.objects[side][0][o]
+		if _, built := e.objects[1-side][0][o]; !ok && !built {
+			found = e.live[o]
+		}
+		spec, _ := found.Fields["spec"].(map[string]any)
+		return spec
+	}
+	all := map[gitops.Object]bool{}
+	for _, objects := range []map[gitops.Object]render.Object{e.live, e.objects[0][0], e.objects[1][0]} {
+		for o, found := range objects {
+			all[o] = fluxIs(found, "Kustomization") && !known[o]
+		}
+	}
+	for _, o := range slices.SortedFunc(maps.Keys(all), func(a, b gitops.Object) int { return strings.Compare(a.String(), b.String()) }) {
+		was, now := spec(0, o), spec(1, o)
+		of := now
+		if of == nil {
+			of = was
+		}
+		ref, _ := of["sourceRef"].(map[string]any)
+		source := gitops.Object{Kind: gitops.ScalarText(ref["kind"]), Namespace: cmp.Or(gitops.ScalarText(ref["namespace"]), o.Namespace), Name: gitops.ScalarText(ref["name"])}
+		if !all[o] || of["suspend"] == true || reflect.DeepEqual(was, now) && reflect.DeepEqual(spec(0, source), spec(1, source)) {
+			continue
+		}
+		e.skip(o, title(o), fmt.Sprintf("It is applied from %s, which ferry does not look into: what it applies and deletes with this change is not known.", source))
 	}
 }
 
