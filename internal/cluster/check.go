@@ -32,7 +32,9 @@ const (
 	withoutHelm  = "Without it there are no HelmReleases to promote."
 	withoutOCI   = "Without it nothing comes from OCI repositories."
 	withoutMaps  = "Without that ferry knows neither the values nor the variables that ConfigMaps hold."
-	withoutState = "Without that ferry's source tells nothing, if it is the same user there."
+	withoutKeys  = "Without that reports on pull requests know neither which values Secrets hold nor how sources of charts sign in, and leave out what needs that."
+	withoutState = "Without that ferry's source tells nothing, if it is the same user there, and reports on pull requests are not kept, but made again each time."
+	withoutKept  = "Without that reports on pull requests are not kept, but made again each time."
 	withoutDry   = "Without that, and the same for what else Flux applies, reports on pull requests lay Git over the live objects: Kubernetes lets only those do dry runs who may write."
 	withoutRobot = "Without that no card can say whether image automation would undo a change."
 )
@@ -76,9 +78,12 @@ func (f *Fleet) ProbeHome(ctx context.Context, environments []string) operation.
 		}
 	}
 	if f.kept != "" {
-		for _, verb := range stateVerbs {
+		for _, verb := range keptVerbs {
 			right := right(configMaps, verb)
-			right.Namespace, right.Without = f.kept, withoutState
+			right.Namespace, right.Without = f.kept, withoutKept
+			if f.source && slices.Contains(stateVerbs, verb) {
+				right.Without = withoutState
+			}
 			rights = append(rights, right)
 		}
 	}
@@ -111,7 +116,7 @@ func fluxRights() (rights []operation.Right) {
 	}
 	maps := right(configMaps, "get")
 	maps.Without = withoutMaps
-	return append(rights, maps)
+	return append(rights, maps, operation.Right{Verb: "get", Resource: "secrets", Without: withoutKeys})
 }
 
 // imageRights are what ferry needs where there is image automation.

@@ -192,7 +192,7 @@ func TestTwoClustersAreProbedApart(t *testing.T) {
 	for i, want := range []string{"apps", "toolkit"} {
 		missing := lacks(found[i])
 		if len(missing) == 0 || slices.ContainsFunc(missing, func(r string) bool {
-			return !strings.Contains(r, want) && !strings.Contains(r, "pods in namespace shop") && (i == 0 || r != "get configmaps")
+			return !strings.Contains(r, want) && !strings.Contains(r, "pods in namespace shop") && (i == 0 || r != "get configmaps" && r != "get secrets")
 		}) {
 			t.Errorf("%s: %q", found[i].Name, missing)
 		}
@@ -205,11 +205,26 @@ func TestTwoClustersAreProbedApart(t *testing.T) {
 			t.Errorf("%s: %s", environment, diff)
 		}
 	}
-	f.ExpectSource("chatops")
-	want := []string{"create configmaps in namespace chatops", "get configmaps in namespace chatops", "get namespaces kube-system",
-		"get secrets github in namespace ferry", "list configmaps in namespace chatops", "update configmaps in namespace chatops"}
-	if diff := cmp.Diff(want, lacks(f.ProbeHome(t.Context(), nil))); diff != "" {
-		t.Errorf("with a source: %s", diff)
+	own := []string{"get namespaces kube-system", "get secrets github in namespace ferry"}
+	const kept = "create configmaps in namespace chatops; delete configmaps in namespace chatops; get configmaps in namespace chatops; " +
+		"list configmaps in namespace chatops; update configmaps in namespace chatops"
+	want := append(strings.Split(kept, "; "), own...)
+	slices.Sort(want)
+	for source, apart := range map[bool][]string{
+		false: {"ferry may not create, delete, get, list, update configmaps in namespace chatops. " + withoutKept},
+		true:  {"ferry may not create, get, list, update configmaps in namespace chatops. " + withoutState, "ferry may not delete configmaps in namespace chatops. " + withoutKept},
+	} {
+		f.Expect("chatops", source)
+		home := f.ProbeHome(t.Context(), nil)
+		if diff := cmp.Diff(want, lacks(home)); diff != "" {
+			t.Errorf("with a source %t: %s", source, diff)
+		}
+		findings := operation.Observed("Home cluster", home).Findings
+		for _, text := range apart {
+			if !slices.ContainsFunc(findings, func(f operation.Finding) bool { return f.State == operation.Mind && f.Text == text }) {
+				t.Errorf("with a source %t, nothing says %q: %+v", source, text, findings)
+			}
+		}
 	}
 }
 

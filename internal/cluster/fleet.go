@@ -79,7 +79,8 @@ type Fleet struct {
 	impersonate  rest.ImpersonationConfig
 	environments []Environment
 	secrets      []SecretRef // that Secret is asked for
-	kept         string      // namespace of what ferry's source keeps; empty: that is not known
+	kept         string      // namespace of reports that are kept; empty: none
+	source       bool        // ferry's source keeps its state there too
 	now          func() time.Time
 	open         func(*rest.Config) (client.Client, error)
 
@@ -94,8 +95,9 @@ func UseLogger(log *slog.Logger) {
 	klog.SetSlogLogger(log)
 }
 
-// ExpectSource tells ProbeHome of a namespace in which ferry's source keeps its state. It is called before the Fleet is used.
-func (f *Fleet) ExpectSource(namespace string) { f.kept = namespace }
+// Expect tells ProbeHome of a namespace in which reports are kept, and whether ferry's source keeps its state there too. It is
+// called before the Fleet is used.
+func (f *Fleet) Expect(namespace string, source bool) { f.kept, f.source = namespace, source }
 
 // New makes a Fleet from the kubeconfig that the host passed and the environments in configuration order. The user and
 // groups that the host's kubeconfig impersonates are impersonated in every cluster but those with AsItself. Without a kubeconfig it returns a

@@ -25,6 +25,9 @@ const (
 	mostKept   = 50
 )
 
+// keptVerbs are what a Kept needs to be allowed with ConfigMaps.
+var keptVerbs = []string{"get", "list", "create", "update", "delete"}
+
 // Kept keeps documents in ConfigMaps of a namespace of the home cluster that are called ferry-report-KEY, the newest 50. Of
 // two that write one at once the first wins; the other's is no better.
 type Kept struct {
@@ -59,13 +62,17 @@ func (k *Kept) Save(ctx context.Context, key string, document []byte) error {
 	if err != nil {
 		return err
 	}
+	return k.save(ctx, home, key, document)
+}
+
+func (k *Kept) save(ctx context.Context, home client.Client, key string, document []byte) error {
 	written := corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: k.namespace, Name: keptPrefix + key, Labels: map[string]string{managedBy: "ferry", stateLabel: keptKind},
 			Annotations: map[string]string{keptAt: time.Now().UTC().Format(time.RFC3339Nano)}},
 		BinaryData: map[string][]byte{keptKey: document},
 	}
 	verb := "create"
-	err = home.Create(ctx, &written)
+	err := home.Create(ctx, &written)
 	if apierrors.IsAlreadyExists(err) {
 		var old metav1.PartialObjectMetadata
 		old.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
@@ -108,7 +115,7 @@ func (k *Kept) refuse(ctx context.Context, verb string, err error) error {
 	if apierrors.IsForbidden(err) {
 		return &gitops.Refusal{Code: gitops.Denied, Cause: err,
 			Reason:  fmt.Sprintf("ferry may not %s ConfigMaps in namespace %s of the home cluster, where it keeps reports.", verb, k.namespace),
-			Snippet: "kubectl create role ferry-reports --namespace " + k.namespace + " --verb get,list,create,update,delete --resource configmaps"}
+			Snippet: "kubectl create role ferry-reports --namespace " + k.namespace + " --verb " + strings.Join(keptVerbs, ",") + " --resource configmaps"}
 	}
 	return refusal(ctx, "the home cluster", verb, "configmaps "+keptPrefix+"*", k.namespace, err)
 }

@@ -44,6 +44,9 @@ func TestOnAPIServer(t *testing.T) {
 	t.Run("not there yet", s.testNotYet)
 	t.Run("patched by Helm", s.testHelm)
 	t.Run("few requests", s.testRequests)
+	t.Run("kept", s.testKept)
+	t.Run("kept by two at once", s.testKeptTwice)
+	t.Run("kept without the right", s.testKeptRights)
 	t.Run("unreachable", s.testUnreachable)
 }
 

@@ -148,9 +148,6 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte, key [sha256.Size
 	if err != nil {
 		return chatops.Core{}, err
 	}
-	if c.StateDir == "" {
-		fleet.ExpectSource(c.Namespace)
-	}
 	secret := func(ctx context.Context, key config.SecretKey) ([]byte, error) {
 		return fleet.Secret(ctx, cluster.SecretRef(key), "ferry's credential for GitHub")
 	}
@@ -186,9 +183,10 @@ func (r *Responder) open(kubeconfig []byte, documents [][]byte, key [sha256.Size
 		Now: time.Now, NewID: newID, Log: r.log, Claims: &r.claims,
 	}
 	namespace := cmp.Or(c.Namespace, "ferry")
-	var kept operation.Kept = fleet.Kept(namespace)
-	if c.StateDir != "" {
-		kept = files{filepath.Join(c.StateDir, "reviews")}
+	var kept operation.Kept = files{filepath.Join(c.StateDir, "reviews")}
+	if c.StateDir == "" {
+		kept = fleet.Kept(namespace)
+		fleet.Expect(namespace, c.Namespace != "")
 	}
 	return chatops.Core{
 		Fleet: fleet, Clusters: fleet, GitHub: hub, Sources: reports{fleet: fleet, namespace: namespace, dir: c.StateDir}, Blueprints: shown, Promotions: promotions,
