@@ -278,31 +278,32 @@ func namesEachMissingRight(t *testing.T, name string, configured func(c chat) (e
 // A test for each way to give rights, since one takes a minute.
 
 func TestCheckNamesRightsOfTheWholeCluster(t *testing.T) {
-	// 3 × list, get, patch, create; replicasets, pods; 6 × list, get and 5 × patch; ConfigMaps and image automation; kube-system
+	// 3 × list, get, patch, create; replicasets, pods; 6 × list, get and 5 × patch; ConfigMaps, Secrets and image automation;
+	// kube-system and 5 to keep reports
 	namesEachMissingRight(t, "the whole cluster", func(c chat) (environment, auth string) {
 		return "{name: stage, promotion: {confirm: optional, wait: 1m}}", tokenFile(c)
-	}, 14+17+3+1)
+	}, 14+17+4+1+5)
 }
 
 func TestCheckNamesRightsInSomeNamespaces(t *testing.T) {
 	// one role each for podinfo, web and flux-system, and one for what both with Flux's objects may lack
 	namesEachMissingRight(t, "some namespaces", func(c chat) (environment, auth string) {
 		return "{name: stage, namespaces: [podinfo, web], flux: {namespaces: [flux-system, podinfo]}}", tokenFile(c)
-	}, 8+12+8+12+6+5+3+1)
+	}, 8+12+8+12+6+5+4+1+5)
 }
 
 func TestCheckNamesRightsWhereASourceIsElsewhere(t *testing.T) {
 	// and get and patch where the source is
 	namesEachMissingRight(t, "a source elsewhere", func(c chat) (environment, auth string) {
 		return "{name: stage, namespaces: [web], flux: {namespaces: [checks]}}", tokenFile(c)
-	}, 14+17+3+1+2)
+	}, 14+17+4+1+5+2)
 }
 
 func TestCheckNamesRightsOfAnAccount(t *testing.T) {
 	// and users and groups to impersonate, and the Secret
 	namesEachMissingRight(t, "by an account", func(c chat) (environment, auth string) {
 		return fmt.Sprintf("{name: stage, cluster: {kubeconfigFile: %q}}", account(t, c)), "{tokenSecret: {namespace: checks, name: github, key: token}}"
-	}, 8+17+3+1+2+1)
+	}, 14+17+4+1+5+2+1)
 }
 
 func tokenFile(c chat) string {
