@@ -320,7 +320,7 @@ func (b button) encode(plugin string, ids map[string]bool) api.Button {
 		return out
 	}
 	if b.replace {
-		b.command += " --refresh"
+		b.command = strings.TrimSuffix(b.command, " --refresh") + " --refresh"
 	}
 	for n := 1; ; n++ {
 		name := b.name

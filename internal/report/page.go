@@ -38,13 +38,7 @@ func (c Card) review(environment string, page int) string {
 }
 
 // Again is the line that has the same made anew, of whatever the head is then.
-func (c Card) Again() string {
-	line := c.review(c.Environment, 1)
-	if c.Environment != "" { // a message of its own: details have no place in one that takes another's
-		line += " --refresh"
-	}
-	return line
-}
+func (c Card) Again() string { return c.review(c.Environment, 1) + " --refresh" }
 
 // Summary is the line that shows the summary.
 func (c Card) Summary() string { return c.review("", 1) }
