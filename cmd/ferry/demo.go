@@ -35,6 +35,7 @@ Try:
   promote redis@1.1.0 to prod --pr    then merge 1, as somebody would on GitHub
   check
   demo pr                             somebody opens a pull request
+  diff pr 1                           what merging it would do
   status source
   quit
 

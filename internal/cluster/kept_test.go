@@ -97,9 +97,9 @@ metadata: {name: team-notes, namespace: chatops, labels: {app.kubernetes.io/mana
 	}
 
 	for name, m := range map[string]corev1.ConfigMap{ // what somebody else made of one
-		"no document":  {Data: map[string]string{keptKey: "text"}},
-		"no gzip":      {BinaryData: map[string][]byte{keptKey: []byte("<html>")}},
-		"cut off":      {BinaryData: map[string][]byte{keptKey: {0x1f, 0x8b, 8, 0}}},
+		"no document": {Data: map[string]string{keptKey: "text"}},
+		"no gzip":     {BinaryData: map[string][]byte{keptKey: []byte("<html>")}},
+		"cut off":     {BinaryData: map[string][]byte{keptKey: {0x1f, 0x8b, 8, 0}}},
 		"half of one": {BinaryData: map[string][]byte{keptKey: packed(t)[:20]}},
 	} {
 		m.ObjectMeta = metav1.ObjectMeta{Namespace: "chatops", Name: keptPrefix + "ff"}

@@ -328,6 +328,17 @@ func (e *reviewing) kustomization(p layout.Pair) {
 	for _, r := range head.Remote {
 		e.note("%s takes %s, which is not in this repository: what it holds is not in this report.", r.File, r.Reference)
 	}
+	if p.Base != nil {
+		what := "what it held is known by what is in the cluster alone"
+		if len(head.Remote) > 0 { // nothing is pruned then
+			what = "what that deletes is not in this report"
+		}
+		for _, r := range p.Base.Remote {
+			if !slices.Contains(head.Remote, r) {
+				e.note("%s no longer takes %s, which is not in this repository: %s.", r.File, r.Reference, what)
+			}
+		}
+	}
 	k := kustomized{reviewing: e, source: source, remote: spec("kubeConfig") != nil, force: spec("force") == true, prune: spec("prune") == true,
 		owner: map[string]string{ownerName: key.Name, ownerNamespace: key.Namespace}}
 	var was, wasAgain []render.Object
@@ -527,9 +538,10 @@ func (k *kustomized) gone(p layout.Pair, base, head []version) {
 	if !k.prune || len(p.Head.Remote) > 0 || nameless(head) || k.unnamed(p, base) {
 		return
 	}
+	built := p.Base != nil && p.Base.Err == nil && len(p.Base.Remote) == 0
 	for _, o := range slices.SortedFunc(maps.Keys(applied), id.compare) {
 		if _, had := was[o]; !had && !k.taken(o, p.Key()) {
-			k.remove(version{Object: o.at(applied[o])}, p.Base != nil && p.Base.Err == nil)
+			k.remove(version{Object: o.at(applied[o])}, built) // if so, another change deletes it
 		}
 	}
 }
