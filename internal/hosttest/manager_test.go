@@ -192,6 +192,47 @@ func TestAnswerSaysWhatIsNotConfigured(t *testing.T) {
 	}
 }
 
+// TestReviewThroughTheHost: lines about pull requests, as typed, come to the plugin, and its answers are fit to be sent.
+func TestReviewThroughTheHost(t *testing.T) {
+	ferry, err := start(t).GetExecutor(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := []*executor.Config{{RawYAML: []byte("environments: [{name: stage}]\n")}}
+	for line, want := range map[string]string{
+		"ferry diff pr 1": "stage does not answer",
+		"ferry diff pr <https://gitlab.com/acme/fleet/pull/1>":                                        "gitlab.com, and ferry is configured for github.com",
+		"ferry diff pr <https://github.com/acme/fleet/pull/1/files|github.com/acme/fleet/pull/1>":     "stage does not answer",
+		"{{BotName}} ferry --bk-cmd-header='Diff report' diff pr 1 --repo acme/fleet --head 3f2a1bc0": "not a whole commit id",
+	} {
+		command, _, err := arrives(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, interactive := range []bool{true, false} {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			out, err := ferry.Execute(ctx, executor.ExecuteInput{Command: command, Configs: home,
+				Context: executor.ExecuteInputContext{KubeConfig: []byte(deadCluster), IsInteractivitySupported: interactive}})
+			cancel()
+			if err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			problems := textProblems
+			if interactive {
+				problems = slackProblems
+			}
+			for _, m := range append([]api.Message{out.Message}, out.Messages...) {
+				for _, problem := range problems(t, m) {
+					t.Errorf("%s: %s", line, problem)
+				}
+			}
+			if text := plaintext(out.Message); !strings.Contains(text, want) {
+				t.Errorf("the answer to %s does not say %q:\n%s", line, want, text)
+			}
+		}
+	}
+}
+
 func TestConfigurationOfAllGroupsIsRead(t *testing.T) {
 	h := start(t)
 	good, wrong := &executor.Config{RawYAML: []byte("namespace: ferry\n")}, &executor.Config{RawYAML: []byte("nonsense: true\n")}

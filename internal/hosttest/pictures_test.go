@@ -16,6 +16,7 @@ var pictured = map[string]string{
 	"list-small":      "`ferry list` on `demo`",
 	"diff-small":      "`ferry diff stage` on `demo`",
 	"card-small":      "`ferry promote podinfo@7.0.0 to prod` on `demo`",
+	"report-usual":    "`Diff report` on `demo` by <@U024BE7LH>",
 	"outcome-waiting": "`Promote` on `demo` by <@U024BE7LH>",
 	"outcome-small":   "`Refresh` on `demo` by <@U024BE7LH>",
 	"check-small":     "`ferry check` on `demo`",
