@@ -77,7 +77,10 @@ func TestDemo(t *testing.T) {
 	script.say("list podinfo", "✓ 7.0.0  ✓ 6.9.2")
 	script.say("promote podinfo@99.0.0 to prod --yes", "podinfo has no version 99.0.0")
 	script.say("demo pr", "alice opened pull request #1.")
-	script.hears("acme/fleet #1 opened", "Run 4 replicas of podinfo in prod", "Environments: prod", "Applications: podinfo")
+	script.hears("acme/fleet #1 opened", "Run 4 replicas of podinfo in prod", "Environments: prod", "Applications: podinfo", "Diff report   ferry diff pr 1 --repo acme/fleet --head ")
+	script.say("diff pr 1", "acme/fleet #1: Run 4 replicas of podinfo in prod", "Merging this changes 2 objects in prod", "spec.replicas: 3 → 4", "ferry diff pr 1 --repo acme/fleet --refresh")
+	script.say("diff pr 1 --env prod", "acme/fleet #1 in prod", "~ Deployment podinfo/podinfo  of HelmRelease podinfo/podinfo", "spec.values.replicaCount: 3 → 4")
+	script.say("diff pr 1 --env prod --refresh", "acme/fleet #1 in prod", "spec.replicas: 3 → 4")
 	fmt.Fprintln(in, "quit")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, progress.String())
