@@ -20,6 +20,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/operation"
 	"github.com/ferry-chatops/ferry/internal/promotion"
+	"github.com/ferry-chatops/ferry/internal/report"
 )
 
 // A Core does what is asked, for one configuration and one identity.
@@ -84,6 +85,10 @@ func (c *Chat) Respond(ctx context.Context, q Question) []api.Message {
 		if err == nil && r.Refresh && r.Environment == "" {
 			r.Refresh = false
 			replaces = gitops.Line(r)
+			if card, ok := data.(report.Card); ok && q.Interactive {
+				card.Brief = true
+				data = card
+			}
 		}
 	}
 	if found, ok := data.(operation.Checkup); ok {

@@ -22,6 +22,8 @@ type Card struct {
 	// Environment is the one whose details are shown; empty: the summary.
 	Environment string
 	Page        int // 1-based, of the details
+	// Brief says that it takes the place of another summary: one message, to which no details belong.
+	Brief bool
 }
 
 // review is the line that asks for an environment's details, or for the summary. Pages behind the first are of the head that
@@ -124,6 +126,9 @@ func (c Card) Objects() []string {
 
 // InFull are the details of all environments where these fit beside the summary: then there is nothing to ask for.
 func (c Card) InFull() string {
+	if c.Brief {
+		return ""
+	}
 	texts := 0
 	for _, e := range c.Environments {
 		for _, o := range slices.Concat(e.Objects, e.Drift) {

@@ -271,3 +271,13 @@ func TestText(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+func TestASummaryThatIsRefreshedOffersTheDetails(t *testing.T) {
+	made := Report{Repository: "acme/fleet", Number: 7, Environments: []Environment{{Environment: "prod", Objects: []Object{{Verdict: Configured, Changes: []Change{{Path: "data.a", Before: "1", After: "2"}}}}}}}
+	if (Card{Report: made}).InFull() == "" {
+		t.Fatal("a small report is not shown in full")
+	}
+	if brief := (Card{Report: made, Brief: true}); brief.InFull() != "" || len(brief.Details()) != 1 {
+		t.Errorf("%q, %v", brief.InFull(), brief.Details())
+	}
+}
