@@ -78,12 +78,24 @@ func (t *trial) create(ctx context.Context) error {
 	return t.refused(ctx, "create", err, func() map[string]any { return t.object.Object })
 }
 
+// putTries is how often an object is read again that controllers write meanwhile: they do a few times while it is new.
+const putTries = 10
+
 // put replaces the live object.
 func (t *trial) put(ctx context.Context) error {
 	object := t.object.DeepCopy()
-	object.SetResourceVersion(t.live.GetResourceVersion())
 	options := metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: helmManager}
-	found, err := t.resource().Update(ctx, object, options)
+	var found *unstructured.Unstructured
+	var err error
+	for range putTries {
+		object.SetResourceVersion(t.live.GetResourceVersion())
+		if found, err = t.resource().Update(ctx, object, options); !apierrors.IsConflict(err) {
+			break
+		}
+		if err := t.read(ctx); err != nil || t.live == nil {
+			return err
+		}
+	}
 	switch {
 	case err == nil:
 		t.result.After = found.Object

@@ -279,6 +279,11 @@ func (t *trial) again(ctx context.Context, found *unstructured.Unstructured) err
 	if found.GetResourceVersion() == version {
 		return nil
 	}
+	return t.read(ctx)
+}
+
+// read reads the live object anew.
+func (t *trial) read(ctx context.Context) error {
 	t.live, t.result.Live = nil, nil
 	if err := t.get(ctx); err != nil || t.live == nil {
 		return err
