@@ -190,3 +190,37 @@ func TestTreesWhoseRootDoesNotBuild(t *testing.T) {
 		t.Errorf("%v: %s", err, made[0].Error)
 	}
 }
+
+// TestTreesWithRemoteBases: what is not in the repository counts as unknown where it changes, and as nothing where it stays.
+func TestTreesWithRemoteBases(t *testing.T) {
+	const with, without = "resources: [web.yaml, 'https://github.com/acme/bases//db?ref=v1']", "resources: [web.yaml]"
+	for name, test := range map[string]struct {
+		base, head string
+		unknown    int
+	}{
+		"comes": {without, with, 1},
+		"goes":  {with, without, 1},
+		"stays": {with, with + " # the same", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld().write("apps/kustomization.yaml", test.base, test.head).write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "red"))
+			r := w.reviews(nil)
+			r.Live = nil
+			made, err := r.Trees(t.Context(), w.base, w.head, "apps")
+			if err != nil {
+				t.Fatal(err)
+			}
+			unknown := 0
+			for _, e := range made {
+				for _, o := range e.Objects {
+					if o.Verdict == report.Skipped {
+						unknown++
+					}
+				}
+			}
+			if unknown != test.unknown {
+				t.Errorf("%d unknown: %+v", unknown, made)
+			}
+		})
+	}
+}

@@ -316,10 +316,12 @@ func TestReview(t *testing.T) {
 				"skipped Kustomization flux-system/web: It does not build with this change. other.yaml in apps is not in the repository at this commit, so what Flux builds from it cannot be told from this repository alone."}},
 		"a remote base comes": {world: newWorld().write("apps/kustomization.yaml", "resources: [web.yaml]", "resources: [web.yaml, 'https://github.com/acme/bases//db?ref=v1']").
 			write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "blue")).runs(mapOf("web", "red")),
-			want:  []string{"configured ConfigMap shop/web", "  data.colour: red -> blue"},
+			want: []string{"configured ConfigMap shop/web", "  data.colour: red -> blue",
+				"skipped Kustomization flux-system/apps: What it takes from outside this repository changes: what that applies and deletes is not known."},
 			notes: []string{"apps/kustomization.yaml takes https://github.com/acme/bases//db?ref=v1, which is not in this repository: what it holds is not in this report."}},
 		"a remote base moves": {world: newWorld().write("apps/kustomization.yaml", "resources: [web.yaml, 'https://github.com/acme/bases//db?ref=v1']", "resources: [web.yaml, 'https://github.com/acme/bases//db?ref=v2']").
 			write("apps/web.yaml", mapOf("web", "red"), mapOf("web", "red")).runs(mapOf("web", "red"), mapOf("db", "red")),
+			want: []string{"skipped Kustomization flux-system/apps: What it takes from outside this repository changes: what that applies and deletes is not known."},
 			notes: []string{"apps/kustomization.yaml takes https://github.com/acme/bases//db?ref=v2, which is not in this repository: what it holds is not in this report.",
 				"apps/kustomization.yaml no longer takes https://github.com/acme/bases//db?ref=v1, which is not in this repository: what that deletes is not in this report."}},
 		"a remote base goes": {world: newWorld().write("apps/kustomization.yaml", "resources: [web.yaml, 'https://github.com/acme/bases//db?ref=v1']", "resources: [web.yaml]").

@@ -325,20 +325,7 @@ func (e *reviewing) kustomization(p layout.Pair) {
 		e.note("%s is suspended: nothing that it applies changes until it is resumed.", source)
 		return
 	}
-	for _, r := range head.Remote {
-		e.note("%s takes %s, which is not in this repository: what it holds is not in this report.", r.File, r.Reference)
-	}
-	if p.Base != nil {
-		what := "what it held is known by what is in the cluster alone"
-		if len(head.Remote) > 0 { // nothing is pruned then
-			what = "what that deletes is not in this report"
-		}
-		for _, r := range p.Base.Remote {
-			if !slices.Contains(head.Remote, r) {
-				e.note("%s no longer takes %s, which is not in this repository: %s.", r.File, r.Reference, what)
-			}
-		}
-	}
+	e.remote(p, source)
 	k := kustomized{reviewing: e, source: source, remote: spec("kubeConfig") != nil, force: spec("force") == true, prune: spec("prune") == true,
 		owner: map[string]string{ownerName: key.Name, ownerNamespace: key.Namespace}}
 	var was, wasAgain []render.Object
@@ -350,6 +337,34 @@ func (e *reviewing) kustomization(p layout.Pair) {
 	before, after := versions(was, wasAgain), versions(head.Objects, head.Again)
 	k.apply(before, after)
 	k.gone(p, before, after)
+}
+
+// remote tells of what is not in this repository. Where it comes, moves, or goes without a trace, what becomes of its objects
+// is not known.
+func (e *reviewing) remote(p layout.Pair, source string) {
+	var was []render.Remote
+	if p.Base != nil {
+		was = p.Base.Remote
+	}
+	unknown := false
+	for _, r := range p.Head.Remote {
+		e.note("%s takes %s, which is not in this repository: what it holds is not in this report.", r.File, r.Reference)
+		unknown = unknown || !slices.Contains(was, r)
+	}
+	traceless := e.offline || len(p.Head.Remote) > 0 // nothing is pruned then
+	what := "what it held is known by what is in the cluster alone"
+	if traceless {
+		what = "what that deletes is not in this report"
+	}
+	for _, r := range was {
+		if !slices.Contains(p.Head.Remote, r) {
+			e.note("%s no longer takes %s, which is not in this repository: %s.", r.File, r.Reference, what)
+			unknown = unknown || traceless
+		}
+	}
+	if unknown {
+		e.skip(p.Key(), source, "What it takes from outside this repository changes: what that applies and deletes is not known.")
+	}
 }
 
 const (
