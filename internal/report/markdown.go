@@ -165,8 +165,8 @@ func (m *markdown) environment(e Environment) {
 func (m *markdown) object(o Object) {
 	m.line("")
 	title := "**" + inline(o.title()) + "**"
-	if o.Source != "" {
-		title += " of " + escape(oneLine(o.Source))
+	if by := o.by(); by != "" {
+		title += " of " + escape(oneLine(by))
 	}
 	m.line(title)
 	if o.Reason != "" {

@@ -272,6 +272,16 @@ func TestText(t *testing.T) {
 	}
 }
 
+func TestAnObjectIsNotSaidToBeOfItself(t *testing.T) {
+	o := Object{Object: gitops.Object{Kind: "HelmRelease", Namespace: "shop", Name: "web"}, Source: "HelmRelease shop/web", Verdict: Skipped, Reason: "It is suspended."}
+	r := Report{Environments: []Environment{{Environment: "prod", Objects: []Object{o}}}}
+	for _, text := range append(Markdown(r), Text(r)) {
+		if strings.Contains(text, " of HelmRelease") {
+			t.Error(text)
+		}
+	}
+}
+
 func TestASummaryThatIsRefreshedOffersTheDetails(t *testing.T) {
 	made := Report{Repository: "acme/fleet", Number: 7, Environments: []Environment{{Environment: "prod", Objects: []Object{{Verdict: Configured, Changes: []Change{{Path: "data.a", Before: "1", After: "2"}}}}}}}
 	if (Card{Report: made}).InFull() == "" {

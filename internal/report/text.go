@@ -40,11 +40,19 @@ func (o Object) title() string {
 	return s
 }
 
+// by is what applies an object; empty where it speaks for what it applies itself.
+func (o Object) by() string {
+	if o.Source == o.Kind+" "+o.Namespace+"/"+o.Name {
+		return ""
+	}
+	return o.Source
+}
+
 // lines are an object and its changes for a chat or a terminal.
 func (o Object) lines() []string {
 	out := []string{o.title()}
-	if o.Source != "" {
-		out[0] += "  of " + oneLine(o.Source)
+	if by := o.by(); by != "" {
+		out[0] += "  of " + oneLine(by)
 	}
 	if o.Reason != "" {
 		out = append(out, "    "+oneLine(o.Reason))
