@@ -92,8 +92,11 @@ func (t *trial) put(ctx context.Context) error {
 		if found, err = t.resource().Update(ctx, object, options); !apierrors.IsConflict(err) {
 			break
 		}
-		if err := t.read(ctx); err != nil || t.live == nil {
+		if err := t.read(ctx); err != nil {
 			return err
+		}
+		if t.live == nil {
+			return t.create(ctx)
 		}
 	}
 	switch {
