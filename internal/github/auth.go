@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -105,14 +106,15 @@ func (a *account) RoundTrip(req *http.Request) (*http.Response, error) {
 		if why := a.gone(digest); why != nil && mannerOf(ctx).poll {
 			return nil, why
 		}
-		sent := req.Clone(ctx)
+		sent := *req
+		sent.Header = maps.Clone(req.Header)
 		if sent.GetBody != nil {
 			if sent.Body, err = sent.GetBody(); err != nil {
 				return nil, fmt.Errorf("read the request's body: %w", err)
 			}
 		}
-		sent.Header.Set("Authorization", "Bearer "+value)
-		resp, err := a.next.RoundTrip(sent)
+		sent.Header["Authorization"] = []string{"Bearer " + value}
+		resp, err := a.next.RoundTrip(&sent)
 		if err != nil {
 			return nil, err
 		}

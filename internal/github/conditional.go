@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -240,7 +241,7 @@ func (c *conditionalOver) etag(req *http.Request, auth digest, kept *entry, how 
 // send makes one request with one condition or none.
 func (c *conditionalOver) send(req *http.Request, etag string) (*http.Response, error) {
 	sent := *req
-	sent.Header = req.Header.Clone()
+	sent.Header = maps.Clone(req.Header)
 	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"} {
 		delete(sent.Header, name)
 	}

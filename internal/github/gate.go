@@ -17,11 +17,12 @@ import (
 )
 
 // GitHub's numbers are in its documentation, "Rate limits for the REST API": at most 100 requests at once and 900 points
-// a minute. ferry stays well below, since it does not know who else uses the account.
+// a minute. ferry stays well below, since it does not know who else uses the account: in any minute polls make at most
+// pollBurst + concurrent + 558 requests, which is 590.
 const (
 	concurrent   = 8
-	spacing      = time.Second * 60 / 582 // between requests in the long run: under 600 in any minute, the burst included
-	pollBurst    = 8                      // requests that polls may make at once
+	spacing      = time.Second * 60 / 558 // between requests in the long run
+	pollBurst    = 24                     // requests that polls may make as fast as GitHub answers
 	commandBurst = 60                     // and commands, for which somebody waits
 
 	reserve        = 5               // a part of this many of the primary budget is left to commands
@@ -174,6 +175,9 @@ func (g *gate) wait(ctx context.Context, resource string, poll bool) error {
 	g.mu.Unlock()
 	if ahead <= 0 {
 		return ctx.Err()
+	}
+	if poll { // those that wait go on together: to wake the process takes as much of a processor as a poll
+		ahead = now.Add(ahead + concurrent*space - 1).Truncate(concurrent * space).Sub(now)
 	}
 	return g.clock.sleep(ctx, ahead)
 }

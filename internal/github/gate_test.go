@@ -149,7 +149,8 @@ func TestPausesWithoutATimeAreDoubled(t *testing.T) {
 	})
 }
 
-// TestPace: a thousand repositories at once are under 600 requests in any minute and 8 at a time, also after a pause.
+// TestPace: a thousand repositories at once are under 600 requests in any minute and 8 at a time, also after a pause. Those
+// that wait begin together.
 func TestPace(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		o := &origin{answer: say(200, "["+item(1, "one")+"]"), delay: 300 * time.Millisecond}
@@ -164,9 +165,10 @@ func TestPace(t *testing.T) {
 		everything()
 		time.Sleep(2 * time.Minute)
 		everything()
-		most := 0
+		most, wakes := 0, map[time.Time]bool{}
 		for i, first := range o.log {
 			n := 0
+			wakes[first.at] = true
 			for _, e := range o.log[i:] {
 				if e.at.Sub(first.at) < time.Minute {
 					n++
@@ -176,6 +178,9 @@ func TestPace(t *testing.T) {
 		}
 		if most > 600 || most < 550 || o.most > concurrent {
 			t.Errorf("%d in a minute, %d at once", most, o.most)
+		}
+		if n := len(wakes); n > len(o.log)/concurrent+10 {
+			t.Errorf("the process woke %d times for %d requests", n, len(o.log))
 		}
 	})
 }

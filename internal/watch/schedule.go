@@ -18,6 +18,7 @@ const (
 	warm       = 24 * time.Hour   // since the last change
 	warmEvery  = 2 * time.Minute  // where not all can be looked at at their interval
 	coldEvery  = 5 * time.Minute  // likewise
+	gather     = 5 * time.Second  // at most, between looks that could begin together
 	hintEvery  = 5 * time.Second  // hints of a repository follow each other
 	lookWithin = 10 * time.Minute // a complete look at a large repository takes a while
 
@@ -235,7 +236,7 @@ func (w *Watcher) visit(ctx context.Context, s *watched) {
 			spread = 0.5
 		}
 		s.LastSuccess, s.Failures, s.LastError, s.trouble, s.paused = started, 0, nil, nil, time.Time{}
-		s.due = started.Add(w.jittered(interval, spread))
+		s.due = w.gathered(started.Add(w.jittered(interval, spread)), interval)
 		if s.hurry {
 			s.due, s.hurry = now, false
 		}
@@ -251,6 +252,12 @@ func (w *Watcher) visit(ctx context.Context, s *watched) {
 	}
 	s.fresh = true
 	w.failed(s, err, now, interval)
+}
+
+// gathered moves a time, by a twentieth of the interval at most, to one that others are moved to as well: the process then
+// wakes once for many looks. To wake takes as much of a processor as a look.
+func (w *Watcher) gathered(due time.Time, interval time.Duration) time.Time {
+	return due.Round(min(w.scaled(gather), interval/10))
 }
 
 // failed backs off. The caller has the mutex.

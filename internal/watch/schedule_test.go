@@ -75,6 +75,36 @@ func TestAllAreLookedAtAtTheirIntervalWhileTheCeilingHolds(t *testing.T) {
 	})
 }
 
+// TestLooksBeginTogether: the process wakes for many looks at once, and no repository pays for it.
+func TestLooksBeginTogether(t *testing.T) {
+	in(t, func(w *world) {
+		w.many(100)
+		w.config.Interval = time.Minute
+		w.github.every = 0
+		w.start("slack")
+		pass(5 * time.Minute)
+		from := time.Now()
+		pass(20 * time.Minute)
+		wakes, looks := map[time.Duration]bool{}, 0
+		for i := range 100 {
+			times := w.looks(fmt.Sprintf("acme/%d", i), from)
+			looks += len(times)
+			for i, at := range times {
+				wakes[at] = true
+				if i > 0 && (at-times[i-1] < 50*time.Second || at-times[i-1] > 70*time.Second) {
+					t.Errorf("acme/%d: %s after the one before", i, at-times[i-1])
+				}
+			}
+		}
+		if looks < 1960 || looks > 2040 {
+			t.Errorf("%d looks in 20 minutes", looks)
+		}
+		if len(wakes) > looks/4 {
+			t.Errorf("%d looks begin at %d times", looks, len(wakes))
+		}
+	})
+}
+
 // TestThousandRepositories is about the load that ferry may put on GitHub: little for long, and 8 requests at once; after a
 // restart the first look within 2 s, those that were active lately within 15 s, all within 120 s.
 func TestThousandRepositories(t *testing.T) {

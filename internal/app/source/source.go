@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -47,7 +48,9 @@ func Serve(version string, stderr io.Writer) error {
 	}
 	defer sources.Close() // a temporary directory, at the end of the process
 	// Most of what is read is done with at once. By Go's default the heap would grow to twice of what stays.
-	debug.SetGCPercent(30)
+	debug.SetGCPercent(50)
+	// It waits nearly always. With more, each answer of GitHub's would wake another thread to look for work that is not there.
+	runtime.GOMAXPROCS(1)
 	// git is found: from now on no library starts anything by its name.
 	if err := os.Setenv("PATH", ""); err != nil {
 		return fmt.Errorf("empty PATH: %w", err)
