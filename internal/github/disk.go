@@ -70,6 +70,10 @@ func OpenDisk(folder string) (*Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the folder for GitHub's answers: %w", err)
 	}
+	if opened, err := root.Stat("."); err != nil || !os.SameFile(about, opened) { // another since
+		_ = root.Close()
+		return nil, fmt.Errorf("the folder %s for GitHub's answers is open to others", path)
+	}
 	return &Disk{root: root, limit: diskCache}, nil
 }
 

@@ -17,6 +17,8 @@ type Config struct {
 	// Ceiling is how many requests a minute all looks together may need. Beyond it, repositories that are quiet are looked at
 	// less often. Zero is 300.
 	Ceiling int
+	// Partial says that there may be more repositories, which could not be read: what is known of others is not forgotten.
+	Partial bool
 	// Files asks for the files of every event's pull request, not only where a rule needs them.
 	Files bool
 	// Factor is what all times here, and all that watch has of its own, are divided by, and numbers a minute multiplied: for

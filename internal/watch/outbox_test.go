@@ -182,6 +182,32 @@ func TestStreamsAndEventsThatNobodyComesForAreForgotten(t *testing.T) {
 	})
 }
 
+// TestWhatCouldNotBeReadIsNotForgotten: a repository whose configuration has a fault for a while loses nothing.
+func TestWhatCouldNotBeReadIsNotForgotten(t *testing.T) {
+	for _, partial := range []bool{true, false} {
+		t.Run(fmt.Sprint(partial), func(t *testing.T) {
+			in(t, func(w *world) {
+				w.many(2)
+				all := w.config.Repositories
+				w.start("slack")
+				pass(5 * time.Minute)
+				w.stop()
+				w.config.Repositories, w.config.Partial = all[:1], partial
+				w.start("slack")
+				pass(5 * time.Minute)
+				w.github.change(all[1].Name, 2, func(*PullRequest) {})
+				w.stop()
+				w.config.Repositories, w.config.Partial = all, false
+				w.start("slack")
+				pass(5 * time.Minute)
+				if n := len(w.told("slack")); (n == 1) != partial {
+					t.Errorf("%d events", n)
+				}
+			})
+		})
+	}
+}
+
 func TestRecentIsWhatWasHandedOverLast(t *testing.T) {
 	in(t, func(w *world) {
 		w.start("slack")

@@ -193,7 +193,7 @@ func (w *Watcher) flush(ctx context.Context) {
 	connected := slices.Collect(maps.Keys(w.streams))
 	w.mutex.Unlock()
 	w.state.tidy(w.ports.Now(), connected, w.scaled)
-	if all { // one that is renamed has taken over its record
+	if all && !w.config.Partial { // one that is renamed has taken over its record
 		w.state.forget(w.configured)
 	}
 	w.complain("state cannot be spread over more shards", w.state.spread(ctx))

@@ -30,10 +30,13 @@ type Source struct {
 	Repositories []Followed   `json:"repositories" jsonschema:"the repositories whose pull requests are followed"`
 	Environments []Place      `json:"environments,omitzero" jsonschema:"where environments lie in repositories, so that a message says which of them a pull request touches"`
 	Blueprints   string       `json:"blueprints,omitempty" jsonschema:"messages in the place of ferry's own: the absolute path of a folder, git::https://HOST/REPOSITORY.git//FOLDER?ref=COMMIT, or https://HOST/FILE.tar.gz//FOLDER?checksum=sha256:SUM"`
-	StateDir     string       `json:"stateDir,omitempty" jsonschema:"an absolute path: where state is kept in the place of the home cluster, if the plugin gets no kubeconfig"`
+	StateDir     string       `json:"stateDir,omitempty" jsonschema:"an absolute path: where state is kept in the place of the home cluster"`
 	CacheDir     string       `json:"cacheDir,omitempty" jsonschema:"an absolute path: where GitHub's answers are kept, so that a restart costs nothing; where absent, beside the state or in the temporary folder"`
 	Budget       Budget       `json:"budget,omitzero" jsonschema:"how much GitHub is asked"`
 	Metrics      Metrics      `json:"metrics,omitzero" jsonschema:"figures for Prometheus"`
+
+	// Partial says that a fault left something out.
+	Partial bool `json:"-"`
 }
 
 // SourceGitHub says which GitHub and as whom.
@@ -190,6 +193,7 @@ func LoadSource(documents [][]byte) (Source, error) {
 	if len(flaws) == 0 {
 		return s, nil
 	}
+	s.Partial = true
 	refusal := &gitops.Refusal{Code: gitops.Config, Title: "ferry's source has faults in its configuration", Reason: "What is right in it works without the rest."}
 	if len(s.Repositories) == 0 {
 		refusal.Reason = "No repository is followed before they are mended."
@@ -356,8 +360,10 @@ type Templates struct {
 type ButtonTemplate struct {
 	Name, Style  string
 	Command, URL *blueprint.Text
-	// Host is how the host of the URL ends whatever is put into it: a branch that is called evil.example/ leads nowhere else.
-	Host string
+	// Host is how the host of the URL ends whatever is put into it, or with Whole all of it: a branch that is called
+	// evil.example/ leads nowhere else.
+	Host  string
+	Whole bool
 }
 
 var (
@@ -365,14 +371,19 @@ var (
 	authority = regexp.MustCompile(`^https://([^/?#]*)`)
 )
 
-// host is how the host of an address ends, as far as the template itself says.
-func (t Template) host() string {
+// host is how the host of an address ends, as far as the template itself says, and whether that is all of it: where the
+// template does not write the host's end, nothing may be added to what it writes.
+func (t Template) host() (host string, whole bool) {
 	const filled = "\x00"
 	found := authority.FindStringSubmatch(action.ReplaceAllString(strings.TrimSpace(string(t)), filled))
 	if found == nil {
-		return "" // it comes from GitHub's own fields
+		return "", false // it comes from GitHub's own fields
 	}
-	return found[1][strings.LastIndex(found[1], filled)+1:]
+	before, after, _ := strings.Cut(found[1], filled)
+	if after = after[strings.LastIndex(after, filled)+1:]; after == "" {
+		return before, true
+	}
+	return after, false
 }
 
 // Templates reads the templates.
@@ -386,7 +397,7 @@ func (n NotificationTemplate) Templates() (t Templates, err error) {
 		button := ButtonTemplate{Name: b.DisplayName, Style: string(b.Style)}
 		if b.URL != "" {
 			button.URL, err = b.URL.text()
-			button.Host = b.URL.host()
+			button.Host, button.Whole = b.URL.host()
 		} else {
 			button.Command, err = b.CommandTpl.command()
 		}
@@ -555,7 +566,7 @@ func SourceSchema() (string, error) { return schemaOf[Source]("ferry's source") 
 
 // Watch is what is to be watched, its rules at the paths that they have in s.
 func (s Source) Watch() watch.Config {
-	c := watch.Config{Ceiling: int(s.Budget.PerMinute), Factor: s.Budget.Factor, Files: true}
+	c := watch.Config{Ceiling: int(s.Budget.PerMinute), Factor: s.Budget.Factor, Files: true, Partial: s.Partial}
 	if s.Interval != nil {
 		c.Interval = time.Duration(*s.Interval)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/ferry-chatops/ferry/internal/app/config"
 	"github.com/ferry-chatops/ferry/internal/blueprint"
 	"github.com/ferry-chatops/ferry/internal/chatops"
 	"github.com/ferry-chatops/ferry/internal/github"
@@ -61,7 +62,7 @@ func (s *Sources) pull(ctx context.Context, w *watching, r rule, e watch.Event) 
 		button := chatops.Button{Name: b.Name, Style: b.Style}
 		if b.URL != nil {
 			button.URL, err = b.URL.Execute(dot)
-			if err == nil && !isHTTPS(button.URL, b.Host) {
+			if err == nil && !leads(button.URL, b) {
 				note("The button %s is left out: what comes of its template is no address with https, or has another host.", b.Name)
 				continue
 			}
@@ -84,9 +85,10 @@ func (s *Sources) pull(ctx context.Context, w *watching, r rule, e watch.Event) 
 	return p
 }
 
-func isHTTPS(address, host string) bool {
+// leads says whether an address is one of https that leads where a button's template says.
+func leads(address string, to config.ButtonTemplate) bool {
 	u, err := url.Parse(address)
-	return err == nil && strings.HasSuffix(u.Host, host) && u.Scheme == "https" && u.Host != "" && u.User == nil && !strings.ContainsAny(address, " <>\"|`\\")
+	return err == nil && strings.HasSuffix(u.Host, to.Host) && (!to.Whole || u.Host == to.Host) && u.Scheme == "https" && u.Host != "" && u.User == nil && !strings.ContainsAny(address, " <>\"|`\\")
 }
 
 // levels are what PagerDuty's sink reads: whatever has none is an alert there.

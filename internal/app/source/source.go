@@ -48,7 +48,7 @@ func Serve(version string, stderr io.Writer) error {
 	}
 	defer sources.Close() // a temporary directory, at the end of the process
 	// Most of what is read is done with at once. By Go's default the heap would grow to twice of what stays.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(40)
 	// It waits nearly always. With more, each answer of GitHub's would wake another thread to look for work that is not there.
 	runtime.GOMAXPROCS(1)
 	// git is found: from now on no library starts anything by its name.
@@ -421,25 +421,30 @@ func (w *watching) openState(in plugin.Input) (config.ReadSecret, error) {
 	noSecret := func(context.Context, config.SecretKey) ([]byte, error) {
 		return nil, &gitops.Refusal{Code: gitops.Config, Reason: "ferry's source was given no kubeconfig, so it can read no Secret. Give it context.rbac in Botkube's values, or name a file."}
 	}
-	switch {
-	case len(in.Kubeconfig) > 0:
-		fleet, err := cluster.New(in.Kubeconfig, nil, refs...)
-		if err != nil {
+	secret := noSecret
+	var fleet *cluster.Fleet
+	if len(in.Kubeconfig) > 0 {
+		var err error
+		if fleet, err = cluster.New(in.Kubeconfig, nil, refs...); err != nil {
 			return noSecret, err
 		}
+		secret = func(ctx context.Context, key config.SecretKey) ([]byte, error) {
+			return fleet.Secret(ctx, cluster.SecretRef(key), "ferry's credential for GitHub")
+		}
+	}
+	switch {
+	case w.config.StateDir != "":
+		directory := filesOf(w.config.StateDir, name)
+		w.state.store, w.state.records = &watch.Files{Directory: directory.path}, directory
+		w.state.journal, w.state.answers = directory.journal(), directory.path
+		return secret, nil
+	case fleet != nil:
 		home := fleet.State(cmp.Or(w.config.Namespace, "ferry"), name) // what cannot be read names none
 		w.state.store, w.state.records = home, home
 		if dir := scratch(); dir != "" {
 			w.state.journal, w.state.answers = journal(in, dir, name), filepath.Join(dir, name)
 		}
-		return func(ctx context.Context, key config.SecretKey) ([]byte, error) {
-			return fleet.Secret(ctx, cluster.SecretRef(key), "ferry's credential for GitHub")
-		}, nil
-	case w.config.StateDir != "":
-		directory := filesOf(w.config.StateDir, name)
-		w.state.store, w.state.records = &watch.Files{Directory: directory.path}, directory
-		w.state.journal, w.state.answers = directory.journal(), directory.path
-		return noSecret, nil
+		return secret, nil
 	default:
 		memory := newMemory()
 		w.state.store, w.state.records = memory, memory

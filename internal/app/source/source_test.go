@@ -193,6 +193,19 @@ func quick(t *testing.T, more string) [][]byte {
 
 const fleet = "repositories: [{name: acme/fleet}]"
 
+// connected waits until all that is followed has a number of streams.
+func (s *Sources) connected(t *testing.T, hub *pulls, streams int) {
+	t.Helper()
+	for all := false; !all; hub.settled(t, 1) {
+		all = true
+		s.mu.Lock()
+		for _, w := range s.watching {
+			all = all && len(w.present().Status().Streams) == streams
+		}
+		s.mu.Unlock()
+	}
+}
+
 // The host opens a stream for platforms with buttons and one for those without.
 func TestTwoStreamsHaveOneWatcher(t *testing.T) {
 	hub := newPulls()
@@ -201,6 +214,7 @@ func TestTwoStreamsHaveOneWatcher(t *testing.T) {
 	blocks := s.stream(t, plugin.Input{Source: "pulls", Configs: configs, Interactive: true})
 	text := s.stream(t, plugin.Input{Source: "pulls", Configs: configs})
 	hub.settled(t, 3)
+	s.connected(t, hub, 2)
 	hub.open(7, "Update <!channel> podinfo")
 	shown, raw := next(t, blocks)
 	has(t, shown, "acme/fleet #7 opened", "Update &lt;!channel&gt; podinfo", "Author: jane", "Files: 2", "[View] https://github.com/acme/fleet/pull/7", "1#7:opened:")
@@ -272,6 +286,7 @@ func TestTemplatesOfTheConfiguration(t *testing.T) {
 	blocks := s.stream(t, plugin.Input{Source: "pulls", Configs: configs, Interactive: true})
 	text := s.stream(t, plugin.Input{Source: "pulls", Configs: configs})
 	hub.settled(t, 3)
+	s.connected(t, hub, 2)
 	hub.open(7, "x --yes; rm")
 	shown, _ := next(t, blocks)
 	has(t, shown, "PR 7 by jane: x --yes; rm @\u200beveryone", "[Flux Diff] {{BotName}} flux --bk-cmd-header='Flux Diff' diff ks podinfo --github-ref https://github.com/acme/fleet/pull/7",
@@ -283,16 +298,38 @@ func TestTemplatesOfTheConfiguration(t *testing.T) {
 	has(t, shown, "Flux Diff: `flux diff ks podinfo --github-ref https://github.com/acme/fleet/pull/7`", "Docs: https://wiki.example/7")
 }
 
+// TestAStateDirGoesBeforeTheCluster, which is not asked.
+func TestAStateDirGoesBeforeTheCluster(t *testing.T) {
+	hub := newPulls()
+	s, _ := begin(t, hub)
+	dir := t.TempDir()
+	kubeconfig := []byte(`{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+		"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+		"users": [{"name": "u", "user": {"token": "t"}}]}`)
+	events := s.stream(t, plugin.Input{Source: "pulls", Configs: [][]byte{fmt.Appendf(nil, "stateDir: %s\nbudget: {factor: 100}\n%s", dir, fleet)}, Kubeconfig: kubeconfig})
+	hub.settled(t, 3)
+	hub.open(7, "One")
+	shown, _ := next(t, events)
+	has(t, shown, "#7 opened")
+	if kept, err := os.ReadDir(filepath.Join(dir, "pulls")); err != nil || len(kept) == 0 {
+		t.Error(kept, err)
+	}
+}
+
 // TestAPullRequestDoesNotChooseWhereAButtonLeads, whatever its branch is called.
 func TestAPullRequestDoesNotChooseWhereAButtonLeads(t *testing.T) {
 	s, _ := begin(t, newPulls())
-	raw := []byte(`{"number": 7, "html_url": "https://github.com/acme/fleet/pull/7", "title": "a@evil.example", "head": {"ref": "evil.example/x"}}`)
+	raw := []byte(`{"number": 7, "html_url": "https://github.com/acme/fleet/pull/7", "title": "a@evil.example", "body": ".evil.example", "head": {"ref": "evil.example/x"}}`)
 	for url, want := range map[config.Template]string{
 		"https://{{ .Head.Ref }}.preview.example/":                      "",
 		"https://{{ .Title }}.preview.example/":                         "",
 		"https://pr-{{ .Number }}.preview.example/{{ .Head.Ref }}":      "https://pr-7.preview.example/evil.example/x",
 		"https://wiki.example/{{ .Number }}?q={{ .Head.Ref }}":          "https://wiki.example/7?q=evil.example/x",
 		"https://wiki.example{{ if .Number }}/{{ .Head.Ref }}{{ end }}": "https://wiki.example/evil.example/x",
+		"https://wiki.example{{ if .Number }}.{{ .Title }}{{ end }}":    "",
+		"https://wiki{{ .Body }}":                                       "",
+		"https://{{ .Title }}":                                          "",
+		"https://wiki.example":                                          "https://wiki.example",
 		"{{ .HTMLURL }}/files":                                          "https://github.com/acme/fleet/pull/7/files",
 	} {
 		templates, err := config.NotificationTemplate{ExtraButtons: []config.ExtraButton{{DisplayName: "Go", URL: url}}}.Templates()
