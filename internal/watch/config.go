@@ -3,10 +3,11 @@ package watch
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
 // A Config says what is watched.
@@ -50,8 +51,6 @@ type source struct {
 	rules    []*rule
 }
 
-var repositoryName = regexp.MustCompile(`\A[A-Za-z0-9](?:[A-Za-z0-9_-]{0,98}[A-Za-z0-9_])?/[A-Za-z0-9._-]{1,100}\z`)
-
 // Mistakes are all that is wrong with a configuration.
 func (c Config) Mistakes() []Mistake {
 	_, _, mistakes := c.compile()
@@ -69,7 +68,7 @@ func (c Config) compile() (Config, []*source, []Mistake) {
 	var mistakes []Mistake
 	for i, r := range c.Repositories {
 		path := fmt.Sprintf("repositories[%d]", i)
-		if _, name, _ := strings.Cut(r.Name, "/"); !repositoryName.MatchString(r.Name) || name == "." || name == ".." {
+		if _, _, ok := gitops.SplitRepository(r.Name); !ok {
 			mistakes = append(mistakes, Mistake{path + ".name", fmt.Sprintf("%q is no repository; write OWNER/NAME", short(r.Name))})
 			continue
 		}

@@ -208,6 +208,35 @@ func TestWhatCouldNotBeReadIsNotForgotten(t *testing.T) {
 	}
 }
 
+// TestAProblemOfWhatCouldNotBeReadIsNotToldTwice: its configuration has a fault for a while, and the problem stays.
+func TestAProblemOfWhatCouldNotBeReadIsNotToldTwice(t *testing.T) {
+	in(t, func(w *world) {
+		w.many(2)
+		all := w.config.Repositories
+		w.faults(func(ask string) error {
+			if ask == "pulls "+all[1].Name {
+				return &Fault{Trouble: Gone, Reason: "It is not there."}
+			}
+			return nil
+		})
+		w.start("slack")
+		pass(10 * time.Minute)
+		w.expect("slack", "acme/1 problem gone")
+		w.stop()
+		w.config.Repositories, w.config.Partial = all[:1], true
+		w.start("slack")
+		pass(10 * time.Minute)
+		w.stop()
+		w.config.Repositories, w.config.Partial = all, false
+		w.start("slack")
+		pass(10 * time.Minute)
+		w.expect("slack")
+		w.faults(nil)
+		pass(2 * time.Hour)
+		w.expect("slack", "acme/1 solved gone")
+	})
+}
+
 func TestRecentIsWhatWasHandedOverLast(t *testing.T) {
 	in(t, func(w *world) {
 		w.start("slack")

@@ -72,7 +72,7 @@ func (w *Watcher) report(ctx context.Context) error {
 			went[t.Trouble] = append(went[t.Trouble], repository)
 			since[repository] = t.Since
 			delete(problems, repository)
-		case !w.configured(name(repository)):
+		case !w.configured(name(repository)) && !w.config.Partial:
 			changed = true
 			delete(problems, repository)
 		}

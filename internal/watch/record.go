@@ -130,7 +130,7 @@ const (
 	roomy = 800_000
 	// full is the size beyond which nothing more is put on record.
 	full = 1_000_000
-	// largest is the size of a record, unpacked, beyond which it was not written by ferry.
+	// largest is the size of a shard's records, unpacked, beyond which they were not written by ferry.
 	largest = 64 << 20
 )
 
@@ -154,6 +154,11 @@ func (r *record) pack(z *gzip.Writer) ([]byte, error) {
 	packed := bytes.Clone(b.Bytes()) // without the room to grow
 	binary.BigEndian.PutUint32(packed, uint32(len(packed)-4))
 	return packed, nil
+}
+
+// unpackedSize is that of a packed record, which gzip writes behind it.
+func unpackedSize(packed []byte) int64 {
+	return int64(binary.LittleEndian.Uint32(packed[len(packed)-4:]))
 }
 
 // unpack reads a shard. With an error, the records are those that can be read.

@@ -255,9 +255,10 @@ func (w *Watcher) visit(ctx context.Context, s *watched) {
 }
 
 // gathered moves a time, by a twentieth of the interval at most, to one that others are moved to as well: the process then
-// wakes once for many looks. To wake takes as much of a processor as a look.
+// wakes once for many looks. To wake takes as much of a processor as a look. What Round gives is by the clock on the wall, which
+// may be set; the time that is moved is not.
 func (w *Watcher) gathered(due time.Time, interval time.Duration) time.Time {
-	return due.Round(min(w.scaled(gather), interval/10))
+	return due.Add(due.Round(min(w.scaled(gather), interval/10)).Sub(due))
 }
 
 // failed backs off. The caller has the mutex.

@@ -105,6 +105,21 @@ func TestLooksBeginTogether(t *testing.T) {
 	})
 }
 
+// TestAClockThatIsSetMovesNoLook: a look that is due in a minute is not due in an hour because the clock is set back.
+func TestAClockThatIsSetMovesNoLook(t *testing.T) {
+	w := &Watcher{config: Config{Factor: 1}}
+	for _, interval := range []time.Duration{0, 5 * time.Second, time.Minute, 24 * time.Hour} {
+		due := time.Now().Add(interval)
+		moved := w.gathered(due, interval)
+		if !strings.Contains(moved.String(), " m=") {
+			t.Errorf("%s: %s is not by the monotonic clock", interval, moved)
+		}
+		if by := moved.Sub(due).Abs(); by > interval/20 || by > gather/2 || interval > 0 && moved.UnixNano()%int64(min(gather, interval/10)) != 0 {
+			t.Errorf("%s: moved by %s to %s", interval, by, moved)
+		}
+	}
+}
+
 // TestThousandRepositories is about the load that ferry may put on GitHub: little for long, and 8 requests at once; after a
 // restart the first look within 2 s, those that were active lately within 15 s, all within 120 s.
 func TestThousandRepositories(t *testing.T) {

@@ -219,6 +219,7 @@ type prepared struct {
 	was, now map[string]*record
 	packed   map[string][]byte
 	data     []byte
+	unpacked int64 // bytes: what packs well has to be read again, too
 	version  string
 	changes  int
 }
@@ -251,18 +252,19 @@ func (s *state) prepare(home *shard, name string, generation uint64, change func
 		if err := p.pack(s.packer); err != nil {
 			return nil, err
 		}
-		if len(p.data) <= roomy || !p.shrink() {
+		if len(p.data) <= roomy && p.unpacked <= largest/2 || !p.shrink() {
 			break
 		}
 	}
-	if len(p.data) > full {
-		return nil, fmt.Errorf("shard %d of the state is full: %d bytes", home.number, len(p.data))
+	if len(p.data) > full || p.unpacked > largest {
+		return nil, fmt.Errorf("shard %d of the state is full: %d bytes, unpacked %d", home.number, len(p.data), p.unpacked)
 	}
 	return p, nil
 }
 
 func (p *prepared) pack(z *gzip.Writer) error {
 	all := [][]byte{[]byte(header)}
+	p.unpacked = 0
 	for _, n := range slices.Sorted(maps.Keys(p.now)) {
 		if p.packed[n] == nil {
 			packed, err := p.now[n].pack(z)
@@ -272,6 +274,7 @@ func (p *prepared) pack(z *gzip.Writer) error {
 			p.packed[n] = packed
 		}
 		all = append(all, p.packed[n])
+		p.unpacked += unpackedSize(p.packed[n])
 	}
 	p.data = slices.Concat(all...)
 	return nil

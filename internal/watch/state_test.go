@@ -308,6 +308,34 @@ func TestRoomIsMadeByDroppingTheOldestDescriptions(t *testing.T) {
 	})
 }
 
+// TestWhatPacksWellIsReadAgain: a stranger's pull request may have thousands of files whose long names are nearly the same.
+func TestWhatPacksWellIsReadAgain(t *testing.T) {
+	ctx := t.Context()
+	store := newMemory()
+	s := newState(store)
+	if _, err := s.load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	files := make([]File, 3000)
+	for i := range files {
+		files[i].Name = strings.Repeat("<", 4000) + fmt.Sprint(i)
+	}
+	if err := s.commit(ctx, s.shards[1], "acme/a", 0, func(r *record) bool {
+		r.Name, r.Outbox = "acme/a", []entry{newEntry("1", Event{Key: "1#7:opened:x", Files: files}, nil)}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	again := newState(store)
+	lost, err := again.load(ctx)
+	if err != nil || len(lost) > 0 {
+		t.Fatalf("lost %v, %v; %d bytes are stored", lost, err, len(store.shards[1]))
+	}
+	if r := again.get("acme/a"); r == nil || len(r.Outbox) != 1 || r.Outbox[0].Event.Key != "1#7:opened:x" || !r.Outbox[0].Trimmed {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestManyPullRequestsSpreadOverMoreShards(t *testing.T) {
 	ctx := t.Context()
 	store := newMemory()

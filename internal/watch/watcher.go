@@ -265,11 +265,20 @@ type fileCache struct {
 	mutex sync.Mutex
 	byID  map[string]listed
 	order []string // oldest first
-	names int
+	size  int      // bytes
 }
 
-// mostNames bounds the cache: about 10 MB.
-const mostNames = 100_000
+// mostFiles bounds the cache, in bytes. The last list stays in any case.
+const mostFiles = 10 << 20
+
+// size is about how many bytes a list takes.
+func (l listed) size() int {
+	n := 200
+	for _, f := range l.files {
+		n += 32 + len(f.Name) + len(f.Previous)
+	}
+	return n
+}
 
 func (c *fileCache) get(id string) (listed, bool) {
 	c.mutex.Lock()
@@ -289,9 +298,9 @@ func (c *fileCache) put(id string, l listed) {
 	}
 	c.byID[id] = l
 	c.order = append(c.order, id)
-	c.names += len(l.files) + 1
-	for c.names > mostNames && len(c.order) > 1 {
-		c.names -= len(c.byID[c.order[0]].files) + 1
+	c.size += l.size()
+	for c.size > mostFiles && len(c.order) > 1 {
+		c.size -= c.byID[c.order[0]].size()
 		delete(c.byID, c.order[0])
 		c.order = slices.Delete(c.order, 0, 1)
 	}

@@ -196,6 +196,30 @@ func TestFilesAreAskedForOnlyWhereEverythingElseMatchesAndOnce(t *testing.T) {
 	}, Rule{Types: []string{"opened", "labelled"}, Authors: Filter{Exclude: []string{"renovate.*"}}, Paths: Filter{Include: []string{"apps/.*"}}})
 }
 
+// TestFilesTakeNoMoreRoomThanTheyMay: a stranger's pull requests may have thousands of files with long names.
+func TestFilesTakeNoMoreRoomThanTheyMay(t *testing.T) {
+	var c fileCache
+	many := slices.Repeat([]File{{Name: strings.Repeat("x", 4000)}}, 3000)
+	for i := range 1000 {
+		c.put(fmt.Sprint(i), listed{[]File{{Name: "apps/a"}}, true})
+	}
+	if n := len(c.byID); n != 1000 {
+		t.Errorf("%d lists of one file", n)
+	}
+	for i := range 50 {
+		c.put(fmt.Sprintf("many %d", i), listed{many, true})
+	}
+	names := 0
+	for _, l := range c.byID {
+		for _, f := range l.files {
+			names += len(f.Name)
+		}
+	}
+	if _, has := c.get("many 49"); !has || names > 20<<20 {
+		t.Errorf("names of %d bytes, the last list: %t", names, has)
+	}
+}
+
 func TestMoreFilesThanGitHubListsCountAsMatchingAndItIsSaid(t *testing.T) {
 	in(t, func(w *world) {
 		w.github.files["acme/a#2"] = make([]File, 3000)
