@@ -29,7 +29,7 @@ const (
 	renewJitter = 30 * time.Second // before that, so that not all are replaced at once
 	fresh       = time.Minute      // for which a new token may not be known to all of GitHub's servers
 	mintTime    = 10 * time.Second
-	mintPause   = time.Minute // after a failure; commands try again at once where there is no token at all
+	mintPause   = time.Minute // between tokens, and after a failure; commands try again at once where there is no token at all
 )
 
 // settle is how long to wait, try by try, for a fresh token to be known.
@@ -51,7 +51,7 @@ type minter struct {
 	end    time.Time // good no longer
 	known  bool      // to all of GitHub's servers: a refusal was waited for in vain
 	fault  error     // of the last try
-	again  time.Time // to be tried, after a fault
+	again  time.Time // to be tried
 }
 
 // token returns the present token or makes one, once for all who ask. A token that is being replaced, or cannot be, is
@@ -93,7 +93,12 @@ func (m *minter) renew(ctx context.Context) (string, error) {
 	now := m.clock.now()
 	switch {
 	case err == nil:
-		m.value, m.since, m.end, m.known, m.fault, m.again = value, now, end, false, nil, time.Time{}
+		// Whatever a server says of its end, a new one is used for a while: the server's clock may be wrong, or its tokens short-lived.
+		m.again = now.Add(m.clock.own(mintPause))
+		if end.Before(m.again) {
+			end = m.again
+		}
+		m.value, m.since, m.end, m.known, m.fault = value, now, end, false, nil
 		m.until = end.Add(-m.clock.own(renewBefore) - m.clock.upTo(renewJitter))
 		return value, nil
 	case ctx.Err() != nil:

@@ -224,6 +224,7 @@ type polling struct {
 	o      *origin
 	made   int
 	lives  time.Duration
+	ahead  time.Duration                                // of GitHub's clock is ours
 	known  time.Duration                                // after it was made
 	until  func(w http.ResponseWriter, r *http.Request) // answers until then
 	fails  http.HandlerFunc                             // answers who wants a token, if it is there
@@ -243,7 +244,7 @@ func pollAsApp(t *testing.T) *polling {
 			p.made++
 			value := fmt.Sprintf("canary-token-%d", p.made)
 			p.births[value] = time.Now()
-			say(201, fmt.Sprintf(`{"token": %q, "expires_at": %q}`, value, time.Now().Add(p.lives).UTC().Format(time.RFC3339)))(w, r)
+			say(201, fmt.Sprintf(`{"token": %q, "expires_at": %q}`, value, time.Now().Add(p.lives-p.ahead).UTC().Format(time.RFC3339)))(w, r)
 			return
 		}
 		born, ok := p.births[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
@@ -304,6 +305,28 @@ func TestAFreshToken(t *testing.T) {
 			if took := time.Since(start); took != 7*time.Second {
 				t.Errorf("it took %s", took)
 			}
+		})
+	}
+}
+
+// TestTokensAreNotMadeForEachPoll, whatever a server says of their ends: to make one is a request that the pace does not know.
+func TestTokensAreNotMadeForEachPoll(t *testing.T) {
+	for name, p := range map[string]polling{
+		"short-lived":        {lives: 3 * time.Minute},
+		"over as it is made": {lives: time.Hour, ahead: 2 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				polls := pollAsApp(t)
+				polls.lives, polls.ahead = p.lives, p.ahead
+				for range 10 * 60 {
+					pulls(t, polls.r, "acme/fleet")
+					time.Sleep(time.Second)
+				}
+				if polls.made < 2 || polls.made > 11 {
+					t.Errorf("%d tokens for 600 polls in 10 minutes", polls.made)
+				}
+			})
 		})
 	}
 }

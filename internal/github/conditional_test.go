@@ -424,6 +424,23 @@ func TestMemoryIsBounded(t *testing.T) {
 	})
 }
 
+// TestHeadersCountToo: a server that is none of GitHub's may send long ones.
+func TestHeadersCountToo(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		long := strings.Repeat("x", 10_000)
+		o := &origin{etag: func(r *http.Request, _ []byte) (string, string) { return `"` + long + r.URL.Path + `"`, "Accept" }, answer: say(200, "[]")}
+		const limit = 100_000
+		c := newConditional(newStore(limit, limit, nil), newClock(1), slog.New(slog.DiscardHandler))
+		client := through(c, o, token)
+		for i := range 100 {
+			get(t, client, "https://api.github.com/"+fmt.Sprint(i))
+		}
+		if entries, memory, _ := c.store.size(); memory > limit || entries > 10 || entries < 5 {
+			t.Errorf("%d entries with %d bytes", entries, memory)
+		}
+	})
+}
+
 // TestBodiesGoFirst: without room for them, polls are as cheap as ever until the token changes.
 func TestBodiesGoFirst(t *testing.T) {
 	virtual(t, func(t *testing.T) {

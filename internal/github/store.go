@@ -34,6 +34,9 @@ type entry struct {
 	stub   bool   // of a process before: all but key and disk are still to be read
 }
 
+// texts are the bytes of its headers.
+func (e *entry) texts() int { return len(e.etag) + len(e.vary) + len(e.link) + len(e.kind) }
+
 // whole says that the body is kept.
 func (e *entry) whole() bool { return e.packed != nil || e.disk > 0 }
 
@@ -155,7 +158,7 @@ func (s *store) put(e *entry) {
 
 // fill replaces what is in a place. It needs the lock.
 func (s *store) fill(at *place, e *entry) {
-	s.memory += int64(len(e.packed)+len(e.link)) - int64(len(at.entry.packed)+len(at.entry.link))
+	s.memory += int64(len(e.packed)+e.texts()) - int64(len(at.entry.packed)+at.entry.texts())
 	s.packed += int64(len(e.packed)) - int64(len(at.entry.packed))
 	s.files += e.disk - at.entry.disk
 	at.entry = e
