@@ -11,8 +11,9 @@ import (
 
 var (
 	entities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-	// A name after an @ that begins a word could call people: @everyone, @here, @all, @alice.
-	mention = regexp.MustCompile(`(^|[^\pL\pN._-])@(\pL)`)
+	// A name after an @ that begins a word could call people: @everyone, @here, @all, @alice. Mattermost takes the dots, dashes
+	// and underscores off that a word begins with, and cuts it at those within.
+	mention = regexp.MustCompile(`(^|[^\pL\pN])@(\pL)`)
 	// These call everybody, wherever they stand.
 	everybody = regexp.MustCompile(`(?i)@(everyone|here|channel|all)`)
 	// Discord and Slack write mentions as <@U1>, <!channel>, <#C1>, <:emoji:1>.

@@ -70,3 +70,17 @@ func TestTextAsksAboutItsValuesAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyIsCalled: Mattermost calls people by names that stand behind a dot, a dash or an underscore, too.
+func TestNobodyIsCalled(t *testing.T) {
+	for _, text := range []string{"@alice", "(@alice)", ".@alice", "-@alice", "_@alice", "x.@alice", "x-@alice", "@@alice", "x@all"} {
+		if got := harmless(text); !strings.Contains(got, "@\u200ba") {
+			t.Errorf("%q is shown as %q", text, got)
+		}
+	}
+	for _, text := range []string{"jane.doe@example.com", "podinfo@sha256:0", "promote podinfo@7.0.0 to prod", "at @ 7"} {
+		if got := harmless(text); got != text {
+			t.Errorf("%q is shown as %q", text, got)
+		}
+	}
+}
