@@ -72,7 +72,7 @@ type Followed struct {
 
 // On are the rules of a repository.
 type On struct {
-	PullRequests []PullRequestRule `json:"pullRequests" jsonschema:"a pull request is told by each rule that it fits"`
+	PullRequests []PullRequestRule `json:"pullRequests" jsonschema:"a pull request is told by the first rule that it fits"`
 }
 
 // PullRequestRule says which pull requests are told, and how.
@@ -360,30 +360,39 @@ type Templates struct {
 type ButtonTemplate struct {
 	Name, Style  string
 	Command, URL *blueprint.Text
-	// Host is how the host of the URL ends whatever is put into it, or with Whole all of it: a branch that is called
-	// evil.example/ leads nowhere else.
-	Host  string
+	// Hosts are those that the URL's template writes. The URL leads to one of them, whatever is put into it: a branch that is
+	// called evil.example/ leads nowhere else.
+	Hosts []Host
+	// Own says that it may lead to GitHub, too: the template begins with something that it does not write itself.
+	Own bool
+}
+
+// A Host is how a host ends, or with Whole all of it.
+type Host struct {
+	Name  string
 	Whole bool
 }
 
 var (
-	action    = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
-	authority = regexp.MustCompile(`^https://([^/?#]*)`)
+	action = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	scheme = regexp.MustCompile(`(?i)https://`)
+	behind = regexp.MustCompile(`(?s)[/?#\s].*`) // the host
 )
 
-// host is how the host of an address ends, as far as the template itself says, and whether that is all of it: where the
-// template does not write the host's end, nothing may be added to what it writes.
-func (t Template) host() (host string, whole bool) {
-	const filled = "\x00"
-	found := authority.FindStringSubmatch(action.ReplaceAllString(strings.TrimSpace(string(t)), filled))
-	if found == nil {
-		return "", false // it comes from GitHub's own fields
+// hosts are those of an address, as far as the template itself says, and whether the address may begin with something else.
+// Where the template does not write a host's end, nothing may be added to what it writes.
+func (t Template) hosts() (hosts []Host, other bool) {
+	const inPlace = "\x00" // of an action
+	parts := scheme.Split(action.ReplaceAllString(strings.TrimSpace(string(t)), inPlace), -1)
+	for _, rest := range parts[1:] {
+		before, after, _ := strings.Cut(behind.ReplaceAllString(rest, ""), inPlace)
+		if after = after[strings.LastIndex(after, inPlace)+1:]; after == "" {
+			hosts = append(hosts, Host{before, true})
+		} else {
+			hosts = append(hosts, Host{after, false})
+		}
 	}
-	before, after, _ := strings.Cut(found[1], filled)
-	if after = after[strings.LastIndex(after, filled)+1:]; after == "" {
-		return before, true
-	}
-	return after, false
+	return hosts, parts[0] != ""
 }
 
 // Templates reads the templates.
@@ -397,7 +406,7 @@ func (n NotificationTemplate) Templates() (t Templates, err error) {
 		button := ButtonTemplate{Name: b.DisplayName, Style: string(b.Style)}
 		if b.URL != "" {
 			button.URL, err = b.URL.text()
-			button.Host, button.Whole = b.URL.host()
+			button.Hosts, button.Own = b.URL.hosts()
 		} else {
 			button.Command, err = b.CommandTpl.command()
 		}
@@ -483,7 +492,8 @@ func (s Source) faults(fine, known func(path string) bool, fault func(path, form
 	}
 }
 
-var ownerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}$`)
+// ownerName is as in the name of a repository: managed users have an underscore.
+var ownerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 
 // inTemplate is what the template package writes before what is wrong: places that are not those of the configuration.
 var inTemplate = regexp.MustCompile(`^template: template:[0-9]+(:[0-9]+)?: (executing "template" at )?`)

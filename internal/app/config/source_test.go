@@ -190,6 +190,22 @@ func TestEnterpriseOfGitHubEvents(t *testing.T) {
 }
 
 // A malformed repository name was the end of Botkube's plugin; here the rest goes on.
+// TestNamesOfAccounts: those of managed users have an underscore, and some old ones end with a dash. None is passed over.
+func TestNamesOfAccounts(t *testing.T) {
+	got, err := LoadSource(documents(`
+github:
+  auth: {tokenFile: /etc/ferry/token}
+  owners: [{owner: jane_acme, auth: {tokenFile: /etc/ferry/jane}}]
+repositories: [{name: jane_acme/fleet}, {name: acme-/fleet}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mistakes := got.Watch().Mistakes(); len(got.Repositories) != 2 || len(mistakes) > 0 {
+		t.Errorf("%+v, %v", got.Repositories, mistakes)
+	}
+}
+
 func TestHealthyRulesRunBesideFaultyOnes(t *testing.T) {
 	got, err := LoadSource(documents(`
 interval: soon

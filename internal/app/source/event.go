@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/ferry-chatops/ferry/internal/app/config"
@@ -62,7 +63,7 @@ func (s *Sources) pull(ctx context.Context, w *watching, r rule, e watch.Event) 
 		button := chatops.Button{Name: b.Name, Style: b.Style}
 		if b.URL != nil {
 			button.URL, err = b.URL.Execute(dot)
-			if err == nil && !leads(button.URL, b) {
+			if err == nil && !leads(button.URL, b, dot.GetHTMLURL(), dot.GetURL()) {
 				note("The button %s is left out: what comes of its template is no address with https, or has another host.", b.Name)
 				continue
 			}
@@ -85,10 +86,19 @@ func (s *Sources) pull(ctx context.Context, w *watching, r rule, e watch.Event) 
 	return p
 }
 
-// leads says whether an address is one of https that leads where a button's template says.
-func leads(address string, to config.ButtonTemplate) bool {
+// leads says whether an address is one of https that leads where a button's template says, or as far as it leaves that open to
+// the host of one of GitHub's own.
+func leads(address string, to config.ButtonTemplate, own ...string) bool {
 	u, err := url.Parse(address)
-	return err == nil && strings.HasSuffix(u.Host, to.Host) && (!to.Whole || u.Host == to.Host) && u.Scheme == "https" && u.Host != "" && u.User == nil && !strings.ContainsAny(address, " <>\"|`\\")
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(address, " <>\"|`\\") {
+		return false
+	}
+	return slices.ContainsFunc(to.Hosts, func(h config.Host) bool {
+		return u.Host == h.Name || !h.Whole && strings.HasSuffix(u.Host, h.Name)
+	}) || to.Own && slices.ContainsFunc(own, func(o string) bool {
+		at, err := url.Parse(o)
+		return err == nil && u.Host == at.Host
+	})
 }
 
 // levels are what PagerDuty's sink reads: whatever has none is an alert there.

@@ -319,18 +319,26 @@ func TestAStateDirGoesBeforeTheCluster(t *testing.T) {
 // TestAPullRequestDoesNotChooseWhereAButtonLeads, whatever its branch is called.
 func TestAPullRequestDoesNotChooseWhereAButtonLeads(t *testing.T) {
 	s, _ := begin(t, newPulls())
-	raw := []byte(`{"number": 7, "html_url": "https://github.com/acme/fleet/pull/7", "title": "a@evil.example", "body": ".evil.example", "head": {"ref": "evil.example/x"}}`)
+	raw := []byte(`{"number": 7, "html_url": "https://github.com/acme/fleet/pull/7", "title": "a@evil.example", "body": ".evil.example", "head": {"ref": "evil.example/x", "repo": {"homepage": "https://evil.example"}}}`)
 	for url, want := range map[config.Template]string{
-		"https://{{ .Head.Ref }}.preview.example/":                      "",
-		"https://{{ .Title }}.preview.example/":                         "",
-		"https://pr-{{ .Number }}.preview.example/{{ .Head.Ref }}":      "https://pr-7.preview.example/evil.example/x",
-		"https://wiki.example/{{ .Number }}?q={{ .Head.Ref }}":          "https://wiki.example/7?q=evil.example/x",
-		"https://wiki.example{{ if .Number }}/{{ .Head.Ref }}{{ end }}": "https://wiki.example/evil.example/x",
-		"https://wiki.example{{ if .Number }}.{{ .Title }}{{ end }}":    "",
-		"https://wiki{{ .Body }}":                                       "",
-		"https://{{ .Title }}":                                          "",
-		"https://wiki.example":                                          "https://wiki.example",
-		"{{ .HTMLURL }}/files":                                          "https://github.com/acme/fleet/pull/7/files",
+		"https://{{ .Head.Ref }}.preview.example/":                                           "",
+		"https://{{ .Title }}.preview.example/":                                              "",
+		"https://pr-{{ .Number }}.preview.example/{{ .Head.Ref }}":                           "https://pr-7.preview.example/evil.example/x",
+		"https://wiki.example/{{ .Number }}?q={{ .Head.Ref }}":                               "https://wiki.example/7?q=evil.example/x",
+		"https://wiki.example{{ if .Number }}/{{ .Head.Ref }}{{ end }}":                      "https://wiki.example/evil.example/x",
+		"https://wiki.example{{ if .Number }}.{{ .Title }}{{ end }}":                         "",
+		"https://wiki{{ .Body }}":                                                            "",
+		"https://{{ .Title }}":                                                               "",
+		"https://wiki.example":                                                               "https://wiki.example",
+		"{{ .HTMLURL }}/files":                                                               "https://github.com/acme/fleet/pull/7/files",
+		"{{ .HTMLURL }}?to=https://wiki.example":                                             "https://github.com/acme/fleet/pull/7?to=https://wiki.example",
+		"{{ with .Head }}https://{{ .Ref }}.preview.example/{{ end }}":                       "",
+		"{{ with .Head.Ref }}https://{{ . }}{{ end }}":                                       "",
+		"HTTPS://{{ .Head.Ref }}.preview.example/":                                           "",
+		"{{ print `https://` .Head.GetRef }}":                                                "",
+		"{{ .Head.Repo.Homepage }}":                                                          "",
+		"{{ if .Draft }}https://a.example{{ else }}https://b.example/{{ .Number }}{{ end }}": "https://b.example/7",
+		"{{ with .Head }}https://pr.preview.example/{{ .Ref }}{{ end }}":                     "https://pr.preview.example/evil.example/x",
 	} {
 		templates, err := config.NotificationTemplate{ExtraButtons: []config.ExtraButton{{DisplayName: "Go", URL: url}}}.Templates()
 		if err != nil {
@@ -741,6 +749,11 @@ func TestWhatAPullRequestTouches(t *testing.T) {
 	from.err = errors.New("no git")
 	if got, err := r.reaches(t.Context(), event("main", "c", watch.File{Name: "apps/prod/podinfo.yaml"})); err == nil || len(got.Environments) != 0 {
 		t.Errorf("%v, %v", got, err)
+	}
+	for _, sha := range []string{"c", "d", "e"} { // each event would wait, and the next one behind it
+		if _, err := r.reaches(t.Context(), event("main", sha, watch.File{Name: "apps/prod/podinfo.yaml"})); err == nil || from.fetched != 2 {
+			t.Errorf("%s: %v, fetched %d times", sha, err, from.fetched)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 const (
 	touchTime = 20 * time.Second // to fetch a commit and to look; the message goes without an answer then
+	touchHold = time.Minute      // after a commit that could not be fetched, no other is tried: each event would wait for it
 	maxTrees  = 4                // commits that are kept: a branch's head is that of many pull requests
 )
 
@@ -28,6 +30,7 @@ type reacher struct {
 
 	mu   sync.Mutex // held while one is fetched: the other stream is about to ask for the same
 	kept []keptTree
+	held map[string]time.Time // repositories, by lower-case name, and until when nothing is fetched of them
 }
 
 // touched is what an event's pull request touches; zero where it cannot be told.
@@ -68,6 +71,9 @@ func (r *reacher) reaches(ctx context.Context, e watch.Event) (chatops.Touched, 
 	return chatops.Touched{Environments: environments, Applications: applications}, err
 }
 
+// errHeld says that a commit of the repository could not be fetched a moment ago.
+var errHeld = errors.New("not tried again so soon")
+
 // roots are the environments that follow the branch that an event's pull request is meant for.
 func (r *reacher) roots(e watch.Event) (places []operation.Root) {
 	for _, one := range r.places {
@@ -80,11 +86,15 @@ func (r *reacher) roots(e watch.Event) (places []operation.Root) {
 
 // tree is that of a commit, fetched once.
 func (r *reacher) tree(ctx context.Context, repository, sha string) (operation.Reach, error) {
-	name := strings.ToLower(repository) + "@" + sha
+	place := strings.ToLower(repository)
+	name := place + "@" + sha
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if i := slices.IndexFunc(r.kept, func(k keptTree) bool { return k.name == name }); i >= 0 {
 		return r.kept[i].Reach, nil
+	}
+	if time.Now().Before(r.held[place]) {
+		return operation.Reach{}, errHeld
 	}
 	from, err := r.repository(repository)
 	if err != nil {
@@ -92,6 +102,12 @@ func (r *reacher) tree(ctx context.Context, repository, sha string) (operation.R
 	}
 	files, err := from.Tree(ctx, sha)
 	if err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // by the stream's end
+			if r.held == nil {
+				r.held = map[string]time.Time{}
+			}
+			r.held[place] = time.Now().Add(touchHold)
+		}
 		return operation.Reach{}, err
 	}
 	tree := operation.NewReach(files)
