@@ -143,6 +143,9 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = resp.Body.Close() // it has none
 		resp.Body = http.NoBody
 	}
+	if resp.StatusCode >= 400 {
+		hide(resp, req.Header.Get("Authorization"))
+	}
 	if limited := g.note(resp, resource, poll, begin); limited != nil {
 		return nil, limited
 	}
@@ -334,12 +337,22 @@ func retryAfter(header http.Header) (time.Duration, bool) {
 	return max(at.Sub(now), time.Second), true
 }
 
-// refusalIn reads an answer that refuses, and puts its body back unless it is about a limit.
-func refusalIn(resp *http.Response) answer {
+// hide takes the credential out of an answer that refuses: people are told what it says, and what stands before a server may
+// repeat what it was sent.
+func hide(resp *http.Response, authorization string) {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage)) // of half a message the status still tells
 	_ = resp.Body.Close()
+	if _, value, _ := strings.Cut(authorization, " "); value != "" {
+		body = bytes.ReplaceAll(body, []byte(value), []byte("…"))
+	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
+}
+
+// refusalIn reads an answer that refuses, and puts its body back.
+func refusalIn(resp *http.Response) answer {
+	body, _ := io.ReadAll(resp.Body) // from memory
+	resp.Body = io.NopCloser(bytes.NewReader(body))
 	var text struct {
 		Message string
 		Link    string `json:"documentation_url"`

@@ -113,6 +113,25 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestACredentialThatIsSentBackIsNotTold: a proxy may put the request into its message, and what GitHub says is told to people.
+func TestACredentialThatIsSentBackIsNotTold(t *testing.T) {
+	for _, status := range []int{400, 403, 404, 422, 451, 500} {
+		virtual(t, func(t *testing.T) {
+			o := &origin{answer: func(w http.ResponseWriter, r *http.Request) {
+				say(status, message("no, with Authorization: "+r.Header.Get("Authorization")))(w, r)
+			}}
+			r := readerOf(t, o, Account{Name: "one", Token: (&turning{value: token}).token})
+			f := faultOf(t, r, "acme/fleet")
+			if said := "GitHub says: no, with Authorization: Bearer …"; (status == 403 || status == 422) && !strings.Contains(f.Reason, said) {
+				t.Errorf("%d: %s", status, f.Reason)
+			}
+			if _, _, err := r.Files(t.Context(), "acme/fleet", 1); err == nil || strings.Contains(fmt.Sprintf("%v %v", err, errors.Unwrap(err)), token) {
+				t.Errorf("%d: %v", status, err)
+			}
+		})
+	}
+}
+
 // TestPausesWithoutATimeAreDoubled, once for requests that were under way together, until one was answered.
 func TestPausesWithoutATimeAreDoubled(t *testing.T) {
 	virtual(t, func(t *testing.T) {
