@@ -287,12 +287,12 @@ func TestRoomIsMadeByDroppingTheOldestDescriptions(t *testing.T) {
 			w.github.untitled(n) // the event has no room problem of its own
 			pass(time.Minute)
 		}
+		w.stop()
 		for n, data := range w.store.(*memory).shards {
 			if len(data) > roomy {
 				t.Errorf("shard %d has %d bytes", n, len(data))
 			}
 		}
-		w.stop()
 		w.start("slack")
 		pass(10 * time.Minute)
 		events := w.events("slack")
