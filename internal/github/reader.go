@@ -25,6 +25,7 @@ const (
 	maxFiles      = 3000      // GitHub lists no more of a pull request
 	filesPages    = maxFiles/perPage + 1
 	pollPage      = 10        // pull requests, 15 to 22 KB each
+	openPage      = 50        // likewise; strangers may write 65,536 characters about each, which JSON may take six bytes for
 	keepMoved     = time.Hour // the new address of a repository, and its number: its name may get another one
 	keepUncovered = time.Hour
 )
@@ -123,7 +124,7 @@ func (r *Reader) Pulls(ctx context.Context, request watch.Request) (watch.Page, 
 
 func listQuery(open bool) string {
 	if open {
-		return "?state=open&sort=created&direction=asc&per_page=" + strconv.Itoa(perPage)
+		return "?state=open&sort=created&direction=asc&per_page=" + strconv.Itoa(openPage)
 	}
 	return "?state=all&sort=updated&direction=desc&per_page=" + strconv.Itoa(pollPage)
 }

@@ -511,3 +511,24 @@ func TestLongHeadersAreRefused(t *testing.T) {
 		t.Error("the header was read")
 	}
 }
+
+// TestLongDescriptionsKeepNobodyFromLooking: a page of what strangers have written as much about as they may is below the bound.
+func TestLongDescriptionsKeepNobodyFromLooking(t *testing.T) {
+	long := `{"body": "` + strings.Repeat(`\u2028`, 65536) + `", ` + item(1, "one")[1:]
+	for _, open := range []bool{false, true} {
+		o := &origin{answer: func(w http.ResponseWriter, r *http.Request) {
+			size, err := strconv.Atoi(r.URL.Query().Get("per_page"))
+			if err != nil {
+				t.Error(err)
+			}
+			say(200, "["+strings.Repeat(long+",", size-1)+long+"]")(w, r)
+		}}
+		r, err := newReader(ReaderConfig{Accounts: []Account{{Token: (&turning{value: token}).token}}}, bounded{o}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page, err := r.Pulls(t.Context(), watch.Request{Repository: "acme/fleet", Open: open}); err != nil || len(page.Pulls) < 10 {
+			t.Errorf("open %t: %d pull requests, %v", open, len(page.Pulls), err)
+		}
+	}
+}

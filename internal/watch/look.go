@@ -13,7 +13,8 @@ import (
 
 const (
 	pagesOfLook     = 10  // beyond them, a complete look follows
-	pagesOfComplete = 100 // of each list
+	pagesOfComplete = 100 // of what changed
+	pagesOfOpen     = 200 // of what is open
 	completeEvery   = 6 * time.Hour
 	filesTries      = 3 // after them, a rule that needs the files matches
 )
@@ -105,7 +106,7 @@ func (w *Watcher) read(ctx context.Context, s *watched, known *record, complete,
 	closed := page
 	open := map[int]bool{}
 	page = Page{Next: "first"}
-	for n, request := 0, (Request{Repository: s.name, Open: true, Fresh: true}); page.Next != "" && n < pagesOfComplete; n++ {
+	for n, request := 0, (Request{Repository: s.name, Open: true, Fresh: true}); page.Next != "" && n < pagesOfOpen; n++ {
 		if page, err = w.pulls(ctx, request); err != nil {
 			return nil, err
 		}
