@@ -204,6 +204,32 @@ func TestPace(t *testing.T) {
 	})
 }
 
+// TestPaceOverARestart: GitHub does not know that the process is another one.
+func TestPaceOverARestart(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		o := &origin{answer: say(200, "["+item(1, "one")+"]"), delay: 300 * time.Millisecond}
+		for _, lives := range []time.Duration{20 * time.Second, 20 * time.Second, 2 * time.Minute} {
+			r := readerOf(t, o, Account{Token: (&turning{value: token}).token})
+			ctx, end := context.WithTimeout(t.Context(), lives)
+			var all sync.WaitGroup
+			for i := range concurrent {
+				all.Go(func() {
+					for n := 0; ctx.Err() == nil; n++ {
+						_, _ = r.Pulls(ctx, watch.Request{Repository: fmt.Sprintf("acme/r%d-%d", i, n)})
+					}
+				})
+			}
+			all.Wait()
+			end()
+		}
+		for i, first := range o.log {
+			if i+600 < len(o.log) && o.log[i+600].at.Sub(first.at) < time.Minute {
+				t.Fatalf("more than 600 requests in the minute from %s", first.at.Sub(o.log[0].at))
+			}
+		}
+	})
+}
+
 // TestCommandsGoFirst: they have a burst of their own, and the last fifth of the budget.
 func TestCommandsGoFirst(t *testing.T) {
 	virtual(t, func(t *testing.T) {
@@ -211,6 +237,7 @@ func TestCommandsGoFirst(t *testing.T) {
 		o := &origin{etag: etags["random for each token"], answer: limits(999, reset, say(200, "["+item(1, "one")+"]"))}
 		r := readerOf(t, o, Account{Token: (&turning{value: token}).token})
 		command := &http.Client{Transport: r.accounts[0]}
+		time.Sleep(2 * time.Second) // right after its start a reader is slower
 		start := time.Now()
 		for i := range 50 {
 			get(t, command, fmt.Sprintf("https://api.github.com/%d", i))

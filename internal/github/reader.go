@@ -93,8 +93,11 @@ func newReader(config ReaderConfig, network http.RoundTripper, log *slog.Logger)
 	clock := newClock(config.Factor)
 	r := &Reader{api: api, clock: clock, log: log, cache: newConditional(newStore(pollCache, pollBodies, config.Disk), clock, log),
 		told: map[told]digest{}, ids: map[string]identity{}, moved: map[string]move{}, uncovered: map[string]time.Time{}}
-	for _, a := range config.Accounts {
-		r.accounts = append(r.accounts, newAccount(a, api, network, r.cache, clock, log))
+	for _, of := range config.Accounts {
+		a := newAccount(of, api, network, r.cache, clock, log)
+		// The process before may have used its burst a moment ago, and GitHub does not know that this is another one.
+		a.gate.due = clock.now().Add((pollBurst - concurrent) * clock.own(spacing))
+		r.accounts = append(r.accounts, a)
 	}
 	return r, nil
 }
