@@ -76,6 +76,7 @@ func (a Access) String() string {
 // content they were made from. It is safe for concurrent use.
 type Fleet struct {
 	home         []byte
+	where        string // the home cluster, whoever ferry is there: credentials are replaced
 	impersonate  rest.ImpersonationConfig
 	environments []Environment
 	secrets      []SecretRef // that Secret is asked for
@@ -123,6 +124,7 @@ func New(home []byte, environments []Environment, secrets ...SecretRef) (*Fleet,
 	}
 	return &Fleet{
 		home:         home,
+		where:        config.Host + "\n" + config.CAFile + "\n" + string(config.CAData),
 		impersonate:  config.Impersonate,
 		environments: environments,
 		secrets:      secrets,

@@ -43,6 +43,9 @@ func (f *Fleet) State(namespace, source string) *State {
 	return &State{fleet: f, namespace: namespace, source: source}
 }
 
+// Place tells apart what is kept in different clusters and namespaces.
+func (s *State) Place() string { return s.namespace + "\n" + s.fleet.where }
+
 // Load reads a shard.
 func (s *State) Load(ctx context.Context, shard int) ([]byte, string, error) {
 	return s.load(ctx, strconv.Itoa(shard))

@@ -442,7 +442,7 @@ func (w *watching) openState(in plugin.Input) (config.ReadSecret, error) {
 		home := fleet.State(cmp.Or(w.config.Namespace, "ferry"), name) // what cannot be read names none
 		w.state.store, w.state.records = home, home
 		if dir := scratch(); dir != "" {
-			w.state.journal, w.state.answers = journal(in, dir, name), filepath.Join(dir, name)
+			w.state.journal, w.state.answers = journal(home.Place(), dir, name), filepath.Join(dir, name)
 		}
 		return secret, nil
 	default:

@@ -316,6 +316,29 @@ func TestAStateDirGoesBeforeTheCluster(t *testing.T) {
 	}
 }
 
+// TestAJournalIsFoundAgain though the host has another token since, or the configuration was changed.
+func TestAJournalIsFoundAgain(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	at := func(server, token, namespace string) string {
+		w := &watching{config: config.Source{Namespace: namespace}}
+		if _, err := w.openState(plugin.Input{Source: "pulls", Configs: [][]byte{[]byte(token)}, Kubeconfig: fmt.Appendf(nil, `{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+			"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "clusters": [{"name": "c", "cluster": {"server": %q}}],
+			"users": [{"name": "u", "user": {"token": %q}}]}`, server, token)}); err != nil {
+			t.Fatal(err)
+		}
+		return w.state.journal
+	}
+	first := at("https://127.0.0.1:1", "one", "ferry")
+	if again := at("https://127.0.0.1:1", "two", "ferry"); first == "" || again != first {
+		t.Errorf("%q is %q with another token", first, again)
+	}
+	for _, other := range []string{at("https://127.0.0.1:2", "one", "ferry"), at("https://127.0.0.1:1", "one", "other")} {
+		if other == first {
+			t.Errorf("two places have the journal %s", other)
+		}
+	}
+}
+
 // TestAPullRequestDoesNotChooseWhereAButtonLeads, whatever its branch is called.
 func TestAPullRequestDoesNotChooseWhereAButtonLeads(t *testing.T) {
 	s, _ := begin(t, newPulls())

@@ -15,7 +15,6 @@ import (
 	"syscall"
 
 	"github.com/ferry-chatops/ferry/internal/gitops"
-	plugin "github.com/ferry-chatops/ferry/internal/plugin/source"
 	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
@@ -148,9 +147,10 @@ func scratch() string {
 	return dir
 }
 
-// journal is the path of the journal of a source with a configuration.
-func journal(in plugin.Input, dir, name string) string {
-	return filepath.Join(dir, fmt.Sprintf("%s-%s.journal", name, digest(key(in)+string(in.Kubeconfig))))
+// journal is the path of the journal of a source whose state is kept in a place. It is the same for another configuration, and
+// another token of the host's, which it gets with each restart: what was handed over before is told again otherwise.
+func journal(place, dir, name string) string {
+	return filepath.Join(dir, fmt.Sprintf("%s-%s.journal", name, digest(place)))
 }
 
 // A folder keeps documents in files.
