@@ -32,11 +32,12 @@ Try:
   promote podinfo@7.0.0 to prod
   rollback podinfo on prod
   promote podinfo@7.2.0 to prod       its image is bad: fails after a minute
-  promote redis@1.1.0 to prod --pr    then merge 1, as somebody would on GitHub
-  check
   demo pr                             somebody opens a pull request
   diff pr 1                           what merging it would do
+  merge 1                             merges it, as somebody would on GitHub
+  promote redis@1.1.0 to prod --pr    then merge its number, and status
   status source
+  check
   quit
 
 From another terminal, with "ferry run -- list" for example:
@@ -113,7 +114,7 @@ func merging(f *fleet.Fleet, next execute) execute {
 		if err != nil {
 			return localhost.Answer{}, err
 		}
-		return localhost.Text(fmt.Sprintf("alice merged pull request #%d as %s. Ask for status to see how Flux follows.", number, sha[:7])), nil
+		return localhost.Text(fmt.Sprintf("alice merged pull request #%d as %s. If it is ferry's, status asks Flux for it and shows the rollout; else Flux looks within ten minutes.", number, sha[:7])), nil
 	}
 }
 

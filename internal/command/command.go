@@ -559,7 +559,7 @@ func unknownVerb(words []token) error {
 	}
 	if guess == "" {
 		for _, v := range manualVerbs {
-			r.Details = append(r.Details, v.Usage[0])
+			r.Details = append(r.Details, v.Usage...)
 		}
 		r.Next = []string{helpLine("")}
 		return r

@@ -156,7 +156,7 @@ func (o Overview) Budgets(r SourceReport) (all []string) {
 		} else {
 			text += "GitHub names no limit"
 		}
-		text += fmt.Sprintf(", %d spent and %d answers for nothing since the start", a.Points, a.Unchanged)
+		text += fmt.Sprintf(", %d spent since the start; %d answers cost nothing", a.Points, a.Unchanged)
 		if a.State != "good" {
 			text += fmt.Sprintf("; %s: %s", a.State, a.Reason)
 			if !a.Until.IsZero() {

@@ -52,7 +52,7 @@ func TestSources(t *testing.T) {
 	if got := o.Table(fine); got != want || o.Table(silent) != "" {
 		t.Errorf("%s", got)
 	}
-	want = "token: 7 of 5000 points left until 15:30 UTC, 4 spent and 9 answers for nothing since the start; paused: a limit until 15:01:00 UTC"
+	want = "token: 7 of 5000 points left until 15:30 UTC, 4 spent since the start; 9 answers cost nothing; paused: a limit until 15:01:00 UTC"
 	if got := strings.Join(o.Budgets(fine), "\n"); got != want {
 		t.Errorf("%s", got)
 	}

@@ -1,8 +1,10 @@
 package watch
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -148,13 +150,26 @@ func compilePattern(text string) (pattern, error) {
 	}
 	// By itself first: "a)|(b" would be one together with what is around it.
 	if _, err := regexp.Compile(expression); err != nil {
-		return pattern{}, fmt.Errorf("%q is no regular expression: %w", short(text), err)
+		return pattern{}, notRegexp(text, err)
 	}
 	all, err := regexp.Compile(`\A(?s:` + expression + `)\z`)
 	if err != nil {
-		return pattern{}, fmt.Errorf("%q is no regular expression: %w", short(text), err)
+		return pattern{}, notRegexp(text, err)
 	}
 	return pattern{text: text, all: all}, nil
+}
+
+// notRegexp says what is wrong with a pattern. One with a star too many is most likely meant as a glob.
+func notRegexp(text string, err error) error {
+	fault, ok := errors.AsType[*syntax.Error](err)
+	if !ok {
+		return fmt.Errorf("%q is no regular expression: %w", short(text), err)
+	}
+	hint := ""
+	if glob := !strings.HasPrefix(text, "glob:"); glob && (fault.Code == syntax.ErrMissingRepeatArgument || fault.Code == syntax.ErrInvalidRepeatOp) {
+		hint = "; for a glob, write glob: before it"
+	}
+	return fmt.Errorf("%q is no regular expression: %s%s", short(text), fault.Code, hint)
 }
 
 // fromGlob writes a glob as a regular expression.

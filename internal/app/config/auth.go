@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"regexp"
 	"slices"
@@ -62,14 +63,22 @@ func instead(path, key string) string {
 	return "github: {auth: {tokenFile: /etc/ferry/github-token}}"
 }
 
-// unknown is the fault of a key that there is not.
-func unknown(path, key string) string {
+// unknown is the fault of a key that is none of those known.
+func unknown(path, key string, known iter.Seq[string]) string {
 	at := strings.TrimPrefix(path+"."+key, ".")
 	if slices.Contains(inline, key) {
 		return fmt.Sprintf("%s: secrets are never written here; put it into a file and write %s", at, instead(path, key))
 	}
 	if at == "config" {
 		return `unknown field "config": write what stands below it, without it`
+	}
+	all := slices.Sorted(known)
+	near := gitops.Closest(key, all)
+	if i := slices.IndexFunc(all, func(k string) bool { return strings.EqualFold(k, key) }); i >= 0 {
+		near = all[i]
+	}
+	if near != "" {
+		return fmt.Sprintf("unknown field %q: did you mean %s?", at, near)
 	}
 	return fmt.Sprintf("unknown field %q", at)
 }
@@ -122,7 +131,7 @@ func (a Auth) Token(ctx context.Context, read ReadSecret) (string, error) {
 		where = "the file of github.auth.tokenFile"
 		raw, err := os.ReadFile(a.TokenFile)
 		if err != nil {
-			return "", noToken("The file of github.auth.tokenFile cannot be read.", reason(err))
+			return "", unreadable("tokenFile", err)
 		}
 		token = string(raw)
 	case a.TokenSecret != nil:
@@ -156,17 +165,17 @@ func (a App) Key(ctx context.Context, read ReadSecret) ([]byte, error) {
 	}
 	raw, err := os.ReadFile(a.KeyFile)
 	if err != nil {
-		return nil, noToken("The file of github.auth.app.keyFile cannot be read.", reason(err))
+		return nil, unreadable("app.keyFile", err)
 	}
 	return raw, nil
 }
 
-// reason leaves out the path of a file: where one belongs, somebody may have written the secret itself.
-func reason(err error) error {
+// unreadable leaves out the path of a file: where one belongs, somebody may have written the secret itself.
+func unreadable(key string, err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		return path.Err
+		err = path.Err
 	}
-	return err
+	return noToken(fmt.Sprintf("The file of github.auth.%s cannot be read where ferry runs: %v.", key, err), err)
 }
 
 func noToken(reason string, cause error) error {

@@ -255,7 +255,7 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
 			at := strings.TrimPrefix(path+"."+key, ".")
 			if known[key] == nil {
-				faults = append(faults, unknown(path, key))
+				faults = append(faults, unknown(path, key, maps.Keys(known)))
 				continue
 			}
 			faults = append(faults, misfits(at, keys[key], known[key])...)
@@ -327,7 +327,7 @@ func mergeAll(documents [][]byte) (map[string]any, error) {
 		}
 		keys, ok := document.(map[string]any)
 		if !ok && document != nil {
-			return nil, wrong([]string{fmt.Sprintf("document %d is %s; a map with environments and github belongs there", i+1, kind(document))})
+			return nil, wrong([]string{fmt.Sprintf("document %d is %s; a map belongs there", i+1, kind(document))})
 		}
 		merge(merged, keys)
 	}

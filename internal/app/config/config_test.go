@@ -230,7 +230,7 @@ var bad = map[string]struct {
 	"a word that is none":      {"environments: [{name: a, promotion: {confirm: no}}]", []string{"environments[0].promotion.confirm: a text, in quotes if it looks like a number or like yes or no, belongs here, not a boolean"}, true},
 	"a number for a text":      {"environments: [{name: a}, {name: 8}]", []string{"environments[1].name: a text, in quotes if it looks like a number or like yes or no, belongs here, not a number"}, true},
 	"a text for a map":         {"environments: [{name: a, cluster: stage}]", []string{"environments[0].cluster: a map belongs here, not a text"}, true},
-	"no map":                   {"- name: stage", []string{"document 1 is a list; a map with environments and github belongs there"}, true},
+	"no map":                   {"- name: stage", []string{"document 1 is a list; a map belongs there"}, true},
 	"no YAML":                  {"environments: [", []string{"document 1 cannot be read: yaml: line 1: "}, false},
 	"a key twice":              {"environments: [{name: a}]\nenvironments: [{name: b}]", []string{"document 1 cannot be read: yaml: unmarshal errors: line 2: key \"environments\" already set in map"}, false},
 	"half an application":      {"environments: [{name: a}]\napplications: [{application: orders, kind: chart}]", []string{"applications[0].file: it is needed", "applications[0].path: it is needed"}, true},

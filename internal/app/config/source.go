@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -142,6 +143,12 @@ var (
 	styles = []any{"primary", "danger"}
 )
 
+// What people read above the faults.
+const (
+	faulty          = "ferry's source has faults in its configuration"
+	nothingFollowed = "No repository is followed before they are mended."
+)
+
 // A flaw is something wrong at a path.
 type flaw struct{ path, text string }
 
@@ -150,6 +157,9 @@ type flaw struct{ path, text string }
 // Source holds without what it lists.
 func LoadSource(documents [][]byte) (Source, error) {
 	merged, err := mergeAll(documents)
+	if refusal, ok := errors.AsType[*gitops.Refusal](err); ok {
+		refusal.Title, refusal.Reason = faulty, nothingFollowed
+	}
 	if err != nil {
 		return Source{}, err
 	}
@@ -194,9 +204,9 @@ func LoadSource(documents [][]byte) (Source, error) {
 		return s, nil
 	}
 	s.Partial = true
-	refusal := &gitops.Refusal{Code: gitops.Config, Title: "ferry's source has faults in its configuration", Reason: "What is right in it works without the rest."}
+	refusal := &gitops.Refusal{Code: gitops.Config, Title: faulty, Reason: "What is right in it works without the rest."}
 	if len(s.Repositories) == 0 {
-		refusal.Reason = "No repository is followed before they are mended."
+		refusal.Reason = nothingFollowed
 	}
 	for _, f := range flaws {
 		refusal.Details = append(refusal.Details, f.text)
@@ -235,7 +245,7 @@ func translate(merged map[string]any) (faults []string) {
 		}
 		rename(repository, "true", "on") // which YAML 1.1 takes for a truth value
 		on, ok := repository["on"].(map[string]any)
-		if repository["on"] == nil {
+		if repository["on"] == nil && !strange(repository) {
 			repository["on"] = map[string]any{"pullRequests": []any{map[string]any{}}}
 		}
 		if !ok {
@@ -253,6 +263,17 @@ func translate(merged map[string]any) (faults []string) {
 		}
 	}
 	return faults
+}
+
+// strange says whether a repository has keys that there are not. Rules may be among them, by another name or one level too
+// far out, so their absence does not mean that everything is to be told.
+func strange(repository map[string]any) bool {
+	for key := range repository {
+		if !slices.Contains([]string{"name", "beforeDuration", "on"}, key) {
+			return true
+		}
+	}
+	return false
 }
 
 func translateGitHub(hub map[string]any) {
@@ -498,6 +519,9 @@ var ownerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 // inTemplate is what the template package writes before what is wrong: places that are not those of the configuration.
 var inTemplate = regexp.MustCompile(`^template: template:[0-9]+(:[0-9]+)?: (executing "template" at )?`)
 
+// noField is how the template package says that there is no such field.
+var noField = regexp.MustCompile(`^<(.+)>: can't evaluate field `)
+
 func (r PullRequestRule) faults(at string, fault func(path, format string, args ...any)) {
 	at += ".notificationTemplate"
 	template := func(path string, t Template, read func(Template) (*blueprint.Text, error)) {
@@ -508,7 +532,11 @@ func (r PullRequestRule) faults(at string, fault func(path, format string, args 
 			}
 		}
 		if err != nil {
-			fault(path, "%s", inTemplate.ReplaceAllString(err.Error(), ""))
+			why := inTemplate.ReplaceAllString(err.Error(), "")
+			if m := noField.FindStringSubmatch(why); m != nil {
+				why = "a pull request has no " + m[1] + "; it has what go-github's PullRequest has, such as .Number, .Title and .User.Login"
+			}
+			fault(path, "%s", why)
 		}
 	}
 	if n := r.NotificationTemplate; n.PreviewTpl != "" {

@@ -348,3 +348,27 @@ func TestSourceSchema(t *testing.T) {
 		}
 	}
 }
+
+// TestFaultsSayWhatToWrite: each sentence has the next step, and nothing is told that a faulty line may have meant to leave out.
+func TestFaultsSayWhatToWrite(t *testing.T) {
+	const rule = "repositories: [{name: a/b, 'on': {pullRequests: [{%s}]}}]"
+	for text, want := range map[string][]string{
+		"intervall: 5s\nrepositories: [{name: a/b}]":                           {`unknown field "intervall": did you mean interval?`},
+		"repositories: [{name: a/b, 'on': {pullrequests: [{drafts: false}]}}]": {`unknown field "repositories[0].on.pullrequests": did you mean pullRequests?`},
+		"repositories: [{name: a/b, 'on': null, pullRequests: [{base: [x]}]}]": {`unknown field "repositories[0].pullRequests"`, "repositories[0].on.pullRequests: is empty, so nothing would be told of a/b"},
+		strings.Replace(rule, "%s", "paths: {include: ['*.yaml']}", 1):         {`repositories[0].on.pullRequests[0].paths.include[0]: "*.yaml" is no regular expression: missing argument to repetition operator; for a glob, write glob: before it`},
+		strings.Replace(rule, "%s", "paths: {include: ['apps/**']}", 1):        {`repositories[0].on.pullRequests[0].paths.include[0]: "apps/**" is no regular expression: invalid nested repetition operator; for a glob, write glob: before it`},
+		strings.Replace(rule, "%s", "notificationTemplate: {previewTpl: '{{ .User.Logn }}'}", 1): {
+			"repositories[0].on.pullRequests[0].notificationTemplate.previewTpl: a pull request has no .User.Logn; it has what go-github's PullRequest has, such as .Number, .Title and .User.Login"},
+		"repositories: [":       {"document 1 cannot be read: yaml: line 1: did not find expected node content"},
+		"- repositories: [a/b]": {"document 1 is a list; a map belongs there"},
+	} {
+		got, err := LoadSource(documents(text))
+		if diff := cmp.Diff(want, faultsOf(t, err)); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", text, diff)
+		}
+		if strings.HasPrefix(text, "intervall") != (len(got.Repositories) == 1) {
+			t.Errorf("%s: follows %v", text, got.Repositories)
+		}
+	}
+}

@@ -452,7 +452,7 @@ func (w *watching) openState(in plugin.Input) (config.ReadSecret, error) {
 			return noSecret, nil
 		}
 		return noSecret, &gitops.Refusal{Code: gitops.Config, Title: "ferry's source forgets at its end",
-			Reason:  "It was given neither a kubeconfig nor a stateDir, so it keeps in memory what was seen and told. What happens while it does not run is not told. In Botkube, give the source an rbac block:",
+			Reason:  "It was given neither a kubeconfig nor a stateDir, so it keeps in memory what was seen and told. What happens while it does not run is not told. Name a directory as stateDir, or in Botkube give the source an rbac block:",
 			Snippet: "context:\n  rbac:\n    group:\n      type: Static\n      static: {values: [ferry]}"}
 	}
 }
