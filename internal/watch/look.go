@@ -181,11 +181,17 @@ func (w *Watcher) look(ctx context.Context, s *watched) (time.Duration, error) {
 		return cmp.Or(a.Updated.Compare(b.Updated), cmp.Compare(a.Number, b.Number))
 	}) {
 		if err := d.decide(ctx, p); err != nil {
-			if ctx.Err() != nil {
-				return 0, err
-			}
 			d.failed = errors.Join(d.failed, err)
+			if ctx.Err() != nil {
+				break
+			}
 		}
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return 0, ctx.Err()
+	case ctx.Err() != nil: // what is decided is kept, or a look that takes too long would come no further than the one before
+		ctx = context.WithoutCancel(ctx)
 	}
 	if first && d.failed != nil {
 		return 0, d.failed // once it has been seen, nothing would be replayed

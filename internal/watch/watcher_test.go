@@ -220,6 +220,28 @@ func TestFilesTakeNoMoreRoomThanTheyMay(t *testing.T) {
 	}
 }
 
+// TestALookThatTakesTooLongComesFurtherWithEach: a stranger may open more pull requests than one look can list the files of.
+func TestALookThatTakesTooLongComesFurtherWithEach(t *testing.T) {
+	in(t, func(w *world) {
+		w.start("slack")
+		pass(time.Minute)
+		w.faults(func(ask string) error {
+			if strings.HasPrefix(ask, "files") {
+				time.Sleep(3 * time.Minute)
+			}
+			return nil
+		})
+		var want []string
+		for n := 2; n < 8; n++ {
+			w.github.files[fmt.Sprintf("acme/a#%d", n)] = slices.Repeat([]File{{Name: strings.Repeat("x", 4000)}}, 1000)
+			w.github.change("acme/a", n, func(*PullRequest) {})
+			want = append(want, fmt.Sprintf("%d opened", n))
+		}
+		pass(2 * time.Hour)
+		w.expect("slack", want...)
+	}, Rule{Types: []string{"opened"}, Paths: Filter{Include: []string{"x+"}}})
+}
+
 func TestMoreFilesThanGitHubListsCountAsMatchingAndItIsSaid(t *testing.T) {
 	in(t, func(w *world) {
 		w.github.files["acme/a#2"] = make([]File, 3000)
