@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/ferry-chatops/ferry/internal/gitops"
 )
 
 // errUncovered says that no account is for an owner.
@@ -78,7 +80,11 @@ func (r *Reader) Status() Status {
 		}
 		a.mu.Lock()
 		if a.dead != nil {
-			is.State, is.Reason, is.Until = Dead, a.dead.why.Error(), time.Time{}
+			why := a.dead.why.Error()
+			if refusal, ok := errors.AsType[*gitops.Refusal](a.dead.why); ok {
+				why = refusal.Reason
+			}
+			is.State, is.Reason, is.Until = Dead, why, time.Time{}
 		}
 		a.mu.Unlock()
 		s.Accounts = append(s.Accounts, is)

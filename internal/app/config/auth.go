@@ -175,7 +175,7 @@ func unreadable(key string, err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		err = path.Err
 	}
-	return noToken(fmt.Sprintf("The file of github.auth.%s cannot be read where ferry runs: %v.", key, err), err)
+	return noToken(fmt.Sprintf("The file of github.auth.%s cannot be read where ferry runs: %v.", key, err), nil)
 }
 
 func noToken(reason string, cause error) error {

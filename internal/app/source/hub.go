@@ -3,8 +3,10 @@ package source
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/ferry-chatops/ferry/internal/app/config"
 	"github.com/ferry-chatops/ferry/internal/github"
@@ -42,18 +44,33 @@ func openDisk(configured, otherwise string, log *slog.Logger) (*github.Disk, err
 
 // accounts are those of a configuration: one for each credential.
 func accounts(c config.SourceGitHub, secret config.ReadSecret) []github.Account {
-	all := []github.Account{account(c.Auth, nil, secret)}
-	for _, o := range c.Owners {
-		all = append(all, account(o.Auth, []string{o.Owner}, secret))
+	all := []github.Account{account(c.Auth, nil, secret, "github.auth")}
+	for i, o := range c.Owners {
+		all = append(all, account(o.Auth, []string{o.Owner}, secret, fmt.Sprintf("github.owners[%d].auth", i)))
 	}
 	return all
 }
 
-func account(a config.Auth, owners []string, secret config.ReadSecret) github.Account {
-	out := github.Account{Name: "token", Owners: owners, Token: func(ctx context.Context) (string, error) { return a.Token(ctx, secret) }}
+// account is the one of a credential, whose refusals name its place in the configuration.
+func account(a config.Auth, owners []string, secret config.ReadSecret, place string) github.Account {
+	placed := func(err error) error {
+		if refusal, ok := errors.AsType[*gitops.Refusal](err); ok {
+			there := *refusal
+			there.Reason = strings.ReplaceAll(there.Reason, "github.auth", place)
+			return &there
+		}
+		return err
+	}
+	out := github.Account{Name: "token", Owners: owners, Token: func(ctx context.Context) (string, error) {
+		token, err := a.Token(ctx, secret)
+		return token, placed(err)
+	}}
 	if app := a.App; app != nil {
 		out.Name = fmt.Sprintf("App %d", app.ID)
-		out.App = &github.App{ID: app.ID, InstallationID: app.InstallationID, Key: func(ctx context.Context) ([]byte, error) { return app.Key(ctx, secret) }}
+		out.App = &github.App{ID: app.ID, InstallationID: app.InstallationID, Key: func(ctx context.Context) ([]byte, error) {
+			key, err := app.Key(ctx, secret)
+			return key, placed(err)
+		}}
 	}
 	for _, o := range owners {
 		out.Name += " for " + o

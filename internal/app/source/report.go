@@ -18,6 +18,7 @@ import (
 	"github.com/ferry-chatops/ferry/internal/github"
 	"github.com/ferry-chatops/ferry/internal/gitops"
 	"github.com/ferry-chatops/ferry/internal/operation"
+	"github.com/ferry-chatops/ferry/internal/watch"
 )
 
 // reportEvery is how often a source writes how it does.
@@ -54,10 +55,12 @@ func (s *Sources) report(w *watching, source string) operation.SourceReport {
 	return r
 }
 
-// said is an error in a sentence: a refusal's reason, or what it says itself.
+// said is an error in a sentence: that for people where there is one, or what it says itself.
 func said(err error) string {
 	text := err.Error()
-	if refusal, ok := errors.AsType[*gitops.Refusal](err); ok {
+	if fault, ok := errors.AsType[*watch.Fault](err); ok {
+		text = fault.Reason
+	} else if refusal, ok := errors.AsType[*gitops.Refusal](err); ok {
 		text = refusal.Reason
 	}
 	return strings.ToValidUTF8(text[:min(len(text), maxError)], "")

@@ -789,3 +789,23 @@ func FuzzHinted(f *testing.F) {
 		}
 	})
 }
+
+// TestStatusSpeaksToPeople: a missing file is told by its place in the configuration, once, and without ferry's own words.
+func TestStatusSpeaksToPeople(t *testing.T) {
+	var auth config.SourceGitHub
+	auth.Owners = []config.OwnerAuth{{Owner: "acme", Auth: config.Auth{TokenFile: filepath.Join(t.TempDir(), "absent")}}}
+	reader, err := openHub(config.Source{GitHub: auth}, accounts(auth, nil), nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = reader.Pulls(t.Context(), watch.Request{Repository: "acme/fleet", Open: true})
+	const want = "The file of github.owners[0].auth.tokenFile cannot be read where ferry runs: no such file or directory."
+	if got := said(fmt.Errorf("list pull requests: %w", err)); got != want {
+		t.Errorf("got %q", got)
+	}
+	for _, a := range reader.Status().Accounts {
+		if a.Name == "token for acme" && a.Reason != want {
+			t.Errorf("the account: %q", a.Reason)
+		}
+	}
+}
