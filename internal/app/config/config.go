@@ -217,6 +217,17 @@ func Load(documents [][]byte) (Config, error) {
 // nothing is the fault of an access rule that is begun and not written, where silence could mean anybody or nobody.
 const nothing = ": say who may promote, with an empty list for nobody, or leave the key out"
 
+// keysOf are the keys of a struct in a document, with their types.
+func keysOf(of reflect.Type) map[string]reflect.Type {
+	keys := map[string]reflect.Type{}
+	for i := range of.NumField() {
+		if name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ","); name != "-" {
+			keys[name] = of.Field(i).Type
+		}
+	}
+	return keys
+}
+
 // misfits finds keys that there are not, and values of another type than want, each with its path.
 func misfits(path string, value any, want reflect.Type) (faults []string) {
 	if want.Kind() == reflect.Pointer {
@@ -247,11 +258,7 @@ func misfits(path string, value any, want reflect.Type) (faults []string) {
 		if _, ok := keys["default"]; !ok && want == reflect.TypeFor[Access]() {
 			faults = append(faults, path+".default"+nothing)
 		}
-		known := map[string]reflect.Type{}
-		for i := range want.NumField() {
-			name, _, _ := strings.Cut(want.Field(i).Tag.Get("json"), ",")
-			known[name] = want.Field(i).Type
-		}
+		known := keysOf(want)
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
 			at := strings.TrimPrefix(path+"."+key, ".")
 			if known[key] == nil {

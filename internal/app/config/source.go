@@ -268,8 +268,9 @@ func translate(merged map[string]any) (faults []string) {
 // strange says whether a repository has keys that there are not. Rules may be among them, by another name or one level too
 // far out, so their absence does not mean that everything is to be told.
 func strange(repository map[string]any) bool {
+	known := keysOf(reflect.TypeFor[Followed]())
 	for key := range repository {
-		if !slices.Contains([]string{"name", "beforeDuration", "on"}, key) {
+		if known[key] == nil {
 			return true
 		}
 	}
@@ -451,7 +452,7 @@ func (s Source) faults(fine, known func(path string) bool, fault func(path, form
 	s.GitHub.Auth.faults("github.auth", fault)
 	for i, o := range s.GitHub.Owners {
 		at := fmt.Sprintf("github.owners[%d]", i)
-		if known(at+".owner") && !ownerName.MatchString(o.Owner) {
+		if owner, _, _ := gitops.SplitRepository(o.Owner + "/x"); known(at+".owner") && owner == "" {
 			fault(at+".owner", "write the name of an organisation or a user as on GitHub")
 		}
 		if o.Auth == (Auth{}) && known(at+".auth") {
@@ -512,9 +513,6 @@ func (s Source) faults(fine, known func(path string) bool, fault func(path, form
 		}
 	}
 }
-
-// ownerName is as in the name of a repository: managed users have an underscore.
-var ownerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 
 // inTemplate is what the template package writes before what is wrong: places that are not those of the configuration.
 var inTemplate = regexp.MustCompile(`^template: template:[0-9]+(:[0-9]+)?: (executing "template" at )?`)

@@ -371,4 +371,8 @@ func TestFaultsSayWhatToWrite(t *testing.T) {
 			t.Errorf("%s: follows %v", text, got.Repositories)
 		}
 	}
+	_, err := LoadSource(documents("'-': true\nrepositories: [{name: a/b}]")) // what is in the Source alone
+	if diff := cmp.Diff([]string{`unknown field "-"`}, faultsOf(t, err)); diff != "" {
+		t.Error(diff)
+	}
 }
