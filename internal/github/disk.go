@@ -71,7 +71,7 @@ func OpenDisk(folder string) (*Disk, error) {
 		return nil, fmt.Errorf("open the folder for GitHub's answers: %w", err)
 	}
 	if opened, err := root.Stat("."); err != nil || !os.SameFile(about, opened) { // another since
-		_ = root.Close()
+		_ = root.Close() // nothing was done in it
 		return nil, fmt.Errorf("the folder %s for GitHub's answers is open to others", path)
 	}
 	return &Disk{root: root, limit: diskCache}, nil

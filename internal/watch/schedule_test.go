@@ -260,7 +260,7 @@ func TestHintsStarveNoOther(t *testing.T) {
 		from := time.Now()
 		for range 300 { // anybody can send them
 			for i := range 90 {
-				_ = w.watcher.Hint(fmt.Sprintf("acme/%d", i))
+				_ = w.watcher.Hint(fmt.Sprintf("acme/%d", i)) // for each of them; all are watched
 			}
 			pass(time.Second)
 		}
